@@ -1,0 +1,23 @@
+/* Time as something that is handed in. Production passes clock_system(); the simulator its own. */
+#ifndef FLOTILLA_BASE_CLOCK_H
+#define FLOTILLA_BASE_CLOCK_H
+
+#include <stdint.h>
+
+struct clock {
+    void *ctx;
+    uint64_t (*monotonic_us)(void *ctx); /* never goes back; origin arbitrary */
+    uint64_t (*wall_ms)(void *ctx);      /* since 1970; may jump */
+};
+
+static inline uint64_t clock_monotonic_us(const struct clock *clock) {
+    return clock->monotonic_us(clock->ctx);
+}
+
+static inline uint64_t clock_wall_ms(const struct clock *clock) {
+    return clock->wall_ms(clock->ctx);
+}
+
+const struct clock *clock_system(void);
+
+#endif

@@ -1,0 +1,47 @@
+/* Configuration as a table: each option is at once a flag (--data-dir), a YAML key (data-dir) and
+ * an environment variable (FLOTILLA_DATA_DIR). Flags win over environment, environment over file,
+ * file over defaults. YAML is read by libyaml; a list of scalars is joined by commas. Unknown keys
+ * and unreadable values are errors that name the key, the value, where it came from and what is
+ * allowed. */
+#ifndef FLOTILLA_BASE_CONFIG_H
+#define FLOTILLA_BASE_CONFIG_H
+
+#include <stddef.h>
+
+#include "base/slice.h"
+#include "base/status.h"
+
+enum config_kind {
+    CONFIG_TEXT,   /* char *, owned by the target struct (memory_free) */
+    CONFIG_U64,    /* uint64_t, with minimum and maximum */
+    CONFIG_DOUBLE, /* double */
+    CONFIG_BOOL,   /* bool; as a flag, --name alone means true, --no-name false */
+};
+
+struct config_option {
+    const char *name; /* "data-dir" */
+    enum config_kind kind;
+    size_t offset;             /* of the field in the target struct */
+    const char *default_text;  /* parsed like any other value; NULL: required */
+    const char *unit;          /* "ms", "bytes", "" ; printed in --help */
+    uint64_t minimum, maximum; /* CONFIG_U64 only; both 0: no bounds */
+    const char *help;          /* one line */
+};
+
+struct config_table {
+    const char *command;  /* "node" */
+    const char *synopsis; /* one paragraph for --help */
+    const char *examples; /* lines for --help; may be NULL */
+    const struct config_option *options;
+    size_t option_count;
+};
+
+/* Fills `target`. `arguments` are those after the command's name; `--config FILE` names the YAML
+ * file. INVALID: `error` says what and how to mend it. `--help` sets *ret_help and returns OK. */
+enum status config_load(const struct config_table *table, int argument_count, char **arguments,
+                        void *target, bool *ret_help, struct buf *error) MUST_CHECK;
+void config_print_help(const struct config_table *table, struct buf *out);
+void config_print_values(const struct config_table *table, const void *source, struct buf *out);
+void config_free_values(const struct config_table *table, void *target);
+
+#endif
