@@ -1,0 +1,116 @@
+/* The engine interface: an ordered, multi-family, crash-safe key-value store. Two implementations
+ * with the same semantics: RocksDB (storage/rocksdb_engine.h) and memory (storage/memory_engine.h),
+ * the latter for simulation, where a simulated crash loses what was not synced.
+ *
+ * Semantics that both keep and tests compare:
+ * - A batch is atomic over all families and applied in order; after a crash either all of it is
+ * there or nothing.
+ * - Writes become visible at once and durable in order: a synced write makes every earlier one
+ * durable.
+ * - Snapshots and iterators see the state at their creation.
+ *
+ * Threads: every function may be called from any thread, except that one batch, iterator or ingest
+ * belongs to one thread at a time. Errors are IO, NO_SPACE, CORRUPTION; after a failed synced write
+ * nothing may be assumed about the disk (a failed fsync is never retried): the caller stops. */
+#ifndef FLOTILLA_STORAGE_ENGINE_H
+#define FLOTILLA_STORAGE_ENGINE_H
+
+#include "base/slice.h"
+#include "base/status.h"
+
+enum storage_family {
+    STORAGE_RAFT, /* log entries, hard states, per-range apply state */
+    STORAGE_DATA, /* versions of user keys */
+    STORAGE_LOCK, /* transaction intents */
+    STORAGE_META, /* node identity, range descriptors, request and transaction records */
+    STORAGE_FAMILY_COUNT,
+};
+
+enum storage_durability {
+    STORAGE_BUFFERED, /* survives a crash of the process, not of the machine, until a later synced
+                         write */
+    STORAGE_SYNCED,   /* fsynced when the call returns */
+};
+
+struct storage_engine; /* each operation goes through its table: storage/engine_impl.h */
+struct storage_batch;
+struct storage_snapshot;
+struct storage_iterator;
+struct storage_ingest;
+
+void storage_close(struct storage_engine *engine); /* flushes; NULL is fine */
+
+struct storage_batch *storage_batch_new(struct storage_engine *engine);
+void storage_batch_free(struct storage_batch *batch);
+void storage_batch_clear(struct storage_batch *batch);
+void storage_batch_put(struct storage_batch *batch, enum storage_family family, struct slice key,
+                       struct slice value);
+void storage_batch_delete(struct storage_batch *batch, enum storage_family family,
+                          struct slice key);
+/* [begin, end); costs a tombstone: for dropping ranges and snapshots, not for everyday log
+ * compaction. */
+void storage_batch_delete_range(struct storage_batch *batch, enum storage_family family,
+                                struct slice begin, struct slice end);
+size_t storage_batch_count(const struct storage_batch *batch);
+size_t storage_batch_bytes(const struct storage_batch *batch); /* approximate */
+
+/* Leaves the batch as it was; clear it to reuse it. */
+enum status storage_write(struct storage_engine *engine, struct storage_batch *batch,
+                          enum storage_durability durability) MUST_CHECK;
+
+/* NULL snapshot: the latest state. `ret_value` is replaced. NOT_FOUND. */
+enum status storage_get(struct storage_engine *engine, const struct storage_snapshot *snapshot,
+                        enum storage_family family, struct slice key,
+                        struct buf *ret_value) MUST_CHECK;
+
+struct storage_snapshot *storage_snapshot_new(struct storage_engine *engine);
+void storage_snapshot_free(struct storage_engine *engine, struct storage_snapshot *snapshot);
+
+/* Iterates keys in [lower, upper); an empty `upper` means no end. Bounds are copied. */
+struct storage_iterator *storage_iterator_new(struct storage_engine *engine,
+                                              const struct storage_snapshot *snapshot,
+                                              enum storage_family family, struct slice lower,
+                                              struct slice upper);
+void storage_iterator_free(struct storage_iterator *iterator);
+void storage_iterator_seek_first(struct storage_iterator *iterator);
+void storage_iterator_seek_last(struct storage_iterator *iterator);
+void storage_iterator_seek(struct storage_iterator *iterator, struct slice key); /* first >= key */
+void storage_iterator_seek_for_prev(struct storage_iterator *iterator,
+                                    struct slice key); /* last <= key */
+void storage_iterator_next(struct storage_iterator *iterator);
+void storage_iterator_prev(struct storage_iterator *iterator);
+bool storage_iterator_valid(const struct storage_iterator *iterator);
+struct slice
+storage_iterator_key(const struct storage_iterator *iterator); /* until the next move */
+struct slice
+storage_iterator_value(const struct storage_iterator *iterator); /* until the next move */
+/* To be checked whenever valid() turned false: the end, or an error? */
+enum status storage_iterator_status(const struct storage_iterator *iterator) MUST_CHECK;
+
+/* Bulk installation of a snapshot: replaces whole key spans by new content, atomically. Additions
+ * are staged (SST files on the real engine) and cost no memtable; nothing is visible before commit.
+ * A crash before commit returns leaves either the old or the new content (an unfinished commit is
+ * completed when the engine is opened), together with `batch` (e.g. the range's raft and apply
+ * state). */
+struct storage_span {
+    enum storage_family family;
+    struct slice begin, end; /* [begin, end), empty end: no end */
+};
+enum status storage_ingest_new(struct storage_engine *engine,
+                               struct storage_ingest **ret_ingest) MUST_CHECK;
+/* Keys strictly ascending within a family; families in ascending order. */
+enum status storage_ingest_add(struct storage_ingest *ingest, enum storage_family family,
+                               struct slice key, struct slice value) MUST_CHECK;
+/* Clears `spans`, installs what was added, writes `batch`; durable on return. Every added key must
+ * lie in a span. */
+enum status storage_ingest_commit(struct storage_ingest *ingest, const struct storage_span *spans,
+                                  size_t span_count, struct storage_batch *batch) MUST_CHECK;
+void storage_ingest_free(
+    struct storage_ingest *ingest); /* drops what was not committed; NULL is fine */
+
+/* Bytes that the keys of a span take, roughly; for split decisions and heartbeats. */
+uint64_t storage_approximate_bytes(struct storage_engine *engine, const struct storage_span *span);
+/* Appends "name value" lines for the operator. */
+void storage_describe(struct storage_engine *engine, struct buf *out);
+
+#endif

@@ -1,0 +1,64 @@
+/* Multi-version encoding: what a user key looks like inside the families.
+ *
+ *   data:  enc(user key) ‖ ~commit_ts (8 bytes, big-endian)  →  kind (1 byte) ‖ value
+ *   lock:  enc(user key)                                      →  lock record (txn/)
+ *   meta:  0x01 ‖ enc(user key) ‖ 'r' ‖ request id             →  request record (txn/)
+ *          0x00 ‖ ...                                          →  node-local records (range/)
+ *
+ * enc keeps the order of keys and ends itself: each 0x00 becomes 0x00 0xff, and 0x00 0x01 closes.
+ * So a newest version sorts first among its key's, and a span of user keys is one span of each
+ * family. */
+#ifndef FLOTILLA_STORAGE_MVCC_H
+#define FLOTILLA_STORAGE_MVCC_H
+
+#include "base/arena.h"
+#include "storage/engine.h"
+
+/* A timestamp of the oracle: milliseconds << 18 | counter. 0 is before everything. */
+#define MVCC_TS_MAX UINT64_MAX
+#define MVCC_TS_COUNTER_BITS 18u
+
+enum mvcc_kind { MVCC_PUT = 1, MVCC_DELETE = 2 };
+
+void mvcc_encode_key(struct buf *out, struct slice user_key); /* appends enc(user key) */
+/* Reads one enc(...) off the front; replaces `ret_user_key`. CORRUPTION. */
+enum status mvcc_decode_key(struct slice *in_out, struct buf *ret_user_key) MUST_CHECK;
+void mvcc_encode_version_key(struct buf *out, struct slice user_key, uint64_t commit_ts);
+enum status mvcc_decode_version_key(struct slice key, struct buf *ret_user_key,
+                                    uint64_t *ret_commit_ts) MUST_CHECK;
+
+/* The bounds in a family of the user-key span [start, end), empty end: no end. For STORAGE_META it
+ * is the span of the user-keyed records. */
+void mvcc_span_bounds(enum storage_family family, struct slice start, struct slice end,
+                      struct buf *ret_begin, struct buf *ret_end);
+
+void mvcc_put(struct storage_batch *batch, struct slice user_key, uint64_t commit_ts,
+              struct slice value);
+void mvcc_delete(struct storage_batch *batch, struct slice user_key, uint64_t commit_ts);
+
+struct mvcc_version {
+    uint64_t commit_ts;
+    enum mvcc_kind kind;
+    struct slice value; /* borrowed as the function says */
+};
+
+struct mvcc_reader {
+    struct storage_engine *engine;
+    const struct storage_snapshot *snapshot; /* NULL: latest */
+};
+
+/* Newest version at or below read_ts, tombstones included; value in `value_out`. NOT_FOUND. */
+enum status mvcc_get(const struct mvcc_reader *reader, struct slice user_key, uint64_t read_ts,
+                     struct buf *value_out, struct mvcc_version *ret_version) MUST_CHECK;
+
+/* Newest commit_ts of any version (put or delete) in [start, end); 0 when none. */
+enum status mvcc_newest_in(const struct mvcc_reader *reader, struct slice start, struct slice end,
+                           uint64_t *ret_commit_ts) MUST_CHECK;
+
+/* Live rows of [start, end) at read_ts in order (or from the end). The callback returns false to
+ * stop; slices are valid during the callback only. */
+typedef bool mvcc_row_fn(void *ctx, struct slice user_key, uint64_t commit_ts, struct slice value);
+enum status mvcc_scan(const struct mvcc_reader *reader, struct slice start, struct slice end,
+                      uint64_t read_ts, bool reverse, mvcc_row_fn *row, void *ctx) MUST_CHECK;
+
+#endif
