@@ -1,0 +1,100 @@
+/* Requests to a range and their replies, and the frames that carry many of them between a router
+ * and a node. One frame is one message on the router→node stream:
+ *
+ *   frame   := version u8 ‖ (length varint ‖ call)*
+ *   request := call_id varint ‖ kind u8 ‖ range id varint ‖ epoch (2 varints) ‖ timeout_us varint ‖
+ * body reply   := call_id varint ‖ code u8 ‖ body
+ *
+ * Bodies are laid out in request.c. Decoded slices borrow from the frame. */
+#ifndef FLOTILLA_RANGE_REQUEST_H
+#define FLOTILLA_RANGE_REQUEST_H
+
+#include "range/descriptor.h"
+#include "txn/command.h"
+
+#define RANGE_FRAME_VERSION 1u
+
+enum range_request_kind {
+    RANGE_GET = 1, /* one or more keys of one range */
+    RANGE_SCAN = 2,
+    RANGE_WRITE = 3,    /* an encoded txn_command */
+    RANGE_TRANSFER = 4, /* leadership to a node; admin */
+};
+
+enum range_read_mode {
+    RANGE_READ_LINEARIZABLE = 0, /* lease when valid, else ReadIndex */
+    RANGE_READ_INDEX = 1,        /* ReadIndex always: needs no clock assumption */
+};
+
+struct range_request {
+    uint64_t call_id; /* chosen by the router, unique among its outstanding calls on this stream */
+    enum range_request_kind kind;
+    uint64_t range_id;
+    struct range_epoch epoch; /* as the router believes */
+    uint64_t timeout_us;      /* left when sent; the receiver adds its own clock */
+    enum range_read_mode read_mode;
+    uint32_t key_count; /* GET */
+    struct slice *keys;
+    struct slice start, end; /* SCAN [start, end), empty end: to the end of the range */
+    bool reverse;
+    bool keys_only;
+    uint32_t row_limit;   /* SCAN; 0: the server's maximum */
+    uint32_t byte_limit;  /* SCAN; 0: the server's maximum */
+    struct slice command; /* WRITE: encoded, unstamped */
+    uint64_t to_node;     /* TRANSFER */
+};
+
+enum range_reply_code {
+    RANGE_REPLY_OK = 0,
+    RANGE_REPLY_NOT_LEADER = 1,  /* leader_node (0: unknown); nothing was proposed: safe to retry */
+    RANGE_REPLY_STALE_EPOCH = 2, /* descriptor: the present one; nothing was proposed */
+    RANGE_REPLY_NO_RANGE = 3,    /* this node has no such replica; nothing was proposed */
+    RANGE_REPLY_BUSY = 4,        /* queue full; nothing was proposed; retry after retry_after_us */
+    RANGE_REPLY_TIMEOUT = 5,     /* deadline passed before anything was proposed */
+    RANGE_REPLY_UNKNOWN = 6, /* proposed, outcome not known here: retry with the same request id */
+    RANGE_REPLY_INVALID = 7, /* text says what and the limit; nothing changed */
+    RANGE_REPLY_UNAVAILABLE =
+        8, /* shutting down, no timestamp to be had: text; nothing was proposed */
+};
+
+struct range_row {
+    struct slice key; /* SCAN; in GET the asked key's position is the row's position */
+    struct slice value;
+    uint64_t version; /* commit timestamp; 0: absent (GET) */
+};
+
+struct range_reply {
+    uint64_t call_id;
+    enum range_reply_code code;
+    enum range_request_kind kind; /* OK: decides the body */
+    uint64_t leader_node;         /* NOT_LEADER */
+    const struct range_descriptor
+        *descriptor;         /* NOT_LEADER, STALE_EPOCH; may be NULL. Owned by the caller
+                  who encodes; by the decoder's `descriptor_storage` when decoded */
+    uint32_t retry_after_us; /* BUSY */
+    struct slice text;       /* INVALID, UNAVAILABLE */
+    uint32_t row_count;      /* GET: one per key; SCAN */
+    struct range_row *rows;
+    bool more;                  /* SCAN: a limit ended it; go on after the last row */
+    struct txn_outcome outcome; /* WRITE */
+};
+
+/* Appends one length-prefixed call to a frame begun by range_frame_begin. */
+void range_frame_begin(struct buf *frame);
+void range_request_encode(struct buf *frame, const struct range_request *request);
+void range_reply_encode(struct buf *frame, const struct range_reply *reply);
+
+/* Walks a frame. CORRUPTION: the peer breaks protocol, close its stream. */
+enum status range_frame_open(struct slice frame, struct decoder *ret_calls) MUST_CHECK;
+/* False at the end. A bad length ends with decoder->failed set. */
+bool range_frame_next(struct decoder *calls, struct slice *ret_call);
+enum status range_request_decode(struct slice call, struct arena *arena,
+                                 struct range_request *ret_request) MUST_CHECK;
+enum status range_reply_decode(struct slice call, struct arena *arena,
+                               struct range_descriptor *descriptor_storage,
+                               struct range_reply *ret_reply) MUST_CHECK;
+/* Just the range id (of a request) or call id, for dispatch. */
+enum status range_request_peek(struct slice call, uint64_t *ret_call_id,
+                               uint64_t *ret_range_id) MUST_CHECK;
+
+#endif
