@@ -1,0 +1,166 @@
+/* What nodes, routers and the placement driver say to each other, as plain structs. rpc/ carries
+ * them (rpc/proto/flotilla/v1/placement.proto) and converts to and from range/'s types: placement/
+ * and range/ never include each other. */
+#ifndef FLOTILLA_PLACEMENT_MESSAGES_H
+#define FLOTILLA_PLACEMENT_MESSAGES_H
+
+#include "base/codec.h"
+#include "base/status.h"
+#include "placement/limits.h"
+
+/* Made at a node's first start and kept in its data directory: names the directory, not the
+ * process. */
+struct placement_uuid {
+    uint8_t bytes[16];
+};
+
+struct placement_epoch {
+    uint64_t conf_version; /* grows with every change of the replica set */
+    uint64_t span_version; /* grows with every split and merge */
+};
+
+enum placement_role { PLACEMENT_VOTER = 1, PLACEMENT_LEARNER = 2 };
+
+struct placement_replica {
+    uint64_t replica_id; /* unique within the range, never reused */
+    uint64_t node_id;
+    enum placement_role role;
+};
+
+/* A range as placement knows it. The range's own replicated descriptor has the last word. */
+struct placement_descriptor {
+    uint64_t range_id;     /* positive */
+    struct buf start, end; /* user keys [start, end); empty end: to the end of the key space */
+    struct placement_epoch epoch;
+    uint64_t next_replica_id;
+    uint32_t replica_count;
+    struct placement_replica replicas[PLACEMENT_REPLICAS_MAX]; /* [0] is meant to lead first */
+};
+
+void placement_descriptor_done(struct placement_descriptor *descriptor);
+void placement_descriptor_copy(struct placement_descriptor *into,
+                               const struct placement_descriptor *from);
+void placement_descriptor_encode(struct buf *out, const struct placement_descriptor *descriptor);
+/* Replaces ret; on failure it is left empty. Checks every field. CORRUPTION. */
+enum status placement_descriptor_decode(struct decoder *in,
+                                        struct placement_descriptor *ret_descriptor) MUST_CHECK;
+/* Ids positive, span not empty, epoch positive, replicas distinct. */
+bool placement_descriptor_valid(const struct placement_descriptor *descriptor);
+const struct placement_replica *
+placement_descriptor_on_node(const struct placement_descriptor *descriptor, uint64_t node_id);
+/* Both epoch numbers only grow, so one that is ahead decides. */
+bool placement_epoch_newer(struct placement_epoch a, struct placement_epoch b); /* a is */
+
+/* ---- registration ---- */
+struct placement_register_request {
+    uint64_t cluster_id; /* as stored in the data directory; 0: fresh */
+    uint64_t node_id;    /* likewise */
+    struct placement_uuid uuid;
+    uint64_t incarnation; /* drawn at every process start, positive */
+    struct slice address; /* host:port where routers and other nodes reach this node */
+    struct slice version; /* of the binary, for the operator */
+};
+
+struct placement_register_reply {
+    /* OK; INVALID: malformed request; MISMATCH: of another cluster, or unknown here; EXISTS: the id
+     * or address is somebody else's who is alive; NOT_LEADER, BUSY, UNAVAILABLE: ask again. */
+    enum status status;
+    struct slice text;       /* why not, and the way out */
+    uint32_t retry_after_ms; /* 0 on a refusal for good */
+    uint64_t cluster_id, node_id;
+};
+
+/* ---- heartbeats ---- */
+struct placement_replica_report {
+    uint64_t range_id, replica_id;
+    struct placement_epoch epoch;
+    uint64_t term;
+    bool leads;
+    uint64_t applied_index;
+    uint64_t log_bytes, data_bytes; /* approximate */
+    /* Only when the last answer wanted it, and only from the leader; else NULL. */
+    const struct placement_descriptor *descriptor;
+};
+
+struct placement_store_figures {
+    uint64_t capacity_bytes, available_bytes; /* of the file system */
+    uint32_t replica_count, leader_count;
+};
+
+struct placement_heartbeat_request {
+    uint64_t cluster_id, node_id, incarnation;
+    uint64_t address_book_version; /* newest that the node has; 0: none */
+    bool leaving;                  /* clean stop: not heard from again until it registers */
+    bool complete;                 /* every replica is reported; else only those that changed */
+    struct placement_store_figures figures;
+    uint32_t report_count;
+    const struct placement_replica_report *reports;
+};
+
+struct placement_node_address {
+    uint64_t node_id;
+    struct slice address;
+};
+
+struct placement_create {
+    const struct placement_descriptor *descriptor;
+    bool campaign; /* this replica is meant to lead first */
+};
+
+/* Everything pointed at is borrowed from the driver until its next call. */
+struct placement_heartbeat_reply {
+    /* OK; MISMATCH: not this cluster or not a registered node; EXISTS: another process has taken
+     * this node's place, stop; NOT_LEADER, UNAVAILABLE: ask again. */
+    enum status status;
+    struct slice text;
+    bool want_complete;         /* the driver has no complete report: send one at once */
+    uint32_t next_heartbeat_ms; /* how soon to come back */
+    uint64_t address_book_version;
+    uint32_t node_count; /* 0 when the node's book is current */
+    const struct placement_node_address *nodes;
+    uint32_t create_count;
+    const struct placement_create *creates;
+    uint32_t wanted_count; /* ranges whose leader shall report the descriptor */
+    const uint64_t *wanted;
+};
+
+/* ---- range map ---- */
+struct placement_range_entry {
+    const struct placement_descriptor *descriptor;
+    uint64_t leader_node; /* 0: unknown */
+    uint64_t leader_term;
+};
+
+/* Borrowed from the driver until its next call. */
+struct placement_range_map {
+    uint64_t cluster_id;
+    uint32_t range_count; /* in key order; 0 before birth */
+    const struct placement_range_entry *ranges;
+    uint32_t node_count;
+    const struct placement_node_address *nodes;
+};
+
+/* ---- status ---- */
+struct placement_node_status {
+    uint64_t node_id;
+    struct slice address, version;
+    bool alive;                 /* heard from within the silence window */
+    uint64_t seen_ms_ago;       /* UINT64_MAX: never since this member leads */
+    uint32_t replicas, leaders; /* as the map has them */
+    struct placement_store_figures figures;
+};
+
+/* Borrowed from the driver until its next call. */
+struct placement_status {
+    uint64_t cluster_id; /* 0: not yet formed */
+    uint64_t member_id, leader_member;
+    bool born;
+    uint32_t registered_nodes, birth_nodes, replication_factor;
+    uint32_t range_count, ranges_without_leader, replicas_unconfirmed;
+    uint64_t timestamp_next, timestamp_bound;
+    uint64_t applied_index, log_first_index;
+    uint32_t node_count;
+    const struct placement_node_status *nodes;
+};
+
+#endif
