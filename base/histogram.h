@@ -13,7 +13,7 @@
 
 struct histogram {
     uint64_t count, sum, min, max; /* min is UINT64_MAX while empty after histogram_init */
-    uint32_t buckets[HISTOGRAM_BUCKETS];
+    uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
 void histogram_init(struct histogram *histogram);

@@ -22,7 +22,8 @@ struct mailbox;
 struct mailbox *mailbox_new(size_t items_max, size_t bytes_max);
 void mailbox_free(struct mailbox *mailbox); /* must be empty: drain first */
 
-/* Takes ownership on OK. BUSY: full, the caller keeps the item. SHUTDOWN: closed, likewise. */
+/* Takes ownership on OK. BUSY: full, the caller keeps the item. SHUTDOWN: closed, likewise.
+ * TOO_LARGE: more than bytes_max alone, so that no pause would help. */
 enum status mailbox_push(struct mailbox *mailbox, struct mailbox_item *item) MUST_CHECK;
 /* As push, but not counted against the bounds: for reports whose number the consumer itself bounds
  * (a tick, a completion, an answer to its own request). */

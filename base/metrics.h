@@ -24,7 +24,7 @@ struct metric {
     struct metric *next; /* registry chain */
 };
 
-void metrics_register(struct metric *metric); /* once per metric, before threads start */
+void metrics_register(struct metric *metric); /* before threads start; again is harmless */
 void metric_add(struct metric *metric, int64_t delta);
 void metric_set(struct metric *metric, int64_t value);
 void metric_observe(struct metric *metric, uint64_t value);
