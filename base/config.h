@@ -2,7 +2,7 @@
  * an environment variable (FLOTILLA_DATA_DIR). Flags win over environment, environment over file,
  * file over defaults. YAML is read by libyaml; a list of scalars is joined by commas. Unknown keys
  * and unreadable values are errors that name the key, the value, where it came from and what is
- * allowed. */
+ * allowed. The YAML file itself is named by --config or FLOTILLA_CONFIG. */
 #ifndef FLOTILLA_BASE_CONFIG_H
 #define FLOTILLA_BASE_CONFIG_H
 
@@ -37,7 +37,9 @@ struct config_table {
 };
 
 /* Fills `target`. `arguments` are those after the command's name; `--config FILE` names the YAML
- * file. INVALID: `error` says what and how to mend it. `--help` sets *ret_help and returns OK. */
+ * file. INVALID: `error` says what and how to mend it, and the target is untouched. `--help` sets
+ * *ret_help and returns OK, likewise without touching the target. Reads the environment: call it
+ * while there is one thread. */
 enum status config_load(const struct config_table *table, int argument_count, char **arguments,
                         void *target, bool *ret_help, struct buf *error) MUST_CHECK;
 void config_print_help(const struct config_table *table, struct buf *out);
