@@ -1,0 +1,48 @@
+/* Bounds of rpc/. Each is a promise about memory or time, and each is named in the error that a
+ * caller sees when it is reached. */
+#ifndef FLOTILLA_RPC_LIMITS_H
+#define FLOTILLA_RPC_LIMITS_H
+
+/* One message, either way. Above the largest command (txn/limits.h) with room for its envelope. */
+#define RPC_MESSAGE_BYTES_MAX (16u * 1024u * 1024u)
+
+/* Bytes that may wait in one stream's send queue, unless the stream says otherwise. */
+#define RPC_STREAM_QUEUE_BYTES_DEFAULT (64u * 1024u * 1024u)
+/* Messages that wait together are merged (rpc/stream.h) up to this size: large enough to make the
+ * cost of a message vanish, small enough that the receiver need not gather far-apart buffers. */
+#define RPC_STREAM_MERGE_BYTES_MAX (256u * 1024u)
+#define RPC_STREAM_MERGE_COUNT_MAX 256u
+
+/* A server's own bounds, unless its configuration says otherwise; beyond: RESOURCE_EXHAUSTED. */
+#define RPC_SERVER_CALLS_DEFAULT 8192u                          /* unary calls being served */
+#define RPC_SERVER_STREAMS_DEFAULT 4096u                        /* streams open */
+#define RPC_SERVER_REQUEST_BYTES_DEFAULT (256u * 1024u * 1024u) /* of unary calls being served */
+#define RPC_SERVER_METHODS_MAX 64u
+/* Arrivals that the core may report per method before the loop posts the next request for one. */
+#define RPC_SERVER_UNARY_ACCEPTS 16u
+#define RPC_SERVER_STREAM_ACCEPTS 2u
+/* Concurrent calls that one connection may have open (HTTP/2 setting; clients queue beyond). */
+#define RPC_SERVER_CALLS_PER_CONNECTION 4096
+
+/* Events handled in one turn of a loop before its end-of-turn hooks run. */
+#define RPC_LOOP_EVENTS_PER_TURN 512u
+
+/* A peer that is frozen or cut off is noticed after the sum of these. */
+#define RPC_KEEPALIVE_TIME_MS 2000
+#define RPC_KEEPALIVE_TIMEOUT_MS 2000
+/* How long one attempt to connect may take before the next address or attempt. */
+#define RPC_CONNECT_TIMEOUT_MS 1000
+/* Back-off of a channel between attempts to connect (the core allows no less than 100 ms; a link
+ * resets it on its own, shorter schedule). */
+#define RPC_CHANNEL_BACKOFF_MIN_MS 100
+#define RPC_CHANNEL_BACKOFF_MAX_MS 500
+/* Back-off of a link (rpc/client.h). */
+#define RPC_LINK_BACKOFF_MIN_MS 20u
+#define RPC_LINK_BACKOFF_MAX_MS 500u
+
+_Static_assert(RPC_STREAM_QUEUE_BYTES_DEFAULT >= 2 * RPC_MESSAGE_BYTES_MAX,
+               "a queue must take the largest message even while another one leaves");
+_Static_assert(RPC_STREAM_MERGE_BYTES_MAX <= RPC_MESSAGE_BYTES_MAX,
+               "a merged message must be one that the peer accepts");
+
+#endif

@@ -1,0 +1,33 @@
+/* The router's streams to the nodes, and the driver of a router on a loop: with this, a `struct
+ * router` lives on the loop thread without further care.
+ *
+ * It calls router_node_up and router_node_down, hands incoming frames to router_replies, calls
+ * router_tick when router_next_us says so, and router_flush once at the end of every turn of the
+ * loop. Its owner composes `struct router_io` from rpc_node_client_send and a placement client.
+ *
+ * Threads: the loop thread. */
+#ifndef FLOTILLA_RPC_NODE_CLIENT_H
+#define FLOTILLA_RPC_NODE_CLIENT_H
+
+#include "range/router/router.h"
+#include "rpc/client.h"
+
+struct rpc_node_client;
+
+struct rpc_node_client *rpc_node_client_new(struct rpc_loop *loop);
+/* Closes all streams and lets go of the router, which is freed afterwards. */
+void rpc_node_client_free(struct rpc_node_client *client);
+
+/* Before the router's first use. */
+void rpc_node_client_set_router(struct rpc_node_client *client, struct router *router);
+/* The cluster's id, once placement has told it: no node is dialled before. */
+void rpc_node_client_set_cluster(struct rpc_node_client *client, uint64_t cluster_id);
+/* The address book, as placement tells it. Unchanged entries cost nothing. */
+void rpc_node_client_set_address(struct rpc_node_client *client, uint64_t node_id,
+                                 const char *address);
+
+/* For router_io.send: UNAVAILABLE: no stream to that node now; BUSY: its queue is full. */
+enum status rpc_node_client_send(struct rpc_node_client *client, uint64_t node_id,
+                                 struct slice frame) MUST_CHECK;
+
+#endif
