@@ -4,14 +4,18 @@
  *
  * Semantics that both keep and tests compare:
  * - A batch is atomic over all families and applied in order; after a crash either all of it is
- * there or nothing.
+ *   there or nothing.
  * - Writes become visible at once and durable in order: a synced write makes every earlier one
- * durable.
+ *   durable.
  * - Snapshots and iterators see the state at their creation.
+ * - The first failed write is the last: every later write fails with the same status, because after
+ *   a failed write or fsync nothing may be assumed about the disk (a failed fsync is never
+ * retried). The content of the failed write may be there or not after a restart. The caller stops.
  *
  * Threads: every function may be called from any thread, except that one batch, iterator or ingest
- * belongs to one thread at a time. Errors are IO, NO_SPACE, CORRUPTION; after a failed synced write
- * nothing may be assumed about the disk (a failed fsync is never retried): the caller stops. */
+ * belongs to one thread at a time. Errors are IO, NO_SPACE, CORRUPTION. Keys and values are bounded
+ * by storage/limits.h; snapshots, iterators, batches and ingests must be freed before
+ * storage_close. */
 #ifndef FLOTILLA_STORAGE_ENGINE_H
 #define FLOTILLA_STORAGE_ENGINE_H
 
@@ -47,8 +51,8 @@ void storage_batch_put(struct storage_batch *batch, enum storage_family family, 
                        struct slice value);
 void storage_batch_delete(struct storage_batch *batch, enum storage_family family,
                           struct slice key);
-/* [begin, end); costs a tombstone: for dropping ranges and snapshots, not for everyday log
- * compaction. */
+/* [begin, end), empty end: no end. Costs a tombstone that every later read of the span has to look
+ * at: for dropping ranges and snapshots, not for everyday log compaction. */
 void storage_batch_delete_range(struct storage_batch *batch, enum storage_family family,
                                 struct slice begin, struct slice end);
 size_t storage_batch_count(const struct storage_batch *batch);
@@ -62,6 +66,16 @@ enum status storage_write(struct storage_engine *engine, struct storage_batch *b
 enum status storage_get(struct storage_engine *engine, const struct storage_snapshot *snapshot,
                         enum storage_family family, struct slice key,
                         struct buf *ret_value) MUST_CHECK;
+
+/* Receives one pair; the slices are valid during the call, which must not use the engine. */
+typedef void storage_pair_fn(void *ctx, struct slice key, struct slice value);
+
+/* The point read of multi-version data: the first key of STORAGE_DATA at or after `version_key`
+ * that equals it in everything but its last MVCC_VERSION_BYTES (storage/mvcc.h). Cheaper than an
+ * iterator: the engine knows that nothing else is wanted. NOT_FOUND. */
+enum status storage_get_version(struct storage_engine *engine,
+                                const struct storage_snapshot *snapshot, struct slice version_key,
+                                storage_pair_fn *pair, void *ctx) MUST_CHECK;
 
 struct storage_snapshot *storage_snapshot_new(struct storage_engine *engine);
 void storage_snapshot_free(struct storage_engine *engine, struct storage_snapshot *snapshot);
@@ -91,7 +105,10 @@ enum status storage_iterator_status(const struct storage_iterator *iterator) MUS
  * are staged (SST files on the real engine) and cost no memtable; nothing is visible before commit.
  * A crash before commit returns leaves either the old or the new content (an unfinished commit is
  * completed when the engine is opened), together with `batch` (e.g. the range's raft and apply
- * state). */
+ * state). While commit runs nobody else may write to the spans or to the keys of `batch`, and a
+ * reader of them may see one family replaced and the next not yet: the replica serves nothing
+ * meanwhile. A failed commit has the same two outcomes after a restart, and stops further writes.
+ */
 struct storage_span {
     enum storage_family family;
     struct slice begin, end; /* [begin, end), empty end: no end */
@@ -101,14 +118,15 @@ enum status storage_ingest_new(struct storage_engine *engine,
 /* Keys strictly ascending within a family; families in ascending order. */
 enum status storage_ingest_add(struct storage_ingest *ingest, enum storage_family family,
                                struct slice key, struct slice value) MUST_CHECK;
-/* Clears `spans`, installs what was added, writes `batch`; durable on return. Every added key must
- * lie in a span. */
+/* Clears `spans`, installs what was added, writes `batch` (left as it was); durable on return.
+ * Every added key must lie in a span. The ingest can only be freed afterwards. */
 enum status storage_ingest_commit(struct storage_ingest *ingest, const struct storage_span *spans,
                                   size_t span_count, struct storage_batch *batch) MUST_CHECK;
 void storage_ingest_free(
     struct storage_ingest *ingest); /* drops what was not committed; NULL is fine */
 
-/* Bytes that the keys of a span take, roughly; for split decisions and heartbeats. */
+/* Bytes that the keys of a span take, roughly (the real engine counts files, compressed, and leaves
+ * out what is only in memory yet); for split decisions and heartbeats. */
 uint64_t storage_approximate_bytes(struct storage_engine *engine, const struct storage_span *span);
 /* Appends "name value" lines for the operator. */
 void storage_describe(struct storage_engine *engine, struct buf *out);

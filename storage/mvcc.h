@@ -7,7 +7,10 @@
  *
  * enc keeps the order of keys and ends itself: each 0x00 becomes 0x00 0xff, and 0x00 0x01 closes.
  * So a newest version sorts first among its key's, and a span of user keys is one span of each
- * family. */
+ * family.
+ *
+ * Threads: pure functions and reads; any thread. Errors of reads are those of the engine, and
+ * CORRUPTION when a stored key or value does not follow the layout above. */
 #ifndef FLOTILLA_STORAGE_MVCC_H
 #define FLOTILLA_STORAGE_MVCC_H
 
@@ -17,6 +20,9 @@
 /* A timestamp of the oracle: milliseconds << 18 | counter. 0 is before everything. */
 #define MVCC_TS_MAX UINT64_MAX
 #define MVCC_TS_COUNTER_BITS 18u
+
+#define MVCC_VERSION_BYTES 8u   /* of the inverted timestamp at the end of a data key */
+#define MVCC_META_USER_KEYED 1u /* first byte of a meta key that belongs to a user key */
 
 enum mvcc_kind { MVCC_PUT = 1, MVCC_DELETE = 2 };
 
@@ -47,16 +53,20 @@ struct mvcc_reader {
     const struct storage_snapshot *snapshot; /* NULL: latest */
 };
 
-/* Newest version at or below read_ts, tombstones included; value in `value_out`. NOT_FOUND. */
+/* Newest version at or below read_ts, tombstones included; the version's value is borrowed from
+ * `value_out`, which is replaced and may be reused from call to call. NOT_FOUND: the key has no
+ * version that old. */
 enum status mvcc_get(const struct mvcc_reader *reader, struct slice user_key, uint64_t read_ts,
                      struct buf *value_out, struct mvcc_version *ret_version) MUST_CHECK;
 
-/* Newest commit_ts of any version (put or delete) in [start, end); 0 when none. */
+/* Newest commit_ts of any version (put or delete) in [start, end); 0 when none. Costs a step for
+ * each key of the span. */
 enum status mvcc_newest_in(const struct mvcc_reader *reader, struct slice start, struct slice end,
                            uint64_t *ret_commit_ts) MUST_CHECK;
 
-/* Live rows of [start, end) at read_ts in order (or from the end). The callback returns false to
- * stop; slices are valid during the callback only. */
+/* Live rows of [start, end) at read_ts in order (or from the end); empty end: no end. The callback
+ * returns false to stop; slices are valid during the callback only. All rows come from one state of
+ * the engine. */
 typedef bool mvcc_row_fn(void *ctx, struct slice user_key, uint64_t commit_ts, struct slice value);
 enum status mvcc_scan(const struct mvcc_reader *reader, struct slice start, struct slice end,
                       uint64_t read_ts, bool reverse, mvcc_row_fn *row, void *ctx) MUST_CHECK;
