@@ -4,8 +4,8 @@
  * All guards and operations see the state left by the commands before; either every operation takes
  * effect, at commit_ts, or none does. Operations of one command see each other in order.
  *
- * A number, for TXN_OP_ADD, is a signed 64-bit integer written as decimal text, as in `-17`; an
- * absent key counts as 0. */
+ * A number, for TXN_OP_ADD, is a signed 64-bit integer written as decimal text in its one canonical
+ * form (`-17`; no blanks, no `+`, no leading zeros, no `-0`); an absent key counts as 0. */
 #ifndef FLOTILLA_TXN_COMMAND_H
 #define FLOTILLA_TXN_COMMAND_H
 
@@ -18,8 +18,8 @@ enum txn_guard_kind {
     TXN_GUARD_EXISTS = 1,
     TXN_GUARD_ABSENT,
     TXN_GUARD_EQUALS,    /* value equals `value` */
-    TXN_GUARD_VERSION,   /* newest version has commit_ts == `version`; 0: absent or deleted */
-    TXN_GUARD_UNCHANGED, /* no version newer than `version` in [key, end) */
+    TXN_GUARD_VERSION,   /* the present value's commit_ts == `version`; 0: absent or deleted */
+    TXN_GUARD_UNCHANGED, /* no version (nor deletion) newer than `version` in [key, end) */
 };
 
 struct txn_guard {
@@ -76,13 +76,16 @@ struct txn_outcome {
     int64_t *numbers;
 };
 
-/* Limits (txn/limits.h), key and number formats, duplicates: everything that can be checked without
- * state, so that a bad command is refused before it is proposed. On INVALID or TOO_LARGE `error`
- * gets a sentence that names the key, what is wrong and the limit. */
+/* Limits (txn/limits.h), kinds, intervals, bounds: everything that can be checked without state, so
+ * that a bad command is refused before it is proposed. On INVALID or TOO_LARGE `error` gets a
+ * sentence that names the part, its key, what is wrong and the limit. (Several operations may name
+ * the same key: they see each other, and only the last result becomes a version.) */
 enum status txn_command_check(const struct txn_command *command, struct buf *error) MUST_CHECK;
 
 /* Versioned bytes (layout in command.c). commit_ts sits at a fixed offset so that the leader can
- * stamp an encoded command without decoding it. */
+ * stamp an encoded command without decoding it. Decoding reads what it was given and no limits
+ * beyond TXN_COMMAND_PARTS_MAX (txn_command_check does): CORRUPTION, or UNSUPPORTED for a version
+ * that this program does not know, which a replica must not skip. */
 void txn_command_encode(struct buf *out, const struct txn_command *command);
 enum status txn_command_decode(struct slice bytes, struct arena *arena,
                                struct txn_command *ret_command) MUST_CHECK;
@@ -90,10 +93,15 @@ void txn_command_stamp(uint8_t *encoded, size_t len, uint64_t commit_ts);
 /* Identity of what was asked, apart from commit_ts: detects a request id reused for something else.
  */
 uint64_t txn_command_fingerprint(struct slice encoded);
-/* Smallest and largest key touched (guards' intervals included): the router checks the span with
- * it. */
+/* Smallest and largest key named. An interval counts with both its ends, although the upper one is
+ * not part of it: whether a command fits a range is what txn_command_within answers. */
 void txn_command_span(const struct txn_command *command, struct slice *ret_first,
                       struct slice *ret_last);
+/* Every key and every interval lies in [start, end); empty end: no end. */
+bool txn_command_within(const struct txn_command *command, struct slice start, struct slice end);
+/* The key that the request record lies next to, and by which the command is routed: that of the
+ * first operation, or of the first guard where there are no operations. */
+struct slice txn_command_anchor(const struct txn_command *command);
 
 void txn_outcome_encode(struct buf *out, const struct txn_outcome *outcome);
 enum status txn_outcome_decode(struct decoder *in, struct arena *arena,

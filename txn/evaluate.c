@@ -1,0 +1,281 @@
+/* One command against the state that the commands before it left.
+ *
+ *   1. A key outside the range: refused, nothing is recorded (the request belongs elsewhere by
+ * now).
+ *   2. A request record that is still live: its outcome is the answer, or, for a different command
+ *      under the same id, a refusal that leaves the record alone.
+ *   3. Guards, in order; the first that does not hold refuses.
+ *   4. Operations, in order, staged in the overlay; the first that cannot be done refuses.
+ *   5. Only now the effects go to the batch, all at commit_ts, with the request record.
+ *
+ * Everything here depends on the command and the replicated state alone. */
+#include "txn/evaluate.h"
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "txn/overlay.h"
+#include "txn/request_record.h"
+
+struct txn_apply {
+    struct txn_overlay overlay;
+    struct storage_batch *batch; /* of the round; NULL between rounds */
+    struct buf record_key, record_value;
+};
+
+/* The command at hand and its verdict so far. `result` other than DONE ends the evaluation. */
+struct evaluation {
+    struct txn_apply *apply;
+    const struct txn_command *command;
+    struct txn_outcome *outcome;
+};
+
+struct txn_apply *txn_apply_new(struct storage_engine *engine) {
+    struct txn_apply *apply = MEMORY_NEW(struct txn_apply);
+    txn_overlay_init(&apply->overlay, engine);
+    return apply;
+}
+
+void txn_apply_free(struct txn_apply *apply) {
+    if (!apply) return;
+    txn_overlay_done(&apply->overlay);
+    buf_done(&apply->record_key);
+    buf_done(&apply->record_value);
+    memory_free(apply);
+}
+
+void txn_apply_begin(struct txn_apply *apply, struct storage_batch *batch) {
+    ASSERT(!apply->batch);
+    ASSERT(batch);
+    apply->batch = batch;
+}
+
+void txn_apply_end(struct txn_apply *apply) {
+    ASSERT(apply->batch);
+    txn_overlay_reset(&apply->overlay);
+    apply->batch = NULL;
+}
+
+static void refuse(struct evaluation *eval, enum txn_result result, uint32_t index) {
+    eval->outcome->result = result;
+    eval->outcome->index = index;
+}
+
+static enum status guard_unchanged(struct txn_overlay *overlay, const struct txn_guard *guard,
+                                   bool *ret_holds) {
+    if (guard->end.len == 0) {
+        struct txn_overlay_key *key = txn_overlay_key(overlay, guard->key);
+        enum status status = txn_overlay_load(overlay, key);
+        if (status == STATUS_OK) *ret_holds = key->newest.commit_ts <= guard->version;
+        return status;
+    }
+    uint64_t newest = 0;
+    enum status status = mvcc_newest_in(&overlay->reader, guard->key, guard->end, &newest);
+    if (status != STATUS_OK) return status;
+    uint64_t written = txn_overlay_newest_written_in(overlay, guard->key, guard->end);
+    *ret_holds = newest <= guard->version && written <= guard->version;
+    return STATUS_OK;
+}
+
+static enum status guard_holds(struct txn_overlay *overlay, const struct txn_guard *guard,
+                               bool *ret_holds) {
+    if (guard->kind == TXN_GUARD_UNCHANGED) return guard_unchanged(overlay, guard, ret_holds);
+    struct txn_overlay_key *key = txn_overlay_key(overlay, guard->key);
+    enum status status = txn_overlay_load(overlay, key);
+    if (status != STATUS_OK) return status;
+    struct slice value;
+    bool exists = txn_overlay_value(key, &value);
+    switch (guard->kind) {
+    case TXN_GUARD_EXISTS:
+        *ret_holds = exists;
+        return STATUS_OK;
+    case TXN_GUARD_ABSENT:
+        *ret_holds = !exists;
+        return STATUS_OK;
+    case TXN_GUARD_EQUALS:
+        *ret_holds = exists && slice_equal(value, guard->value);
+        return STATUS_OK;
+    case TXN_GUARD_VERSION:
+        *ret_holds = (exists ? key->newest.commit_ts : 0) == guard->version;
+        return STATUS_OK;
+    case TXN_GUARD_UNCHANGED:
+        break; /* handled above */
+    }
+    /* The decoder lets no other kind through; guessing would fork history. */
+    ASSERT(!"unknown guard kind");
+    return STATUS_CORRUPTION;
+}
+
+static enum status evaluate_guards(struct evaluation *eval) {
+    const struct txn_command *command = eval->command;
+    for (uint32_t i = 0; i < command->guard_count; i++) {
+        bool holds = false;
+        enum status status = guard_holds(&eval->apply->overlay, &command->guards[i], &holds);
+        if (status != STATUS_OK) return status;
+        if (!holds) {
+            refuse(eval, TXN_REFUSED_GUARD, i);
+            return STATUS_OK;
+        }
+    }
+    return STATUS_OK;
+}
+
+static void add_number(struct evaluation *eval, uint32_t index, struct txn_overlay_key *key) {
+    const struct txn_op *op = &eval->command->ops[index];
+    struct txn_outcome *outcome = eval->outcome;
+    struct slice text;
+    int64_t present = 0, sum = 0;
+    if (txn_overlay_value(key, &text) && !txn_number_parse(text, &present)) {
+        refuse(eval, TXN_REFUSED_NOT_A_NUMBER, index);
+    } else if (__builtin_add_overflow(present, op->delta, &sum)) {
+        refuse(eval, TXN_REFUSED_OVERFLOW, index);
+    } else if (sum < op->minimum || sum > op->maximum) {
+        refuse(eval, TXN_REFUSED_BOUND, index);
+        outcome->number = present;
+    } else {
+        txn_overlay_stage_number(&eval->apply->overlay, key, sum);
+        outcome->numbers[outcome->number_count++] = sum;
+    }
+}
+
+/* All but a blind put look at what is there. */
+static enum status evaluate_op(struct evaluation *eval, uint32_t index) {
+    const struct txn_op *op = &eval->command->ops[index];
+    struct txn_overlay *overlay = &eval->apply->overlay;
+    struct txn_overlay_key *key = txn_overlay_key(overlay, op->key);
+    if (op->kind == TXN_OP_PUT) {
+        txn_overlay_stage(overlay, key, MVCC_PUT, op->value);
+        return STATUS_OK;
+    }
+    enum status status = txn_overlay_load(overlay, key);
+    if (status != STATUS_OK) return status;
+    struct slice present;
+    switch (op->kind) {
+    case TXN_OP_PUT:
+        break; /* handled above */
+    case TXN_OP_DELETE:
+        txn_overlay_stage(overlay, key, MVCC_DELETE, SLICE_EMPTY);
+        return STATUS_OK;
+    case TXN_OP_INSERT:
+        if (txn_overlay_value(key, &present)) {
+            refuse(eval, TXN_REFUSED_EXISTS, index);
+        } else {
+            txn_overlay_stage(overlay, key, MVCC_PUT, op->value);
+        }
+        return STATUS_OK;
+    case TXN_OP_ADD:
+        add_number(eval, index, key);
+        return STATUS_OK;
+    }
+    ASSERT(!"unknown operation kind");
+    return STATUS_CORRUPTION;
+}
+
+static uint32_t count_adds(const struct txn_command *command) {
+    uint32_t adds = 0;
+    for (uint32_t i = 0; i < command->op_count; i++)
+        adds += command->ops[i].kind == TXN_OP_ADD;
+    return adds;
+}
+
+static enum status evaluate_ops(struct evaluation *eval, struct arena *arena) {
+    uint32_t adds = count_adds(eval->command);
+    if (adds > 0) eval->outcome->numbers = ARENA_NEW_ARRAY(arena, int64_t, adds);
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < eval->command->op_count; i++) {
+        status = evaluate_op(eval, i);
+        if (status != STATUS_OK || eval->outcome->result != TXN_DONE) break;
+    }
+    return status;
+}
+
+/* Guards, operations and effects. After it nothing is staged. */
+static enum status decide(struct evaluation *eval, struct arena *arena) {
+    struct txn_apply *apply = eval->apply;
+    struct txn_outcome *outcome = eval->outcome;
+    enum status status = evaluate_guards(eval);
+    if (status == STATUS_OK && outcome->result == TXN_DONE) status = evaluate_ops(eval, arena);
+    if (status == STATUS_OK && outcome->result == TXN_DONE) {
+        outcome->commit_ts = eval->command->commit_ts;
+        txn_overlay_commit(&apply->overlay, apply->batch, outcome->commit_ts);
+    } else {
+        txn_overlay_drop(&apply->overlay);
+        outcome->number_count = 0;
+        outcome->numbers = NULL;
+    }
+    return status;
+}
+
+/* Answers from a live record of the request id. *ret_found stays false when there is none. Leaves
+ * the record's key in apply->record_key. */
+static enum status replay(struct evaluation *eval, uint64_t fingerprint, struct arena *arena,
+                          bool *ret_found) {
+    struct txn_apply *apply = eval->apply;
+    struct slice bytes;
+    buf_clear(&apply->record_key);
+    txn_request_record_key(&apply->record_key, txn_command_anchor(eval->command),
+                           eval->command->request_id);
+    enum status status =
+        txn_overlay_read_record(&apply->overlay, slice_from_buf(&apply->record_key), &bytes);
+    if (status != STATUS_OK || bytes.len == 0) return status;
+
+    struct txn_request_record record;
+    status = txn_request_record_decode(bytes, arena, &record);
+    if (status != STATUS_OK) return status;
+    if (!txn_request_record_live(&record, eval->command->commit_ts)) return STATUS_OK;
+    *ret_found = true;
+    if (record.fingerprint == fingerprint) {
+        *eval->outcome = record.outcome;
+        eval->outcome->replayed = true;
+    } else {
+        refuse(eval, TXN_REFUSED_REQUEST_ID_REUSED, 0);
+    }
+    return STATUS_OK;
+}
+
+static void remember(struct evaluation *eval, uint64_t fingerprint) {
+    struct txn_apply *apply = eval->apply;
+    struct txn_request_record record = {.commit_ts = eval->command->commit_ts,
+                                        .fingerprint = fingerprint,
+                                        .outcome = *eval->outcome};
+    buf_clear(&apply->record_value);
+    txn_request_record_encode(&apply->record_value, &record);
+    txn_overlay_write_record(&apply->overlay, apply->batch, slice_from_buf(&apply->record_key),
+                             slice_from_buf(&apply->record_value));
+}
+
+static bool anchor_within(const struct txn_command *command, const struct txn_span *span) {
+    struct slice anchor = txn_command_anchor(command);
+    return slice_compare(anchor, span->start) >= 0 &&
+           (span->end.len == 0 || slice_compare(anchor, span->end) < 0);
+}
+
+/* The record is looked up before the other keys are checked: a command that was done before a split
+ * came between its keys has been done, and its retry, which finds the anchor here, must hear so. */
+enum status txn_evaluate(struct txn_apply *apply, const struct txn_span *span, struct slice encoded,
+                         const struct txn_command *command, struct arena *arena,
+                         struct txn_outcome *ret_outcome) {
+    ASSERT(apply->batch);
+    ASSERT_CMP(command->commit_ts, >, 0);
+    struct txn_outcome outcome = {.result = TXN_DONE};
+    struct evaluation eval = {.apply = apply, .command = command, .outcome = &outcome};
+    bool idempotent = command->request_id.len > 0;
+    uint64_t fingerprint = idempotent ? txn_command_fingerprint(encoded) : 0;
+    enum status status = STATUS_OK;
+
+    if (!anchor_within(command, span)) {
+        refuse(&eval, TXN_REFUSED_WRONG_RANGE, 0);
+        goto out;
+    }
+    bool replayed = false;
+    if (idempotent) status = replay(&eval, fingerprint, arena, &replayed);
+    if (status != STATUS_OK || replayed) goto out;
+    if (!txn_command_within(command, span->start, span->end)) {
+        refuse(&eval, TXN_REFUSED_WRONG_RANGE, 0);
+        goto out;
+    }
+    status = decide(&eval, arena);
+    if (status == STATUS_OK && idempotent) remember(&eval, fingerprint);
+out:
+    if (status == STATUS_OK) *ret_outcome = outcome;
+    return status;
+}

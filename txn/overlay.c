@@ -1,0 +1,172 @@
+#include "txn/overlay.h"
+
+#include "base/assert.h"
+#include "base/list.h"
+
+void txn_overlay_init(struct txn_overlay *overlay, struct storage_engine *engine) {
+    *overlay = (struct txn_overlay){.reader = {.engine = engine}};
+    arena_init(&overlay->arena, 0);
+    overlay->staged_last_link = &overlay->staged_first;
+}
+
+void txn_overlay_done(struct txn_overlay *overlay) {
+    bytesmap_done(&overlay->keys);
+    bytesmap_done(&overlay->records);
+    arena_done(&overlay->arena);
+    buf_done(&overlay->scratch);
+}
+
+void txn_overlay_reset(struct txn_overlay *overlay) {
+    ASSERT(!overlay->staged_first);
+    bytesmap_clear(&overlay->keys);
+    bytesmap_clear(&overlay->records);
+    arena_reset(&overlay->arena);
+    overlay->written = NULL;
+}
+
+struct txn_overlay_key *txn_overlay_key(struct txn_overlay *overlay, struct slice user_key) {
+    struct bytesmap_node *node = bytesmap_get(&overlay->keys, user_key);
+    if (node) return CONTAINER_OF(node, struct txn_overlay_key, node);
+    struct txn_overlay_key *key = arena_alloc(&overlay->arena, sizeof(*key));
+    *key = (struct txn_overlay_key){0};
+    bytesmap_put(&overlay->keys, &key->node, arena_copy(&overlay->arena, user_key));
+    return key;
+}
+
+/* Numbers, the values that change most often within a round, are kept in the entry itself: a
+ * thousand sums on one key take no memory. */
+static void set_newest(struct txn_overlay *overlay, struct txn_overlay_key *key, uint64_t commit_ts,
+                       enum mvcc_kind kind, struct slice value) {
+    key->known = true;
+    key->newest.commit_ts = commit_ts;
+    key->newest.kind = kind;
+    if (value.len == 0) {
+        key->newest.value = SLICE_EMPTY;
+    } else if (value.len <= sizeof(key->small_value)) {
+        memcpy(key->small_value, value.data, value.len);
+        key->newest.value = slice_make(key->small_value, value.len);
+    } else {
+        key->newest.value = arena_copy(&overlay->arena, value);
+    }
+}
+
+enum status txn_overlay_load(struct txn_overlay *overlay, struct txn_overlay_key *key) {
+    if (key->known) return STATUS_OK;
+    struct mvcc_version version = {.kind = MVCC_DELETE};
+    enum status status =
+        mvcc_get(&overlay->reader, key->node.key, MVCC_TS_MAX, &overlay->scratch, &version);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND) return status;
+    if (status == STATUS_NOT_FOUND) version = (struct mvcc_version){.kind = MVCC_DELETE};
+    set_newest(overlay, key, version.commit_ts, version.kind, version.value);
+    return STATUS_OK;
+}
+
+bool txn_overlay_value(const struct txn_overlay_key *key, struct slice *ret_value) {
+    ASSERT(key->known || key->staged);
+    enum mvcc_kind kind = key->staged ? key->staged_kind : key->newest.kind;
+    *ret_value = key->staged ? key->staged_value : key->newest.value;
+    return kind == MVCC_PUT;
+}
+
+void txn_overlay_stage(struct txn_overlay *overlay, struct txn_overlay_key *key,
+                       enum mvcc_kind kind, struct slice value) {
+    key->staged_kind = kind;
+    key->staged_value = value;
+    if (key->staged) return;
+    key->staged = true;
+    key->next_staged = NULL;
+    *overlay->staged_last_link = key;
+    overlay->staged_last_link = &key->next_staged;
+}
+
+void txn_overlay_stage_number(struct txn_overlay *overlay, struct txn_overlay_key *key,
+                              int64_t number) {
+    size_t len = txn_number_format(number, key->staged_text);
+    txn_overlay_stage(overlay, key, MVCC_PUT, slice_make(key->staged_text, len));
+}
+
+/* A blind put does not read what was there before, so the growth of timestamps is asserted where
+ * the round knows the key; the range asserts it for its log as a whole. */
+static void commit_key(struct txn_overlay *overlay, struct txn_overlay_key *key,
+                       struct storage_batch *batch, uint64_t commit_ts) {
+    if (key->known) ASSERT_CMP(commit_ts, >, key->newest.commit_ts);
+    if (key->staged_kind == MVCC_PUT) {
+        mvcc_put(batch, key->node.key, commit_ts, key->staged_value);
+    } else if (key->known && key->newest.kind == MVCC_DELETE) {
+        return; /* Deleting what is not there leaves no trace. */
+    } else {
+        mvcc_delete(batch, key->node.key, commit_ts);
+    }
+    set_newest(overlay, key, commit_ts, key->staged_kind, key->staged_value);
+    if (key->written) return;
+    key->written = true;
+    key->next_written = overlay->written;
+    overlay->written = key;
+}
+
+void txn_overlay_commit(struct txn_overlay *overlay, struct storage_batch *batch,
+                        uint64_t commit_ts) {
+    for (struct txn_overlay_key *key = overlay->staged_first; key; key = key->next_staged)
+        commit_key(overlay, key, batch, commit_ts);
+    txn_overlay_drop(overlay);
+}
+
+void txn_overlay_drop(struct txn_overlay *overlay) {
+    for (struct txn_overlay_key *key = overlay->staged_first; key; key = key->next_staged)
+        key->staged = false;
+    overlay->staged_first = NULL;
+    overlay->staged_last_link = &overlay->staged_first;
+}
+
+/* A walk over all keys of the round: rounds are bounded and interval guards rare. */
+uint64_t txn_overlay_newest_written_in(const struct txn_overlay *overlay, struct slice start,
+                                       struct slice end) {
+    uint64_t newest = 0;
+    for (const struct txn_overlay_key *key = overlay->written; key; key = key->next_written) {
+        if (key->newest.commit_ts <= newest) continue;
+        if (slice_compare(key->node.key, start) < 0) continue;
+        if (slice_compare(key->node.key, end) >= 0) continue;
+        newest = key->newest.commit_ts;
+    }
+    return newest;
+}
+
+static struct txn_overlay_record *add_record(struct txn_overlay *overlay, struct slice record_key,
+                                             struct slice value) {
+    struct txn_overlay_record *record = arena_alloc(&overlay->arena, sizeof(*record));
+    *record = (struct txn_overlay_record){.value = arena_copy(&overlay->arena, value)};
+    bytesmap_put(&overlay->records, &record->node, arena_copy(&overlay->arena, record_key));
+    return record;
+}
+
+static struct txn_overlay_record *find_record(const struct txn_overlay *overlay,
+                                              struct slice record_key) {
+    struct bytesmap_node *node = bytesmap_get(&overlay->records, record_key);
+    return node ? CONTAINER_OF(node, struct txn_overlay_record, node) : NULL;
+}
+
+enum status txn_overlay_read_record(struct txn_overlay *overlay, struct slice record_key,
+                                    struct slice *ret_value) {
+    struct txn_overlay_record *record = find_record(overlay, record_key);
+    if (!record) {
+        enum status status =
+            storage_get(overlay->reader.engine, NULL, STORAGE_META, record_key, &overlay->scratch);
+        if (status != STATUS_OK && status != STATUS_NOT_FOUND) return status;
+        struct slice value = status == STATUS_OK ? slice_from_buf(&overlay->scratch) : SLICE_EMPTY;
+        record = add_record(overlay, record_key, value);
+    }
+    *ret_value = record->value;
+    return STATUS_OK;
+}
+
+void txn_overlay_write_record(struct txn_overlay *overlay, struct storage_batch *batch,
+                              struct slice record_key, struct slice value) {
+    ASSERT(value.len > 0);
+    storage_batch_put(batch, STORAGE_META, record_key, value);
+    struct txn_overlay_record *record = find_record(overlay, record_key);
+    if (record) {
+        record->value = arena_copy(&overlay->arena, value);
+    } else {
+        (void)add_record(overlay, record_key, value); /* Only the entry in the map is wanted. */
+    }
+}

@@ -1,0 +1,42 @@
+#include "txn/request_record.h"
+
+#include "storage/mvcc.h"
+
+#define RECORD_FORMAT_VERSION 1u
+#define META_USER_KEYED 0x01u
+#define REQUEST_RECORD_TAG 'r'
+
+void txn_request_record_key(struct buf *out, struct slice anchor_key, struct slice request_id) {
+    encode_u8(out, META_USER_KEYED);
+    mvcc_encode_key(out, anchor_key);
+    encode_u8(out, REQUEST_RECORD_TAG);
+    buf_append(out, request_id);
+}
+
+void txn_request_record_encode(struct buf *out, const struct txn_request_record *record) {
+    encode_u8(out, RECORD_FORMAT_VERSION);
+    encode_u64(out, record->commit_ts);
+    encode_u64(out, record->fingerprint);
+    txn_outcome_encode(out, &record->outcome);
+}
+
+enum status txn_request_record_decode(struct slice bytes, struct arena *arena,
+                                      struct txn_request_record *ret_record) {
+    struct decoder in = decoder_make(bytes);
+    uint8_t version = decode_u8(&in);
+    if (in.failed) return STATUS_CORRUPTION;
+    if (version != RECORD_FORMAT_VERSION) return STATUS_UNSUPPORTED;
+    struct txn_request_record record = {.commit_ts = decode_u64(&in),
+                                        .fingerprint = decode_u64(&in)};
+    enum status status = txn_outcome_decode(&in, arena, &record.outcome);
+    if (status != STATUS_OK) return status;
+    if (!decoder_finished(&in)) return STATUS_CORRUPTION;
+    *ret_record = record;
+    return STATUS_OK;
+}
+
+bool txn_request_record_live(const struct txn_request_record *record, uint64_t commit_ts) {
+    uint64_t now_ms = commit_ts >> MVCC_TS_COUNTER_BITS;
+    uint64_t then_ms = record->commit_ts >> MVCC_TS_COUNTER_BITS;
+    return now_ms <= then_ms + TXN_REQUEST_WINDOW_MS;
+}
