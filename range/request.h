@@ -1,9 +1,10 @@
 /* Requests to a range and their replies, and the frames that carry many of them between a router
  * and a node. One frame is one message on the router→node stream:
  *
- *   frame   := version u8 ‖ (length varint ‖ call)*
- *   request := call_id varint ‖ kind u8 ‖ range id varint ‖ epoch (2 varints) ‖ timeout_us varint ‖
- * body reply   := call_id varint ‖ code u8 ‖ body
+ *   frame    version u8 ‖ (length u32 little-endian ‖ call)*
+ *   request  call_id varint ‖ kind u8 ‖ range id varint ‖ epoch: conf_version varint, span_version
+ *            varint ‖ timeout_us varint ‖ body
+ *   reply    call_id varint ‖ code u8 ‖ body
  *
  * Bodies are laid out in request.c. Decoded slices borrow from the frame. */
 #ifndef FLOTILLA_RANGE_REQUEST_H
@@ -13,6 +14,13 @@
 #include "txn/command.h"
 
 #define RANGE_FRAME_VERSION 1u
+/* The router cuts what clients ask into requests within these; a node refuses more keys. A reply
+ * ends early, after at least one row, when its keys and values reach RANGE_REPLY_BYTES_MAX: a SCAN
+ * then says `more`, a GET has fewer rows than it was asked keys, and the router asks for the rest.
+ * (range/limits.h relates the same figures to the other bounds of a node.) */
+#define RANGE_GET_KEYS_MAX 10000u
+#define RANGE_SCAN_ROWS_MAX 10000u
+#define RANGE_REPLY_BYTES_MAX (4u << 20)
 
 enum range_request_kind {
     RANGE_GET = 1, /* one or more keys of one range */
@@ -38,8 +46,8 @@ struct range_request {
     struct slice start, end; /* SCAN [start, end), empty end: to the end of the range */
     bool reverse;
     bool keys_only;
-    uint32_t row_limit;   /* SCAN; 0: the server's maximum */
-    uint32_t byte_limit;  /* SCAN; 0: the server's maximum */
+    uint32_t row_limit;  /* SCAN; 0 or above RANGE_SCAN_ROWS_MAX: that maximum */
+    uint32_t byte_limit; /* SCAN, keys and values; 0 or above RANGE_REPLY_BYTES_MAX: that maximum */
     struct slice command; /* WRITE: encoded, unstamped */
     uint64_t to_node;     /* TRANSFER */
 };
@@ -73,7 +81,7 @@ struct range_reply {
                   who encodes; by the decoder's `descriptor_storage` when decoded */
     uint32_t retry_after_us; /* BUSY */
     struct slice text;       /* INVALID, UNAVAILABLE */
-    uint32_t row_count;      /* GET: one per key; SCAN */
+    uint32_t row_count;      /* GET: one per key, see RANGE_REPLY_BYTES_MAX; SCAN */
     struct range_row *rows;
     bool more;                  /* SCAN: a limit ended it; go on after the last row */
     struct txn_outcome outcome; /* WRITE */
@@ -88,6 +96,8 @@ void range_reply_encode(struct buf *frame, const struct range_reply *reply);
 enum status range_frame_open(struct slice frame, struct decoder *ret_calls) MUST_CHECK;
 /* False at the end. A bad length ends with decoder->failed set. */
 bool range_frame_next(struct decoder *calls, struct slice *ret_call);
+/* CORRUPTION for what no sender of this version would send. UNSUPPORTED: an unknown kind of request
+ * whose head is sound: answer INVALID to its call id (range_request_peek). */
 enum status range_request_decode(struct slice call, struct arena *arena,
                                  struct range_request *ret_request) MUST_CHECK;
 enum status range_reply_decode(struct slice call, struct arena *arena,

@@ -1,0 +1,141 @@
+/* Range descriptors as bytes, on disk and on the wire:
+ *
+ *   version u8 (1) ‖ range_id varint ‖ start (varint length, bytes) ‖ end (varint length, bytes) ‖
+ *   conf_version varint ‖ span_version varint ‖ next_replica_id varint ‖ replica_count varint ‖
+ *   replicas: (replica_id varint ‖ node_id varint ‖ role u8)*
+ *
+ * What is written is asserted and what is read is checked by the same function. */
+#include "range/descriptor.h"
+
+#include "base/assert.h"
+#include "txn/limits.h"
+
+#define DESCRIPTOR_FORMAT_VERSION 1u
+
+void range_descriptor_done(struct range_descriptor *descriptor) {
+    buf_done(&descriptor->start);
+    buf_done(&descriptor->end);
+    *descriptor = (struct range_descriptor){0};
+}
+
+void range_descriptor_copy(struct range_descriptor *into, const struct range_descriptor *from) {
+    ASSERT(into != from);
+    struct buf start = into->start, end = into->end;
+    buf_assign(&start, slice_from_buf(&from->start));
+    buf_assign(&end, slice_from_buf(&from->end));
+    *into = *from;
+    into->start = start;
+    into->end = end;
+}
+
+bool range_descriptor_contains(const struct range_descriptor *descriptor, struct slice user_key) {
+    if (slice_compare(user_key, slice_from_buf(&descriptor->start)) < 0) return false;
+    return descriptor->end.len == 0 ||
+           slice_compare(user_key, slice_from_buf(&descriptor->end)) < 0;
+}
+
+bool range_descriptor_covers(const struct range_descriptor *descriptor, struct slice start,
+                             struct slice end) {
+    if (!range_descriptor_contains(descriptor, start)) return false;
+    if (descriptor->end.len == 0) return true;
+    return end.len > 0 && slice_compare(end, slice_from_buf(&descriptor->end)) <= 0;
+}
+
+const struct range_replica_ref *range_descriptor_on_node(const struct range_descriptor *descriptor,
+                                                         uint64_t node_id) {
+    for (uint32_t i = 0; i < descriptor->replica_count; i++)
+        if (descriptor->replicas[i].node_id == node_id) return &descriptor->replicas[i];
+    return NULL;
+}
+
+const struct range_replica_ref *range_descriptor_replica(const struct range_descriptor *descriptor,
+                                                         uint64_t replica_id) {
+    for (uint32_t i = 0; i < descriptor->replica_count; i++)
+        if (descriptor->replicas[i].replica_id == replica_id) return &descriptor->replicas[i];
+    return NULL;
+}
+
+static bool replica_equal(const struct range_replica_ref *a, const struct range_replica_ref *b) {
+    return a->replica_id == b->replica_id && a->node_id == b->node_id && a->role == b->role;
+}
+
+bool range_descriptor_equal(const struct range_descriptor *a, const struct range_descriptor *b) {
+    if (a->range_id != b->range_id || a->epoch.conf_version != b->epoch.conf_version ||
+        a->epoch.span_version != b->epoch.span_version)
+        return false;
+    if (!slice_equal(slice_from_buf(&a->start), slice_from_buf(&b->start))) return false;
+    if (!slice_equal(slice_from_buf(&a->end), slice_from_buf(&b->end))) return false;
+    if (a->next_replica_id != b->next_replica_id || a->replica_count != b->replica_count)
+        return false;
+    for (uint32_t i = 0; i < a->replica_count; i++)
+        if (!replica_equal(&a->replicas[i], &b->replicas[i])) return false;
+    return true;
+}
+
+static bool replica_is_sound(const struct range_descriptor *descriptor, uint32_t index) {
+    const struct range_replica_ref *replica = &descriptor->replicas[index];
+    if (replica->role != RANGE_VOTER && replica->role != RANGE_LEARNER) return false;
+    if (replica->node_id == 0 || replica->replica_id == 0) return false;
+    if (replica->replica_id >= descriptor->next_replica_id) return false;
+    /* Neither a replica id nor a node comes twice. */
+    return range_descriptor_replica(descriptor, replica->replica_id) == replica &&
+           range_descriptor_on_node(descriptor, replica->node_id) == replica;
+}
+
+static bool is_sound(const struct range_descriptor *descriptor) {
+    if (descriptor->range_id == 0) return false;
+    struct slice start = slice_from_buf(&descriptor->start), end = slice_from_buf(&descriptor->end);
+    if (start.len > TXN_KEY_BYTES_MAX || end.len > TXN_KEY_BYTES_MAX) return false;
+    if (end.len > 0 && slice_compare(start, end) >= 0) return false;
+    if (descriptor->replica_count == 0 || descriptor->replica_count > RANGE_REPLICAS_MAX)
+        return false;
+    for (uint32_t i = 0; i < descriptor->replica_count; i++)
+        if (!replica_is_sound(descriptor, i)) return false;
+    return true;
+}
+
+void range_descriptor_encode(struct buf *out, const struct range_descriptor *descriptor) {
+    ASSERT(is_sound(descriptor));
+    encode_u8(out, DESCRIPTOR_FORMAT_VERSION);
+    encode_varint(out, descriptor->range_id);
+    encode_bytes(out, slice_from_buf(&descriptor->start));
+    encode_bytes(out, slice_from_buf(&descriptor->end));
+    encode_varint(out, descriptor->epoch.conf_version);
+    encode_varint(out, descriptor->epoch.span_version);
+    encode_varint(out, descriptor->next_replica_id);
+    encode_varint(out, descriptor->replica_count);
+    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
+        encode_varint(out, descriptor->replicas[i].replica_id);
+        encode_varint(out, descriptor->replicas[i].node_id);
+        encode_u8(out, (uint8_t)descriptor->replicas[i].role);
+    }
+}
+
+static bool decode_replicas(struct decoder *in, struct range_descriptor *descriptor) {
+    uint64_t count = decode_varint(in);
+    if (in->failed || count > RANGE_REPLICAS_MAX) return false;
+    descriptor->replica_count = (uint32_t)count;
+    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
+        struct range_replica_ref *replica = &descriptor->replicas[i];
+        replica->replica_id = decode_varint(in);
+        replica->node_id = decode_varint(in);
+        replica->role = (enum range_replica_role)decode_u8(in);
+    }
+    return !in->failed;
+}
+
+enum status range_descriptor_decode(struct decoder *in, struct range_descriptor *ret_descriptor) {
+    range_descriptor_done(ret_descriptor);
+    if (decode_u8(in) != DESCRIPTOR_FORMAT_VERSION) return STATUS_CORRUPTION;
+    ret_descriptor->range_id = decode_varint(in);
+    struct slice start = decode_bytes(in), end = decode_bytes(in);
+    ret_descriptor->epoch.conf_version = decode_varint(in);
+    ret_descriptor->epoch.span_version = decode_varint(in);
+    ret_descriptor->next_replica_id = decode_varint(in);
+    bool complete = decode_replicas(in, ret_descriptor);
+    buf_assign(&ret_descriptor->start, start);
+    buf_assign(&ret_descriptor->end, end);
+    if (complete && is_sound(ret_descriptor)) return STATUS_OK;
+    range_descriptor_done(ret_descriptor);
+    return STATUS_CORRUPTION;
+}
