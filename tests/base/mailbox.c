@@ -1,0 +1,176 @@
+/* The bounded queue: order, bounds, wake-ups and closing. */
+#include "base/mailbox.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/memory.h"
+
+#define WAIT_LONG_US (20u * 1000 * 1000)
+
+struct parcel {
+    struct mailbox_item item;
+    unsigned producer, number;
+};
+
+static uint64_t now_us(void) {
+    return clock_monotonic_us(clock_system());
+}
+
+static struct parcel *parcel_of(struct mailbox_item *item) {
+    return CONTAINER_OF(item, struct parcel, item);
+}
+
+/* Protects the order of messages. */
+Test(base_mailbox, drains_everything_in_order_of_arrival) {
+    struct mailbox *mailbox = mailbox_new(10, 1000);
+    struct parcel parcels[4] = {{.number = 0}, {.number = 1}, {.number = 2}, {.number = 3}};
+    cr_assert_null(mailbox_drain(mailbox));
+    for (int i = 0; i < 4; i++) {
+        enum status status = i == 2 ? mailbox_push_control(mailbox, &parcels[i].item)
+                                    : mailbox_push(mailbox, &parcels[i].item);
+        cr_assert_eq(status, STATUS_OK);
+    }
+    struct mailbox_item *item = mailbox_drain(mailbox);
+    for (unsigned i = 0; i < 4; i++, item = item->next)
+        cr_assert_eq(parcel_of(item)->number, i);
+    cr_assert_null(item);
+    cr_assert_null(mailbox_drain(mailbox));
+    mailbox_free(mailbox);
+}
+
+/* Protects memory: more than either bound is refused, and a drain makes room again. */
+Test(base_mailbox, refuses_what_exceeds_a_bound) {
+    struct mailbox *mailbox = mailbox_new(2, 100);
+    struct parcel small[3] = {{.item.bytes = 1}, {.item.bytes = 1}, {.item.bytes = 1}};
+    struct parcel large = {.item.bytes = 100}, huge = {.item.bytes = 101};
+    cr_assert_eq(mailbox_push(mailbox, &huge.item), STATUS_TOO_LARGE);
+    cr_assert_eq(mailbox_push(mailbox, &large.item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, &small[0].item), STATUS_BUSY); /* by bytes */
+    cr_assert_eq(mailbox_drain(mailbox), &large.item);
+    cr_assert_eq(mailbox_push(mailbox, &small[0].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, &small[1].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, &small[2].item), STATUS_BUSY); /* by items */
+    cr_assert_eq(mailbox_push_control(mailbox, &small[2].item), STATUS_OK);
+    cr_assert_eq(mailbox_drain(mailbox), &small[0].item);
+    /* The control item did not count, and its draining does not make the count wrong. */
+    cr_assert_eq(mailbox_push(mailbox, &large.item), STATUS_OK);
+    cr_assert_not_null(mailbox_drain(mailbox));
+    mailbox_free(mailbox);
+}
+
+/* Protects shutdown: nothing enters any more, what is inside still comes out. */
+Test(base_mailbox, a_closed_one_refuses_but_can_be_drained) {
+    struct mailbox *mailbox = mailbox_new(2, 100);
+    struct parcel first = {0}, second = {0};
+    cr_assert_eq(mailbox_push(mailbox, &first.item), STATUS_OK);
+    cr_assert(!mailbox_closed(mailbox));
+    mailbox_close(mailbox);
+    cr_assert(mailbox_closed(mailbox));
+    cr_assert_eq(mailbox_push(mailbox, &second.item), STATUS_SHUTDOWN);
+    cr_assert_eq(mailbox_push_control(mailbox, &second.item), STATUS_SHUTDOWN);
+    mailbox_wait(mailbox, WAIT_LONG_US); /* returns at once */
+    cr_assert_eq(mailbox_drain(mailbox), &first.item);
+    mailbox_wait(mailbox, WAIT_LONG_US);
+    mailbox_free(mailbox);
+    mailbox_free(NULL);
+}
+
+/* Protects timers: a wait ends at its time-out, not much before. */
+Test(base_mailbox, wait_ends_at_the_timeout) {
+    struct mailbox *mailbox = mailbox_new(1, 1);
+    uint64_t start_us = now_us();
+    mailbox_wait(mailbox, 20000);
+    cr_assert_geq(now_us() - start_us, 20000);
+    mailbox_wait(mailbox, 0);
+    mailbox_free(mailbox);
+}
+
+static void *push_one(void *ctx) {
+    struct mailbox *mailbox = ctx;
+    struct parcel *parcel = MEMORY_NEW(struct parcel);
+    cr_assert_eq(mailbox_push_control(mailbox, &parcel->item), STATUS_OK);
+    return NULL;
+}
+
+static void *close_it(void *ctx) {
+    mailbox_close(ctx);
+    return NULL;
+}
+
+/* Protects latency: a sleeping consumer is woken by an item and by closing. */
+Test(base_mailbox, wait_is_ended_by_an_item_and_by_closing, .timeout = 30) {
+    struct mailbox *mailbox = mailbox_new(1, 1);
+    void *(*const wakers[])(void *) = {push_one, close_it};
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        uint64_t start_us = now_us();
+        cr_assert_eq(pthread_create(&thread, NULL, wakers[i], mailbox), 0);
+        mailbox_wait(mailbox, UINT64_MAX); /* and "for ever" is accepted */
+        cr_assert_lt(now_us() - start_us, WAIT_LONG_US);
+        cr_assert_eq(pthread_join(thread, NULL), 0);
+        struct mailbox_item *item = mailbox_drain(mailbox);
+        cr_assert_eq(item != NULL, i == 0);
+        if (item) memory_free(parcel_of(item));
+    }
+    mailbox_free(mailbox);
+}
+
+#define PRODUCERS 4u
+#define PARCELS_EACH 5000u
+#define ITEMS_MAX 64u
+
+struct producer {
+    struct mailbox *mailbox;
+    unsigned id;
+    uint64_t refusals;
+};
+
+static void *produce(void *ctx) {
+    struct producer *producer = ctx;
+    for (unsigned i = 0; i < PARCELS_EACH; i++) {
+        struct parcel *parcel = MEMORY_NEW(struct parcel);
+        *parcel = (struct parcel){.item.bytes = 8, .producer = producer->id, .number = i};
+        while (mailbox_push(producer->mailbox, &parcel->item) == STATUS_BUSY) {
+            producer->refusals++;
+            (void)sched_yield(); /* only a hint */
+        }
+    }
+    return NULL;
+}
+
+/* Protects against lost, doubled or reordered items, lost wake-ups and leaky bounds when several
+ * producers push against a small bound. */
+Test(base_mailbox, delivers_each_item_once_from_many_producers, .timeout = 60) {
+    struct mailbox *mailbox = mailbox_new(ITEMS_MAX, 1 << 20);
+    struct producer producers[PRODUCERS];
+    pthread_t threads[PRODUCERS];
+    unsigned expected[PRODUCERS] = {0};
+    for (unsigned i = 0; i < PRODUCERS; i++) {
+        producers[i] = (struct producer){.mailbox = mailbox, .id = i};
+        cr_assert_eq(pthread_create(&threads[i], NULL, produce, &producers[i]), 0);
+    }
+    for (unsigned received = 0; received < PRODUCERS * PARCELS_EACH;) {
+        mailbox_wait(mailbox, WAIT_LONG_US);
+        struct mailbox_item *item = mailbox_drain(mailbox);
+        cr_assert_not_null(item, "a wake-up was lost after %u items", received);
+        unsigned batch = 0;
+        while (item) {
+            struct parcel *parcel = parcel_of(item);
+            item = item->next;
+            cr_assert_eq(parcel->number, expected[parcel->producer]);
+            expected[parcel->producer]++;
+            memory_free(parcel);
+            batch++;
+        }
+        cr_assert_leq(batch, ITEMS_MAX);
+        received += batch;
+    }
+    for (unsigned i = 0; i < PRODUCERS; i++)
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    cr_assert_null(mailbox_drain(mailbox));
+    mailbox_free(mailbox);
+}
