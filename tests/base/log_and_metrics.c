@@ -122,7 +122,7 @@ Test(base_log, bytes_are_printable_and_bounded) {
 Test(base_log, eight_texts_are_valid_together) {
     const char *texts[8];
     for (int i = 0; i < 8; i++)
-        texts[i] = log_bytes(slice_make("abcdefgh" + i, 1));
+        texts[i] = log_bytes(slice_make(&"abcdefgh"[i], 1));
     for (int i = 0; i < 8; i++)
         cr_assert_eq(texts[i][0], 'a' + i);
 }
