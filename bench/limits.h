@@ -1,0 +1,17 @@
+/* Bounds of the load generator: what one run may hold in memory. */
+#ifndef FLOTILLA_BENCH_LIMITS_H
+#define FLOTILLA_BENCH_LIMITS_H
+
+#define BENCH_CLIENTS_MAX 4096u
+#define BENCH_IN_FLIGHT_MAX 65536u /* clients times requests in flight per client */
+#define BENCH_ISSUERS_MAX 1000000u
+#define BENCH_KEYS_MAX 100000000u
+#define BENCH_LEDGER_ENTRIES_MAX 50000000u /* 12 bytes each; a run stops issuing when full */
+#define BENCH_DETAILS_MAX 20u              /* findings that a verdict spells out */
+#define BENCH_SCAN_ROWS 5000u              /* per page of the verification */
+
+/* Pauses before a request is sent again: doubled, with jitter. */
+#define BENCH_BACKOFF_MIN_US 2000u
+#define BENCH_BACKOFF_MAX_US 100000u
+
+#endif
