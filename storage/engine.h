@@ -113,6 +113,7 @@ struct storage_span {
     enum storage_family family;
     struct slice begin, end; /* [begin, end), empty end: no end */
 };
+/* BUSY: too many are open (storage/limits.h). */
 enum status storage_ingest_new(struct storage_engine *engine,
                                struct storage_ingest **ret_ingest) MUST_CHECK;
 /* Keys strictly ascending within a family; families in ascending order. */

@@ -1,19 +1,25 @@
-/* RocksDB behind storage/engine.h. The only place that knows RocksDB. */
+/* RocksDB behind storage/engine.h. The only place that knows RocksDB.
+ *
+ * The directory belongs to one engine in one process. What stands in it, byte by byte, is in
+ * storage/README.md. */
 #ifndef FLOTILLA_STORAGE_ROCKSDB_ENGINE_H
 #define FLOTILLA_STORAGE_ROCKSDB_ENGINE_H
 
 #include "storage/engine.h"
 
 struct rocksdb_engine_config {
-    const char *directory;       /* created when missing */
+    const char *directory;       /* created when missing, parents included */
     uint64_t block_cache_bytes;  /* 0: 64 MiB */
     uint64_t write_buffer_bytes; /* all families together; 0: 128 MiB */
     uint64_t min_free_bytes;     /* refuse to open below; 0: no check */
-    bool read_only_check;        /* open, verify, close: for tools */
+    bool read_only_check; /* for tools: read everything, verify every checksum, change nothing,
+                           *close; ret_engine becomes NULL */
 };
 
-/* LOCKED: another process has the directory open. CORRUPTION, IO, NO_SPACE. `error` gets one
- * sentence that names the directory and the way out. */
+/* Opens, and completes a bulk installation that a crash interrupted.
+ * LOCKED: another process has the directory open. INVALID: it holds something else than an engine.
+ * UNSUPPORTED: written by a newer version. CORRUPTION: damaged. NO_SPACE, IO.
+ * `error` gets one sentence that names the directory and the way out. */
 enum status rocksdb_engine_open(const struct rocksdb_engine_config *config, struct buf *error,
                                 struct storage_engine **ret_engine) MUST_CHECK;
 

@@ -1,0 +1,3 @@
+#include "storage/metrics.h"
+
+METRICS_DEFINE(storage, STORAGE_METRICS)

@@ -1,0 +1,184 @@
+/* How RocksDB is set up. Figures behind the choices are in storage/README.md. */
+#include <sys/resource.h>
+
+#include "base/assert.h"
+#include "storage/mvcc.h"
+#include "storage/rocksdb_internal.h"
+
+#define MIB (1ull << 20)
+#define BLOCK_CACHE_BYTES_DEFAULT (64 * MIB)
+#define WRITE_BUFFER_BYTES_DEFAULT (128 * MIB)
+#define BLOCK_BYTES 8192u
+#define BLOOM_BITS_PER_KEY 10.0
+
+/* Compactions may fall behind for a while before writers are slowed down: a stall of the Raft log
+ * stalls every range of the node. */
+#define L0_COMPACTION_TRIGGER 4
+#define L0_SLOWDOWN_TRIGGER 40
+#define L0_STOP_TRIGGER 64
+
+/* RocksDB's names for its enumerators do not reach C. */
+#define WAL_RECOVERY_POINT_IN_TIME 2
+#define INFO_LOG_WARN 2
+
+const char *rocksdb_engine_family_name(unsigned family) {
+    return family == ROCKSDB_OWN_FAMILY ? "default"
+                                        : storage_family_name((enum storage_family)family);
+}
+
+/* ---- the prefix of a data key: everything but its version ---- */
+
+static char *version_prefix(void *state, const char *key, size_t len, size_t *ret_len) {
+    *ret_len = len - MVCC_VERSION_BYTES;
+    return (char *)key;
+}
+
+static unsigned char has_version(void *state, const char *key, size_t len) {
+    return len >= MVCC_VERSION_BYTES;
+}
+
+static unsigned char is_any_prefix(void *state, const char *prefix, size_t len) {
+    return 1;
+}
+
+/* On disk: a file's prefix filter is used only under the name that it was built with. */
+static const char *version_prefix_name(void *state) {
+    return "flotilla.all-but-8";
+}
+
+static void nothing_to_free(void *state) {}
+
+/* ---- families ---- */
+
+static rocksdb_block_based_table_options_t *make_table_options(rocksdb_cache_t *cache) {
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(table, cache);
+    rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
+    rocksdb_block_based_options_set_format_version(table, 5);
+    /* Filters and indexes live in the block cache, so that memory is bounded by one number. */
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+    return table;
+}
+
+static void set_table(rocksdb_options_t *options, rocksdb_cache_t *cache, bool bloom,
+                      bool whole_key) {
+    rocksdb_block_based_table_options_t *table = make_table_options(cache);
+    if (bloom)
+        rocksdb_block_based_options_set_filter_policy(
+            table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS_PER_KEY));
+    rocksdb_block_based_options_set_whole_key_filtering(table, whole_key);
+    rocksdb_options_set_block_based_table_factory(options, table);
+    rocksdb_block_based_options_destroy(table);
+}
+
+/* What all families share. `buffer_bytes` is the size of one memtable. */
+static rocksdb_options_t *make_family(uint64_t buffer_bytes) {
+    rocksdb_options_t *options = rocksdb_options_create();
+    rocksdb_options_set_write_buffer_size(options, buffer_bytes);
+    rocksdb_options_set_max_write_buffer_number(options, 4);
+    rocksdb_options_set_level0_file_num_compaction_trigger(options, L0_COMPACTION_TRIGGER);
+    rocksdb_options_set_level0_slowdown_writes_trigger(options, L0_SLOWDOWN_TRIGGER);
+    rocksdb_options_set_level0_stop_writes_trigger(options, L0_STOP_TRIGGER);
+    rocksdb_options_set_target_file_size_base(options, 32 * MIB);
+    rocksdb_options_set_max_bytes_for_level_base(options, 4 * buffer_bytes);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+    rocksdb_options_set_compression(options, rocksdb_no_compression);
+    return options;
+}
+
+static void make_families(struct rocksdb_engine *engine, uint64_t buffer_bytes) {
+    rocksdb_cache_t *cache = engine->block_cache;
+
+    /* Entries are written in order and deleted soon after: mostly they live and die in the
+     * memtable. Reads go to recent indexes; nothing is worth a filter or compressing. */
+    rocksdb_options_t *raft = make_family(buffer_bytes / 2);
+    rocksdb_options_set_level0_file_num_compaction_trigger(raft, 2 * L0_COMPACTION_TRIGGER);
+    set_table(raft, cache, false, false);
+    engine->family_options[STORAGE_RAFT] = raft;
+
+    /* A point read seeks the newest version; the filters are over the key without its version. */
+    rocksdb_options_t *data = make_family(buffer_bytes / 2);
+    rocksdb_options_set_prefix_extractor(
+        data, rocksdb_slicetransform_create(NULL, nothing_to_free, version_prefix, has_version,
+                                            is_any_prefix, version_prefix_name));
+    rocksdb_options_set_memtable_prefix_bloom_size_ratio(data, 0.1);
+    rocksdb_options_set_compression(data, rocksdb_lz4_compression);
+    set_table(data, cache, true, false);
+    engine->family_options[STORAGE_DATA] = data;
+
+    /* Point reads that mostly find nothing: a lock that is not there, a request never seen before.
+     */
+    for (unsigned family = STORAGE_LOCK; family <= STORAGE_META; family++) {
+        rocksdb_options_t *options = make_family(buffer_bytes / 4);
+        rocksdb_options_set_memtable_prefix_bloom_size_ratio(options, 0.1);
+        rocksdb_options_set_memtable_whole_key_filtering(options, 1);
+        set_table(options, cache, true, true);
+        engine->family_options[family] = options;
+    }
+
+    rocksdb_options_t *own = make_family(MIB);
+    set_table(own, cache, false, false);
+    engine->family_options[ROCKSDB_OWN_FAMILY] = own;
+}
+
+/* RocksDB keeps table files open; leave half of the descriptors to sockets and others. */
+static int max_open_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur / 2 > 4096) return 4096;
+    return limit.rlim_cur / 2 < 64 ? 64 : (int)(limit.rlim_cur / 2);
+}
+
+static void set_database_options(rocksdb_options_t *options, uint64_t buffer_bytes) {
+    rocksdb_options_set_create_if_missing(options, 1);
+    rocksdb_options_set_create_missing_column_families(options, 1);
+    rocksdb_options_set_paranoid_checks(options, 1);
+    rocksdb_options_set_wal_recovery_mode(options, WAL_RECOVERY_POINT_IN_TIME);
+    /* One flush and one compaction at a time: the machines are small, and the workers come first.
+     */
+    rocksdb_options_set_max_background_jobs(options, 2);
+    rocksdb_options_set_db_write_buffer_size(options, buffer_bytes);
+    /* A family that is seldom written must not keep old log files alive for ever. */
+    rocksdb_options_set_max_total_wal_size(options, 2 * buffer_bytes);
+    /* Written steadily, so that no sync has to carry out seconds of work at once. */
+    rocksdb_options_set_bytes_per_sync(options, MIB);
+    rocksdb_options_set_wal_bytes_per_sync(options, MIB / 2);
+    rocksdb_options_set_max_open_files(options, max_open_files());
+    rocksdb_options_set_skip_stats_update_on_db_open(options, 1);
+    rocksdb_options_set_max_manifest_file_size(options, 64 * MIB);
+    rocksdb_options_set_stats_dump_period_sec(options, 0);
+    rocksdb_options_set_stats_persist_period_sec(options, 0);
+    rocksdb_options_set_keep_log_file_num(options, 4);
+    rocksdb_options_set_max_log_file_size(options, 8 * MIB);
+    rocksdb_options_set_info_log_level(options, INFO_LOG_WARN);
+}
+
+void rocksdb_engine_make_options(struct rocksdb_engine *engine,
+                                 const struct rocksdb_engine_config *config) {
+    uint64_t buffer_bytes =
+        config->write_buffer_bytes ? config->write_buffer_bytes : WRITE_BUFFER_BYTES_DEFAULT;
+    engine->block_cache = rocksdb_cache_create_lru(
+        config->block_cache_bytes ? config->block_cache_bytes : BLOCK_CACHE_BYTES_DEFAULT);
+    engine->options = rocksdb_options_create();
+    set_database_options(engine->options, buffer_bytes);
+    make_families(engine, buffer_bytes);
+
+    engine->buffered = rocksdb_writeoptions_create();
+    engine->synced = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(engine->synced, 1);
+    engine->read_latest = rocksdb_readoptions_create();
+    engine->version_latest = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_prefix_same_as_start(engine->version_latest, 1);
+}
+
+void rocksdb_engine_free_options(struct rocksdb_engine *engine) {
+    rocksdb_readoptions_destroy(engine->version_latest);
+    rocksdb_readoptions_destroy(engine->read_latest);
+    rocksdb_writeoptions_destroy(engine->synced);
+    rocksdb_writeoptions_destroy(engine->buffered);
+    for (unsigned family = 0; family < ROCKSDB_FAMILY_COUNT; family++)
+        rocksdb_options_destroy(engine->family_options[family]);
+    rocksdb_options_destroy(engine->options);
+    rocksdb_cache_destroy(engine->block_cache);
+}

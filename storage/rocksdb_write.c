@@ -1,0 +1,132 @@
+/* Batches and writes of the RocksDB engine. */
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/memory.h"
+#include "storage/limits.h"
+#include "storage/metrics.h"
+#include "storage/rocksdb_internal.h"
+
+struct rocksdb_batch {
+    struct storage_batch base;
+    struct rocksdb_engine *engine;
+    rocksdb_writebatch_t *native;
+};
+
+static struct rocksdb_batch *batch_of(const struct storage_batch *batch) {
+    return CONTAINER_OF(batch, struct rocksdb_batch, base);
+}
+
+struct storage_batch *rocksdb_engine_batch_new(struct storage_engine *engine) {
+    struct rocksdb_batch *batch = MEMORY_NEW(struct rocksdb_batch);
+    batch->base.ops = engine->ops;
+    batch->engine = rocksdb_engine_of(engine);
+    batch->native = rocksdb_writebatch_create();
+    return &batch->base;
+}
+
+void rocksdb_engine_batch_free(struct storage_batch *base) {
+    struct rocksdb_batch *batch = batch_of(base);
+    rocksdb_writebatch_destroy(batch->native);
+    memory_free(batch);
+}
+
+void rocksdb_engine_batch_clear(struct storage_batch *batch) {
+    rocksdb_writebatch_clear(batch_of(batch)->native);
+}
+
+void rocksdb_engine_batch_put(struct storage_batch *base, enum storage_family family,
+                              struct slice key, struct slice value) {
+    struct rocksdb_batch *batch = batch_of(base);
+    rocksdb_writebatch_put_cf(batch->native, batch->engine->families[family],
+                              (const char *)key.data, key.len, (const char *)value.data, value.len);
+}
+
+void rocksdb_engine_batch_delete(struct storage_batch *base, enum storage_family family,
+                                 struct slice key) {
+    struct rocksdb_batch *batch = batch_of(base);
+    rocksdb_writebatch_delete_cf(batch->native, batch->engine->families[family],
+                                 (const char *)key.data, key.len);
+}
+
+/* No key is longer than the limit, so one byte more of 0xff sorts behind each. */
+void rocksdb_engine_key_behind_all(struct buf *out) {
+    buf_clear(out);
+    buf_reserve(out, STORAGE_KEY_BYTES_MAX + 1);
+    memset(out->data, 0xff, STORAGE_KEY_BYTES_MAX + 1);
+    out->len = STORAGE_KEY_BYTES_MAX + 1;
+}
+
+void rocksdb_engine_batch_delete_range(struct storage_batch *base, enum storage_family family,
+                                       struct slice begin, struct slice end) {
+    struct rocksdb_batch *batch = batch_of(base);
+    struct buf behind_all = {0};
+    if (end.len == 0) {
+        rocksdb_engine_key_behind_all(&behind_all);
+        end = slice_from_buf(&behind_all);
+    }
+    rocksdb_writebatch_delete_range_cf(batch->native, batch->engine->families[family],
+                                       (const char *)begin.data, begin.len, (const char *)end.data,
+                                       end.len);
+    buf_done(&behind_all);
+}
+
+size_t rocksdb_engine_batch_count(const struct storage_batch *batch) {
+    return (size_t)rocksdb_writebatch_count(batch_of(batch)->native);
+}
+
+struct slice rocksdb_engine_batch_data(const struct storage_batch *batch) {
+    size_t len = 0;
+    const char *data = rocksdb_writebatch_data(batch_of(batch)->native, &len);
+    return slice_make(data, len);
+}
+
+size_t rocksdb_engine_batch_bytes(const struct storage_batch *batch) {
+    return rocksdb_engine_batch_data(batch).len;
+}
+
+/* A flush or compaction that failed in the background. RocksDB itself refuses writes only after
+ * some of these, and resumes by itself after others: for us each one is the disk failing. */
+static enum status check_background(struct rocksdb_engine *engine) {
+    uint64_t errors = 0;
+    if (rocksdb_property_int(engine->db, "rocksdb.background-errors", &errors) != 0 || errors == 0)
+        return STATUS_OK;
+    return rocksdb_engine_stop_writes(
+        engine, STATUS_IO,
+        "a flush or compaction in the background failed; the file LOG "
+        "in the data directory says why");
+}
+
+static void count_write(rocksdb_writebatch_t *batch, enum storage_durability durability,
+                        uint64_t started_us) {
+    size_t bytes = 0;
+    (void)rocksdb_writebatch_data(batch, &bytes); /* wanted: the length */
+    uint64_t took_us = clock_monotonic_us(clock_system()) - started_us;
+    metric_observe(durability == STORAGE_SYNCED ? &metric_storage_sync_latency_us
+                                                : &metric_storage_buffered_latency_us,
+                   took_us);
+    if (durability == STORAGE_SYNCED) metric_add(&metric_storage_syncs_total, 1);
+    metric_add(&metric_storage_written_bytes_total, (int64_t)bytes);
+    metric_add(&metric_storage_written_operations_total, rocksdb_writebatch_count(batch));
+}
+
+enum status rocksdb_engine_write_native(struct rocksdb_engine *engine, rocksdb_writebatch_t *batch,
+                                        enum storage_durability durability) {
+    enum status status = rocksdb_engine_write_failure(engine);
+    if (status != STATUS_OK) return status;
+    uint64_t started_us = clock_monotonic_us(clock_system());
+    char *error = NULL;
+    rocksdb_write(engine->db, durability == STORAGE_SYNCED ? engine->synced : engine->buffered,
+                  batch, &error);
+    status = rocksdb_engine_take_write_error(engine, error);
+    /* Asked after the write, so that what is acknowledged was acknowledged by a healthy disk. */
+    if (status == STATUS_OK && durability == STORAGE_SYNCED) status = check_background(engine);
+    if (status == STATUS_OK) count_write(batch, durability, started_us);
+    return status;
+}
+
+enum status rocksdb_engine_write(struct storage_engine *engine, struct storage_batch *batch,
+                                 enum storage_durability durability) {
+    return rocksdb_engine_write_native(rocksdb_engine_of(engine), batch_of(batch)->native,
+                                       durability);
+}
