@@ -1,0 +1,148 @@
+/* Reports: the range map for routers, the status for the operator. */
+#include <inttypes.h>
+
+#include "placement/driver.h"
+
+struct slice placement_driver_not_leader_text(struct placement_driver *driver) {
+    uint64_t leader = raft_leader(driver->raft);
+    buf_clear(&driver->text);
+    if (leader && leader != driver->config.member_id)
+        buf_printf(&driver->text,
+                   "placement member %" PRIu64 " is not the leader, member %" PRIu64 " is",
+                   driver->config.member_id, leader);
+    else if (leader)
+        buf_printf(&driver->text,
+                   "placement member %" PRIu64 " has only begun to lead, or has "
+                   "lost contact with the other members",
+                   driver->config.member_id);
+    else
+        buf_printf(&driver->text, "placement member %" PRIu64 " knows no leader",
+                   driver->config.member_id);
+    return slice_from_buf(&driver->text);
+}
+
+const struct placement_node_address *placement_driver_addresses(struct placement_driver *driver) {
+    const struct placement_state *state = &driver->state;
+    struct placement_node_address *nodes =
+        ARENA_NEW_ARRAY(&driver->answer, struct placement_node_address, state->node_count);
+    for (uint32_t i = 0; i < state->node_count; i++)
+        nodes[i] = (struct placement_node_address){
+            .node_id = state->nodes[i].node_id,
+            .address = slice_from_buf(&state->nodes[i].address),
+        };
+    return nodes;
+}
+
+enum status placement_driver_ranges(struct placement_driver *driver, uint64_t now_us,
+                                    struct placement_range_map *ret_map) {
+    placement_driver_set_now(driver, now_us);
+    if (!placement_driver_may_answer(driver)) return STATUS_NOT_LEADER;
+    arena_reset(&driver->answer);
+    struct placement_range_map map = {
+        .cluster_id = driver->state.cluster_id,
+        .node_count = driver->state.node_count,
+        .nodes = placement_driver_addresses(driver),
+    };
+    map.ranges = placement_view_entries(&driver->view, now_us, driver->config.silence_ms * 1000,
+                                        &map.range_count);
+    *ret_map = map;
+    return STATUS_OK;
+}
+
+static void count_replicas(struct placement_node_status *nodes, uint32_t node_count,
+                           const struct placement_range_entry *entry) {
+    for (uint32_t i = 0; i < node_count; i++) {
+        if (placement_descriptor_on_node(entry->descriptor, nodes[i].node_id)) nodes[i].replicas++;
+        if (entry->leader_node == nodes[i].node_id) nodes[i].leaders++;
+    }
+}
+
+static void node_status(const struct placement_driver *driver, const struct placement_node *node,
+                        struct placement_node_status *ret) {
+    *ret = (struct placement_node_status){
+        .node_id = node->node_id,
+        .address = slice_from_buf(&node->address),
+        .version = slice_from_buf(&node->version),
+        .seen_ms_ago = UINT64_MAX,
+    };
+    const struct idmap_node *found = idmap_get(&driver->view.nodes, node->node_id);
+    if (!found) return;
+    const struct placement_view_node *seen =
+        CONTAINER_OF(found, const struct placement_view_node, by_id);
+    if (!seen->seen) return;
+    ret->seen_ms_ago = (driver->now_us - seen->seen_us) / 1000;
+    ret->alive = placement_view_alive(&driver->view, node->node_id, driver->now_us,
+                                      driver->config.silence_ms * 1000);
+    ret->figures = seen->figures;
+}
+
+void placement_driver_status(struct placement_driver *driver, uint64_t now_us,
+                             struct placement_status *ret_status) {
+    placement_driver_set_now(driver, now_us);
+    arena_reset(&driver->answer);
+    const struct placement_state *state = &driver->state;
+    struct placement_status status = {
+        .cluster_id = state->cluster_id,
+        .member_id = driver->config.member_id,
+        .leader_member = raft_leader(driver->raft),
+        .born = state->born,
+        .registered_nodes = state->node_count,
+        .birth_nodes = state->birth_nodes,
+        .replication_factor = state->replication_factor,
+        .replicas_unconfirmed = state->unconfirmed,
+        .timestamp_next = driver->serving_term ? driver->timestamps.next : 0,
+        .timestamp_bound = state->timestamp_bound,
+        .applied_index = driver->applied.index,
+        .log_first_index = driver->log.first_index,
+        .node_count = state->node_count,
+    };
+    struct placement_node_status *nodes =
+        ARENA_NEW_ARRAY(&driver->answer, struct placement_node_status, state->node_count);
+    for (uint32_t i = 0; i < state->node_count; i++)
+        node_status(driver, &state->nodes[i], &nodes[i]);
+    const struct placement_range_entry *ranges = placement_view_entries(
+        &driver->view, now_us, driver->config.silence_ms * 1000, &status.range_count);
+    for (uint32_t i = 0; i < status.range_count; i++) {
+        if (!ranges[i].leader_node) status.ranges_without_leader++;
+        count_replicas(nodes, state->node_count, &ranges[i]);
+    }
+    status.nodes = nodes;
+    *ret_status = status;
+}
+
+static void print_node(const struct placement_node_status *node, struct buf *out) {
+    buf_printf(out, "node %" PRIu64 " at %.*s (%.*s): ", node->node_id, (int)node->address.len,
+               (const char *)node->address.data, (int)node->version.len,
+               (const char *)node->version.data);
+    if (node->seen_ms_ago == UINT64_MAX)
+        buf_printf(out, "not heard from yet");
+    else
+        buf_printf(out, "%s, heard from %" PRIu64 ".%01" PRIu64 " s ago",
+                   node->alive ? "alive" : "DOWN", node->seen_ms_ago / 1000,
+                   node->seen_ms_ago % 1000 / 100);
+    buf_printf(out, ", %u replicas, leads %u\n", node->replicas, node->leaders);
+}
+
+void placement_status_print(const struct placement_status *status, struct buf *out) {
+    if (!status->cluster_id) {
+        buf_printf(out,
+                   "cluster not formed yet (placement member %" PRIu64 ", leader %" PRIu64 ")\n",
+                   status->member_id, status->leader_member);
+        return;
+    }
+    buf_printf(out, "cluster %016" PRIx64 ", replication factor %u\n", status->cluster_id,
+               status->replication_factor);
+    buf_printf(out, "placement member %" PRIu64 ", leader %" PRIu64 ", applied index %" PRIu64 "\n",
+               status->member_id, status->leader_member, status->applied_index);
+    if (status->born)
+        buf_printf(out, "ranges %u, without leader %u, replicas not made yet %u\n",
+                   status->range_count, status->ranges_without_leader,
+                   status->replicas_unconfirmed);
+    else
+        buf_printf(out, "not born yet: %u of %u nodes have registered\n", status->registered_nodes,
+                   status->birth_nodes);
+    buf_printf(out, "timestamps: next %" PRIu64 ", bound %" PRIu64 "\n", status->timestamp_next,
+               status->timestamp_bound);
+    for (uint32_t i = 0; i < status->node_count; i++)
+        print_node(&status->nodes[i], out);
+}

@@ -1,0 +1,257 @@
+/* Applying commands to the replicated state. */
+#include "placement/state.h"
+
+#include <inttypes.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "placement/birth.h"
+
+void placement_state_init(struct placement_state *state) {
+    *state = (struct placement_state){.next_node_id = 1, .next_range_id = 1};
+}
+
+void placement_state_done(struct placement_state *state) {
+    for (uint32_t i = 0; i < state->node_count; i++) {
+        buf_done(&state->nodes[i].address);
+        buf_done(&state->nodes[i].version);
+    }
+    memory_free(state->nodes);
+    for (uint32_t i = 0; i < state->range_count; i++)
+        placement_descriptor_done(&state->ranges[i].descriptor);
+    memory_free(state->ranges);
+    buf_done(&state->split_keys);
+    *state = (struct placement_state){0};
+}
+
+bool placement_uuid_equal(const struct placement_uuid *a, const struct placement_uuid *b) {
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+struct placement_node *placement_state_node(const struct placement_state *state, uint64_t node_id) {
+    uint32_t low = 0, high = state->node_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (state->nodes[middle].node_id < node_id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == state->node_count || state->nodes[low].node_id != node_id) return NULL;
+    return &state->nodes[low];
+}
+
+struct placement_node *placement_state_node_by_uuid(const struct placement_state *state,
+                                                    const struct placement_uuid *uuid) {
+    for (uint32_t i = 0; i < state->node_count; i++) {
+        if (placement_uuid_equal(&state->nodes[i].uuid, uuid)) return &state->nodes[i];
+    }
+    return NULL;
+}
+
+static void apply_form(struct placement_state *state, const struct placement_form *form,
+                       struct storage_batch *batch, struct placement_outcome *outcome) {
+    if (state->cluster_id) {
+        outcome->status = STATUS_EXISTS;
+        return;
+    }
+    state->cluster_id = form->cluster_id;
+    state->replication_factor = form->replication_factor;
+    state->birth_nodes = form->birth_nodes;
+    state->split_key_count = form->split_key_count;
+    buf_assign(&state->split_keys, form->split_keys);
+    placement_put_split_keys(state, batch);
+    placement_put_small(state, batch);
+}
+
+/* ---- registration ---- */
+
+/* The id is claimed and another directory holds it, or nobody does. */
+static enum status refuse_stranger(const struct placement_state *state,
+                                   const struct placement_register_request *request,
+                                   const struct placement_node *holder, struct buf *text) {
+    if (!holder) {
+        buf_printf(text,
+                   "node %" PRIu64 " is not known to cluster %016" PRIx64 ": its data directory "
+                   "comes from elsewhere or placement has lost its state; check --placement, or "
+                   "start the node with an empty --data-dir",
+                   request->node_id, state->cluster_id);
+        return STATUS_MISMATCH;
+    }
+    buf_printf(text,
+               "node id %" PRIu64 " belongs to another data directory (its node was last "
+               "registered at %.*s): two directories claim one id; start this node with an empty "
+               "--data-dir",
+               request->node_id, (int)holder->address.len, (const char *)holder->address.data);
+    return STATUS_EXISTS;
+}
+
+enum status placement_state_check_registration(const struct placement_state *state,
+                                               const struct placement_register_request *request,
+                                               struct buf *text) {
+    if (request->cluster_id && request->cluster_id != state->cluster_id) {
+        buf_printf(text,
+                   "this node's data directory belongs to cluster %016" PRIx64 ", but this "
+                   "placement serves cluster %016" PRIx64 ": point --placement at the node's own "
+                   "cluster, or start the node with an empty --data-dir",
+                   request->cluster_id, state->cluster_id);
+        return STATUS_MISMATCH;
+    }
+    const struct placement_node *same = placement_state_node_by_uuid(state, &request->uuid);
+    if (request->node_id) {
+        const struct placement_node *holder = placement_state_node(state, request->node_id);
+        if (!holder || !placement_uuid_equal(&holder->uuid, &request->uuid))
+            return refuse_stranger(state, request, holder, text);
+    } else if (!same && state->node_count >= PLACEMENT_NODES_MAX) {
+        buf_printf(text, "the cluster has %u nodes, which is the limit", PLACEMENT_NODES_MAX);
+        return STATUS_TOO_LARGE;
+    }
+    return STATUS_OK;
+}
+
+static struct placement_node *add_node(struct placement_state *state,
+                                       const struct placement_uuid *uuid) {
+    if (state->node_count == state->node_cap) {
+        state->node_cap = state->node_cap ? state->node_cap * 2 : 8;
+        state->nodes = memory_realloc(state->nodes, state->node_cap * sizeof(*state->nodes));
+    }
+    struct placement_node *node = &state->nodes[state->node_count++];
+    *node = (struct placement_node){.node_id = state->next_node_id++, .uuid = *uuid};
+    return node;
+}
+
+static void apply_registration(struct placement_state *state,
+                               const struct placement_register_request *request,
+                               struct storage_batch *batch, struct placement_outcome *outcome) {
+    struct buf unwanted = {0};
+    outcome->status = placement_state_check_registration(state, request,
+                                                         outcome->text ? outcome->text : &unwanted);
+    buf_done(&unwanted);
+    if (outcome->status) return;
+    struct placement_node *node = placement_state_node_by_uuid(state, &request->uuid);
+    bool added = !node;
+    if (added) node = add_node(state, &request->uuid);
+    if (!slice_equal(slice_from_buf(&node->address), request->address)) {
+        buf_assign(&node->address, request->address);
+        state->book_version++;
+    }
+    buf_assign(&node->version, request->version);
+    node->incarnation = request->incarnation;
+    outcome->node_id = node->node_id;
+    placement_put_node(node, batch);
+    placement_put_small(state, batch);
+}
+
+/* ---- birth ---- */
+
+static void apply_birth(struct placement_state *state, struct storage_batch *batch,
+                        struct placement_outcome *outcome) {
+    if (state->born) {
+        outcome->status = STATUS_EXISTS;
+        return;
+    }
+    if (!state->cluster_id || state->node_count < state->birth_nodes) {
+        outcome->status = STATUS_UNAVAILABLE;
+        return;
+    }
+    uint64_t *node_ids = memory_alloc(state->node_count * sizeof(*node_ids));
+    for (uint32_t i = 0; i < state->node_count; i++)
+        node_ids[i] = state->nodes[i].node_id;
+    state->range_count = state->split_key_count + 1;
+    state->ranges = memory_zalloc(state->range_count * sizeof(*state->ranges));
+    struct decoder keys = decoder_make(slice_from_buf(&state->split_keys));
+    struct slice start = SLICE_EMPTY;
+    for (uint32_t i = 0; i < state->range_count; i++) {
+        struct slice end = i < state->split_key_count ? decode_bytes(&keys) : SLICE_EMPTY;
+        placement_birth_descriptor(i, start, end, node_ids, state->node_count,
+                                   state->replication_factor, &state->ranges[i].descriptor);
+        placement_put_range(&state->ranges[i], batch);
+        start = end;
+    }
+    ASSERT(decoder_finished(&keys));
+    memory_free(node_ids);
+    state->unconfirmed = state->range_count * state->replication_factor;
+    state->next_range_id = (uint64_t)state->range_count + 1;
+    state->born = true;
+    state->split_key_count = 0;
+    buf_done(&state->split_keys);
+    placement_put_split_keys(state, batch);
+    placement_put_small(state, batch);
+}
+
+static void apply_confirm(struct placement_state *state, const struct placement_command *command,
+                          struct storage_batch *batch, struct placement_outcome *outcome) {
+    struct decoder ids = decoder_make(command->confirm.range_ids);
+    for (uint64_t i = 0; i < command->confirm.range_count; i++) {
+        uint64_t range_id = decode_varint(&ids);
+        if (!range_id || range_id > state->range_count) continue; /* born later than the cluster */
+        struct placement_birth_range *range = &state->ranges[range_id - 1];
+        const struct placement_replica *replica =
+            placement_descriptor_on_node(&range->descriptor, command->confirm.node_id);
+        if (!replica) continue;
+        uint32_t bit = UINT32_C(1) << (replica - range->descriptor.replicas);
+        if (range->confirmed & bit) continue;
+        range->confirmed |= bit;
+        ASSERT_CMP(state->unconfirmed, >, 0);
+        state->unconfirmed--;
+        placement_put_range(range, batch);
+    }
+    outcome->status = STATUS_OK;
+}
+
+void placement_state_apply(struct placement_state *state, const struct placement_command *command,
+                           struct storage_batch *batch, struct placement_outcome *outcome) {
+    outcome->status = STATUS_OK;
+    switch (command->kind) {
+    case PLACEMENT_FORM:
+        apply_form(state, &command->form, batch, outcome);
+        return;
+    case PLACEMENT_REGISTER:
+        apply_registration(state, &command->registration, batch, outcome);
+        return;
+    case PLACEMENT_BIRTH:
+        apply_birth(state, batch, outcome);
+        return;
+    case PLACEMENT_CONFIRM:
+        apply_confirm(state, command, batch, outcome);
+        return;
+    case PLACEMENT_EXTEND:
+        if (command->timestamp_bound <= state->timestamp_bound) return; /* an older leader's */
+        state->timestamp_bound = command->timestamp_bound;
+        placement_put_small(state, batch);
+        return;
+    }
+    ASSERT(!"a decoded command has a known kind");
+}
+
+/* ---- invariants ---- */
+
+static void check_ranges(const struct placement_state *state) {
+    struct slice start = SLICE_EMPTY;
+    uint32_t unconfirmed = 0;
+    for (uint32_t i = 0; i < state->range_count; i++) {
+        const struct placement_descriptor *descriptor = &state->ranges[i].descriptor;
+        ASSERT(placement_descriptor_valid(descriptor));
+        ASSERT_CMP(descriptor->range_id, ==, i + 1);
+        ASSERT(slice_equal(slice_from_buf(&descriptor->start), start));
+        start = slice_from_buf(&descriptor->end);
+        ASSERT((start.len == 0) == (i + 1 == state->range_count));
+        for (uint32_t j = 0; j < descriptor->replica_count; j++) {
+            ASSERT(placement_state_node(state, descriptor->replicas[j].node_id));
+            if (!(state->ranges[i].confirmed >> j & 1)) unconfirmed++;
+        }
+    }
+    ASSERT_CMP(unconfirmed, ==, state->unconfirmed);
+}
+
+void placement_state_check(const struct placement_state *state) {
+    ASSERT(state->cluster_id || (!state->node_count && !state->born));
+    ASSERT(state->born == (state->range_count > 0));
+    ASSERT_CMP(state->next_range_id, >, state->range_count);
+    for (uint32_t i = 0; i < state->node_count; i++) {
+        ASSERT_CMP(state->nodes[i].node_id, <, state->next_node_id);
+        if (i) ASSERT_CMP(state->nodes[i - 1].node_id, <, state->nodes[i].node_id);
+        ASSERT(placement_state_node_by_uuid(state, &state->nodes[i].uuid) == &state->nodes[i]);
+    }
+    check_ranges(state);
+}
