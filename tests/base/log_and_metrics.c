@@ -52,10 +52,16 @@ Test(base_log, lines_below_the_level_cost_nothing) {
 Test(base_log, a_line_stays_one_line) {
     struct log_capture capture;
     log_capture_start(&capture);
-    errno = ENOSPC;
     log_info("event", "value=%s", "a\nb\033[31mc");
-    cr_assert_eq(errno, ENOSPC);
     cr_assert(strstr(log_capture_read(&capture), "event value=a?b?[31mc\n"));
+}
+
+/* Protects whoever logs on an error path and then reads errno; nor may a lost log stop anything. */
+Test(base_log, errno_survives_even_a_failing_write) {
+    log_set_fd(-1);
+    errno = ENOSPC;
+    log_info("event", "n=%d", 1);
+    cr_assert_eq(errno, ENOSPC);
 }
 
 /* Protects the stack: too long a line is cut, and says so. */
