@@ -35,10 +35,10 @@
  * - Writes before the commit: 2 is a synced write, so they are durable before anything is
  * installed.
  *
- * Installing must not take the staged file away, and must not share its blocks in a way that a redo
- * writes into: RocksDB stamps its sequence number into the file that it installs. The first time a
- * second hard link is handed over (no copying), and a redo lets RocksDB make a copy, so that it
- * stamps the copy and never a table that is in use. */
+ * RocksDB stamps its sequence number into the file that it installs, and refuses a stamped file the
+ * second time. So it is given a copy to install and the staged file stays as it was: handing over
+ * the file itself, or a hard link of it, would save writing the content twice but could not be
+ * redone (the crash test shows it). */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -75,12 +75,12 @@ static void reached(struct rocksdb_engine *engine, enum rocksdb_ingest_step step
 
 /* ---- names ---- */
 
-/* `extra` tells the hard link from the staged file. Ends with a zero byte. */
+/* Ends with a zero byte. */
 static const char *file_path(struct buf *out, const struct rocksdb_engine *engine, uint64_t id,
-                             unsigned family, const char *extra) {
+                             unsigned family) {
     buf_clear(out);
-    buf_printf(out, "%s/" STAGING "/%016llx-%s%s.sst", engine->directory, (unsigned long long)id,
-               rocksdb_engine_family_name(family), extra);
+    buf_printf(out, "%s/" STAGING "/%016llx-%s.sst", engine->directory, (unsigned long long)id,
+               rocksdb_engine_family_name(family));
     buf_append_byte(out, 0);
     return (const char *)out->data;
 }
@@ -137,8 +137,8 @@ static enum status writer_for(struct rocksdb_ingest *ingest, enum storage_family
                                                ingest->engine->family_options[family]);
         struct buf path = {0};
         char *error = NULL;
-        rocksdb_sstfilewriter_open(
-            *writer, file_path(&path, ingest->engine, ingest->id, family, ""), &error);
+        rocksdb_sstfilewriter_open(*writer, file_path(&path, ingest->engine, ingest->id, family),
+                                   &error);
         buf_done(&path);
         enum status status = rocksdb_engine_take_error(ingest->engine, error);
         if (status != STATUS_OK) return status;
@@ -218,25 +218,17 @@ static enum status write_mark(struct rocksdb_engine *engine, uint64_t id, uint8_
 }
 
 /* Step 3 for one family. */
-static enum status install_file(struct rocksdb_engine *engine, uint64_t id, unsigned family,
-                                bool redo) {
-    struct buf staged_path = {0}, link_path = {0};
-    const char *staged = file_path(&staged_path, engine, id, family, "");
-    const char *linked = file_path(&link_path, engine, id, family, ".link");
-    const char *given = redo ? staged : linked;
-    enum status status = STATUS_OK;
-    if (!redo && link(staged, linked) < 0) status = system_error(engine, "link", staged);
-    if (status == STATUS_OK) {
-        rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
-        rocksdb_ingestexternalfileoptions_set_move_files(options, !redo);
-        char *error = NULL;
-        rocksdb_ingest_external_file_cf(engine->db, engine->families[family], &given, 1, options,
-                                        &error);
-        status = rocksdb_engine_take_write_error(engine, error);
-        rocksdb_ingestexternalfileoptions_destroy(options);
-    }
-    buf_done(&staged_path);
-    buf_done(&link_path);
+static enum status install_file(struct rocksdb_engine *engine, uint64_t id, unsigned family) {
+    struct buf path = {0};
+    const char *staged = file_path(&path, engine, id, family);
+    rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(options, 0);
+    char *error = NULL;
+    rocksdb_ingest_external_file_cf(engine->db, engine->families[family], &staged, 1, options,
+                                    &error);
+    enum status status = rocksdb_engine_take_write_error(engine, error);
+    rocksdb_ingestexternalfileoptions_destroy(options);
+    buf_done(&path);
     if (status == STATUS_OK) reached(engine, ROCKSDB_INGEST_FAMILY);
     return status;
 }
@@ -258,10 +250,10 @@ static enum status apply_batch(struct rocksdb_engine *engine, uint64_t id, struc
 
 /* Steps 3 and 4, at commit and again at open. */
 static enum status install(struct rocksdb_engine *engine, uint64_t id, uint8_t families,
-                           struct slice batch, bool redo) {
+                           struct slice batch) {
     for (unsigned family = 0; family < STORAGE_FAMILY_COUNT; family++) {
         if (!(families & 1u << family)) continue;
-        enum status status = install_file(engine, id, family, redo);
+        enum status status = install_file(engine, id, family);
         if (status != STATUS_OK) return status;
     }
     return apply_batch(engine, id, batch);
@@ -271,8 +263,7 @@ static enum status install(struct rocksdb_engine *engine, uint64_t id, uint8_t f
 static void remove_files(struct rocksdb_engine *engine, uint64_t id) {
     struct buf path = {0};
     for (unsigned family = 0; family < STORAGE_FAMILY_COUNT; family++) {
-        (void)unlink(file_path(&path, engine, id, family, ""));
-        (void)unlink(file_path(&path, engine, id, family, ".link"));
+        (void)unlink(file_path(&path, engine, id, family));
     }
     buf_done(&path);
     reached(engine, ROCKSDB_INGEST_FINISHED);
@@ -297,7 +288,7 @@ enum status rocksdb_engine_ingest_commit(struct storage_ingest *base,
         status = write_mark(engine, ingest->id, families, rocksdb_engine_batch_data(batch));
     }
     if (status == STATUS_OK)
-        status = install(engine, ingest->id, families, rocksdb_engine_batch_data(batch), false);
+        status = install(engine, ingest->id, families, rocksdb_engine_batch_data(batch));
     if (status != STATUS_OK)
         return rocksdb_engine_stop_writes(engine, status, "a bulk installation failed");
     ingest->kept = false;
@@ -331,7 +322,7 @@ static enum status redo_mark(struct rocksdb_engine *engine, struct slice key, st
     if (!decoder_finished(&key_decoder) || !decoder_finished(&decoder)) return STATUS_CORRUPTION;
     if (version != MARK_VERSION) return STATUS_UNSUPPORTED;
     if (families >> STORAGE_FAMILY_COUNT != 0) return STATUS_CORRUPTION;
-    return install(engine, id, families, batch, true);
+    return install(engine, id, families, batch);
 }
 
 /* The marks as they are now: redoing one changes the family that they are in. */
