@@ -1,0 +1,4 @@
+/* The metrics of rpc/: defined here, once. */
+#include "rpc/metrics.h"
+
+METRICS_DEFINE(rpc, RPC_METRICS)
