@@ -305,8 +305,9 @@ Test(base_config, help_needs_nothing_and_lists_everything) {
 
 /* Protects `--print-config`: what is printed can be loaded again and gives the same. */
 Test(base_config, printed_values_can_be_loaded_again) {
-    struct loaded first = load(NO_FILE, ARGUMENTS("--data-dir", "a \"b\"\\c\n: #", "--skew", "0.1",
-                                                  "--no-lease-reads", "--peers", "x,y"));
+    struct loaded first =
+        load(NO_FILE, ARGUMENTS("--data-dir", "a \"b\"\\c\n: # \u00e9\xc2\x8f\u2028\U0001f6a2",
+                                "--skew", "0.1", "--no-lease-reads", "--peers", "x,y"));
     cr_assert_eq(first.status, STATUS_OK, "%s", first.error);
     struct buf printed = {0};
     config_print_values(&table, &first.settings, &printed);
