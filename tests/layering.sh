@@ -93,5 +93,5 @@ done
 if [[ $files -eq 0 ]]; then
     complain "$PWD" "no source files found"
 fi
-echo "layering: $files files, $violations violations"
+echo "$files files checked, $violations violations"
 [[ $violations -eq 0 ]]
