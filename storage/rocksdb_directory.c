@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -73,6 +74,23 @@ static bool is_left_by_creation(const char *name) {
            strncmp(name, "OPTIONS-", 8) == 0 || ends_with(name, ".dbtmp");
 }
 
+/* 000123.sst, 000124.log: content. */
+static bool is_database_content(const char *name) {
+    return name[0] >= '0' && name[0] <= '9' && (ends_with(name, ".sst") || ends_with(name, ".log"));
+}
+
+static enum status refuse_used(const char *directory, const char *name, struct buf *error) {
+    bool content = is_database_content(name);
+    enum status status = content ? STATUS_CORRUPTION : STATUS_INVALID;
+    struct buf text = {0};
+    buf_printf(&text, content ? "it holds %s but the file CURRENT is gone" : "it already holds %s",
+               name);
+    buf_append_byte(&text, 0);
+    rocksdb_engine_explain(error, directory, status, (const char *)text.data);
+    buf_done(&text);
+    return status;
+}
+
 /* A directory without a database must be empty, so that nobody's files get mixed with ours, and so
  * that a database that lost its head is not silently replaced by an empty one. */
 static enum status check_unused(const char *directory, struct buf *error) {
@@ -81,20 +99,13 @@ static enum status check_unused(const char *directory, struct buf *error) {
         rocksdb_engine_explain(error, directory, STATUS_IO, strerror(errno));
         return STATUS_IO;
     }
-    enum status status = STATUS_OK;
-    for (struct dirent *entry; status == STATUS_OK && (entry = readdir(listing));) {
-        if (is_left_by_creation(entry->d_name)) continue;
-        struct buf text = {0};
-        bool ours = ends_with(entry->d_name, ".sst") || ends_with(entry->d_name, ".log");
-        status = ours ? STATUS_CORRUPTION : STATUS_INVALID;
-        buf_printf(&text, ours ? "it holds %s but the file CURRENT is gone" : "it already holds %s",
-                   entry->d_name);
-        buf_append_byte(&text, 0);
-        rocksdb_engine_explain(error, directory, status, (const char *)text.data);
-        buf_done(&text);
+    char found[NAME_MAX + 1] = "";
+    for (struct dirent *entry; (entry = readdir(listing));) {
+        if (is_left_by_creation(entry->d_name) || is_database_content(found)) continue;
+        snprintf(found, sizeof(found), "%s", entry->d_name);
     }
     (void)closedir(listing); /* only read */
-    return status;
+    return *found ? refuse_used(directory, found, error) : STATUS_OK;
 }
 
 static enum status check_free_space(const struct rocksdb_engine_config *config, struct buf *error) {
