@@ -49,8 +49,8 @@ static enum status check_families(struct rocksdb_engine *engine,
     return status;
 }
 
-static enum status open_database(struct rocksdb_engine *engine,
-                                 const struct rocksdb_engine_config *config, struct buf *error) {
+/* NULL, or RocksDB's error, to be freed. */
+static char *try_open(struct rocksdb_engine *engine, const struct rocksdb_engine_config *config) {
     const char *names[ROCKSDB_FAMILY_COUNT];
     collect_family_names(names);
     char *text = NULL;
@@ -64,6 +64,20 @@ static enum status open_database(struct rocksdb_engine *engine,
         engine->db =
             rocksdb_open_column_families(engine->options, config->directory, ROCKSDB_FAMILY_COUNT,
                                          names, options, engine->families, &text);
+    return text;
+}
+
+/* Strictly first; a tail that a power cut left torn is forgiven, damage is not (rocksdb_wal.c). */
+static enum status open_database(struct rocksdb_engine *engine,
+                                 const struct rocksdb_engine_config *config, struct buf *error) {
+    rocksdb_engine_set_strict_recovery(engine, true);
+    char *text = try_open(engine, config);
+    if (text && rocksdb_engine_classify(text) == STATUS_CORRUPTION &&
+        rocksdb_wal_is_only_torn(config->directory)) {
+        rocksdb_free(text);
+        rocksdb_engine_set_strict_recovery(engine, false);
+        text = try_open(engine, config);
+    }
     return text ? open_error(config, error, text) : STATUS_OK;
 }
 

@@ -89,7 +89,16 @@ bool rocksdb_directory_has_database(const char *directory);
 /* Makes the names of a directory durable. 0, or -1 with errno. */
 int rocksdb_directory_sync(const char *directory) MUST_CHECK;
 
+/* ---- rocksdb_wal.c ---- */
+
+/* Whether the logs are complete but for a tail that a power cut left unfinished. */
+bool rocksdb_wal_is_only_torn(const char *directory);
+
 /* ---- rocksdb_options.c ---- */
+
+/* Strict: any incomplete or damaged record of the log fails the open. Otherwise replay stops at the
+ * first one. */
+void rocksdb_engine_set_strict_recovery(struct rocksdb_engine *engine, bool strict);
 
 void rocksdb_engine_make_options(struct rocksdb_engine *engine,
                                  const struct rocksdb_engine_config *config);

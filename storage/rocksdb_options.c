@@ -18,6 +18,7 @@
 #define L0_STOP_TRIGGER 64
 
 /* RocksDB's names for its enumerators do not reach C. */
+#define WAL_RECOVERY_ABSOLUTE 1
 #define WAL_RECOVERY_POINT_IN_TIME 2
 #define INFO_LOG_WARN 2
 
@@ -134,7 +135,6 @@ static void set_database_options(rocksdb_options_t *options, uint64_t buffer_byt
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_set_create_missing_column_families(options, 1);
     rocksdb_options_set_paranoid_checks(options, 1);
-    rocksdb_options_set_wal_recovery_mode(options, WAL_RECOVERY_POINT_IN_TIME);
     /* One flush and one compaction at a time: the machines are small, and the workers come first.
      */
     rocksdb_options_set_max_background_jobs(options, 2);
@@ -152,6 +152,11 @@ static void set_database_options(rocksdb_options_t *options, uint64_t buffer_byt
     rocksdb_options_set_keep_log_file_num(options, 4);
     rocksdb_options_set_max_log_file_size(options, 8 * MIB);
     rocksdb_options_set_info_log_level(options, INFO_LOG_WARN);
+}
+
+void rocksdb_engine_set_strict_recovery(struct rocksdb_engine *engine, bool strict) {
+    rocksdb_options_set_wal_recovery_mode(engine->options, strict ? WAL_RECOVERY_ABSOLUTE
+                                                                  : WAL_RECOVERY_POINT_IN_TIME);
 }
 
 void rocksdb_engine_make_options(struct rocksdb_engine *engine,
