@@ -24,6 +24,9 @@
 /* Concurrent calls that one connection may have open (HTTP/2 setting; clients queue beyond). */
 #define RPC_SERVER_CALLS_PER_CONNECTION 4096
 
+/* What a router is told to wait before it asks an overloaded node again. */
+#define RPC_NODE_RETRY_AFTER_US 5000u
+
 /* Events handled in one turn of a loop before its end-of-turn hooks run. */
 #define RPC_LOOP_EVENTS_PER_TURN 512u
 

@@ -13,33 +13,37 @@ char *placement_text(struct arena *arena, struct slice text) {
 }
 
 /* status, code in the proto */
-#define CODES(X)               \
-    X(OK, OK)                  \
-    X(INVALID, INVALID)        \
-    X(MISMATCH, MISMATCH)      \
-    X(EXISTS, EXISTS)          \
-    X(NOT_LEADER, NOT_LEADER)  \
-    X(BUSY, BUSY)              \
-    X(TOO_LARGE, TOO_LARGE)    \
+#define CODES(X)              \
+    X(OK, OK)                 \
+    X(INVALID, INVALID)       \
+    X(MISMATCH, MISMATCH)     \
+    X(EXISTS, EXISTS)         \
+    X(NOT_LEADER, NOT_LEADER) \
+    X(BUSY, BUSY)             \
+    X(TOO_LARGE, TOO_LARGE)   \
     X(UNAVAILABLE, UNAVAILABLE)
 
 Flotilla__V1__PlacementOutcome__Code placement_code_from_status(enum status status) {
     switch (status) {
 #define CODE_CASE(status_name, code_name) \
-    case STATUS_##status_name: return FLOTILLA__V1__PLACEMENT_OUTCOME__CODE__##code_name;
+    case STATUS_##status_name:            \
+        return FLOTILLA__V1__PLACEMENT_OUTCOME__CODE__##code_name;
         CODES(CODE_CASE)
 #undef CODE_CASE
-    default: return FLOTILLA__V1__PLACEMENT_OUTCOME__CODE__UNAVAILABLE;
+    default:
+        return FLOTILLA__V1__PLACEMENT_OUTCOME__CODE__UNAVAILABLE;
     }
 }
 
 enum status placement_status_from_code(Flotilla__V1__PlacementOutcome__Code code) {
     switch (code) {
-#define STATUS_CASE(status_name, code_name) \
-    case FLOTILLA__V1__PLACEMENT_OUTCOME__CODE__##code_name: return STATUS_##status_name;
+#define STATUS_CASE(status_name, code_name)                  \
+    case FLOTILLA__V1__PLACEMENT_OUTCOME__CODE__##code_name: \
+        return STATUS_##status_name;
         CODES(STATUS_CASE)
 #undef STATUS_CASE
-    default: return STATUS_UNAVAILABLE;
+    default:
+        return STATUS_UNAVAILABLE;
     }
 }
 

@@ -16,7 +16,7 @@ struct placement_service {
     const struct clock *clock;
     struct rpc_turn_hook hook;
     struct rpc_timer timer;
-    struct arena arena; /* of the message at hand */
+    struct arena arena;       /* of the message at hand */
     struct list_node granted; /* timestamp streams with grants to send */
     uint64_t cluster_id;      /* as given to the server for handshakes; 0: not formed yet */
 };
@@ -47,8 +47,7 @@ static ProtobufCMessage *unpack(struct placement_service *service, struct rpc_ca
     ProtobufCMessage *message = NULL;
     arena_reset(&service->arena);
     if (rpc_message_unpack(&service->arena, type, request, &error, &message))
-        rpc_call_fail(call, RPC_INVALID_ARGUMENT, "%.*s", (int)error.len,
-                      (const char *)error.data);
+        rpc_call_fail(call, RPC_INVALID_ARGUMENT, "%.*s", (int)error.len, (const char *)error.data);
     buf_done(&error);
     return message;
 }
@@ -58,7 +57,7 @@ static ProtobufCMessage *unpack(struct placement_service *service, struct rpc_ca
 static void registered(void *ctx, const struct placement_register_reply *reply) {
     struct arena arena;
     arena_init(&arena, 1024);
-    Flotilla__V1__RegisterResponse response = FLOTILLA__V1__REGISTER_RESPONSE__INIT;
+    Flotilla__V1__RegisterNodeResponse response = FLOTILLA__V1__REGISTER_NODE_RESPONSE__INIT;
     response.outcome =
         placement_outcome_to_proto(&arena, reply->status, reply->text, reply->retry_after_ms);
     response.cluster_id = reply->cluster_id;
@@ -69,9 +68,9 @@ static void registered(void *ctx, const struct placement_register_reply *reply) 
 
 static void serve_register(void *ctx, struct rpc_call *call, struct slice bytes) {
     struct placement_service *service = ctx;
-    const Flotilla__V1__RegisterRequest *message =
-        (const Flotilla__V1__RegisterRequest *)(const void *)unpack(
-            service, call, &flotilla__v1__register_request__descriptor, bytes);
+    const Flotilla__V1__RegisterNodeRequest *message =
+        (const Flotilla__V1__RegisterNodeRequest *)(const void *)unpack(
+            service, call, &flotilla__v1__register_node_request__descriptor, bytes);
     if (!message) return;
     struct placement_register_request request = {
         .cluster_id = message->cluster_id,
@@ -122,8 +121,7 @@ static void reply_heartbeat(struct placement_service *service, struct rpc_call *
     response.n_nodes = reply->node_count;
     response.nodes = placement_addresses_to_proto(arena, reply->nodes, reply->node_count);
     response.n_creates = reply->create_count;
-    response.creates =
-        ARENA_NEW_ARRAY(arena, Flotilla__V1__CreateReplica *, reply->create_count);
+    response.creates = ARENA_NEW_ARRAY(arena, Flotilla__V1__CreateReplica *, reply->create_count);
     for (uint32_t i = 0; i < reply->create_count; i++) {
         Flotilla__V1__CreateReplica *create = arena_alloc(arena, sizeof(*create));
         flotilla__v1__create_replica__init(create);
@@ -182,8 +180,7 @@ static void serve_ranges(void *ctx, struct rpc_call *call, struct slice bytes) {
     struct placement_range_map map = {0};
     Flotilla__V1__GetRangesResponse response = FLOTILLA__V1__GET_RANGES_RESPONSE__INIT;
     enum status status = placement_driver_ranges(service->driver, now_us(service), &map);
-    struct slice text =
-        status ? placement_driver_not_leader_text(service->driver) : SLICE_EMPTY;
+    struct slice text = status ? placement_driver_not_leader_text(service->driver) : SLICE_EMPTY;
     response.outcome = placement_outcome_to_proto(arena, status, text, 0);
     response.cluster_id = map.cluster_id;
     response.n_nodes = map.node_count;
@@ -305,8 +302,8 @@ static void send_grants(struct placement_service *service) {
         arena_reset(&service->arena);
         Flotilla__V1__TimestampResponse response = FLOTILLA__V1__TIMESTAMP_RESPONSE__INIT;
         response.n_grants = stream->grant_count;
-        response.grants = ARENA_NEW_ARRAY(&service->arena, Flotilla__V1__TimestampGrant *,
-                                          stream->grant_count);
+        response.grants =
+            ARENA_NEW_ARRAY(&service->arena, Flotilla__V1__TimestampGrant *, stream->grant_count);
         for (size_t i = 0; i < stream->grant_count; i++)
             response.grants[i] = &stream->grants[i];
         /* A client that cannot take its grants is closed; it asks again on a new stream, and
@@ -355,7 +352,7 @@ static void fire(struct rpc_timer *timer) {
 }
 
 static const struct rpc_method methods[] = {
-    {.path = PLACEMENT_METHOD("Register"), .unary = serve_register},
+    {.path = PLACEMENT_METHOD("RegisterNode"), .unary = serve_register},
     {.path = PLACEMENT_METHOD("Heartbeat"), .unary = serve_heartbeat},
     {.path = PLACEMENT_METHOD("GetRanges"), .unary = serve_ranges},
     {.path = PLACEMENT_METHOD("Status"), .unary = serve_status},

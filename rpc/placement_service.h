@@ -4,7 +4,8 @@
  *
  *   order at start:  rpc_server_new → placement_driver_open → placement_service_new →
  *                    rpc_server_start
- *   order at stop:   placement_service_free → placement_driver_free → rpc_server_free
+ *   order at stop:   rpc_server_free → placement_driver_free → placement_service_free, the loop not
+ *                    running meanwhile: what the driver still answers then goes nowhere
  *
  * Threads: the loop thread; the synced writes block it. */
 #ifndef FLOTILLA_RPC_PLACEMENT_SERVICE_H
@@ -19,7 +20,7 @@ struct placement_service;
 struct placement_service *placement_service_new(struct rpc_loop *loop, struct rpc_server *server,
                                                 struct placement_driver *driver,
                                                 const struct clock *clock);
-/* The driver takes no turns any more. What it answers afterwards goes nowhere. */
+/* After the server and the driver are gone. NULL is fine. */
 void placement_service_free(struct placement_service *service);
 
 #endif

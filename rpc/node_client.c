@@ -1,0 +1,163 @@
+/* The router's streams to the nodes, and what keeps the router going on the loop. */
+#include "rpc/node_client.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/hashmap.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "rpc/frame.h"
+
+struct node_entry {
+    struct idmap_node map_node; /* by node id */
+    struct rpc_node_client *client;
+    char *address;         /* owned */
+    struct rpc_link *link; /* NULL until the cluster's id is known */
+};
+
+struct rpc_node_client {
+    struct rpc_loop *loop;
+    struct router *router;
+    struct rpc_identity identity; /* node id 0: a router */
+    struct idmap nodes;           /* struct node_entry */
+    struct rpc_timer timer;       /* router_tick */
+    struct rpc_turn_hook hook;    /* router_flush */
+};
+
+static void arm_timer(struct rpc_node_client *client) {
+    uint64_t next_us = router_next_us(client->router);
+    if (next_us == UINT64_MAX)
+        rpc_timer_stop(client->loop, &client->timer);
+    else if (client->timer.node.slot == 0 || client->timer.node.key != next_us)
+        rpc_timer_start(client->loop, &client->timer, next_us);
+}
+
+static void tick(struct rpc_timer *timer) {
+    struct rpc_node_client *client = CONTAINER_OF(timer, struct rpc_node_client, timer);
+    /* The turn's end flushes what this leaves to send and sets the timer again. */
+    router_tick(client->router, rpc_loop_now_us(client->loop));
+}
+
+static void end_of_turn(struct rpc_turn_hook *hook) {
+    struct rpc_node_client *client = CONTAINER_OF(hook, struct rpc_node_client, hook);
+    if (!client->router) return;
+    router_flush(client->router, rpc_loop_now_us(client->loop));
+    arm_timer(client);
+}
+
+struct rpc_node_client *rpc_node_client_new(struct rpc_loop *loop) {
+    struct rpc_node_client *client = MEMORY_NEW(struct rpc_node_client);
+    client->loop = loop;
+    client->timer.fire = tick;
+    client->hook.end_of_turn = end_of_turn;
+    rpc_loop_add_hook(loop, &client->hook);
+    return client;
+}
+
+void rpc_node_client_free(struct rpc_node_client *client) {
+    if (!client) return;
+    rpc_timer_stop(client->loop, &client->timer);
+    rpc_loop_remove_hook(client->loop, &client->hook);
+    struct idmap_node *at;
+    while ((at = idmap_next(&client->nodes, NULL))) {
+        struct node_entry *entry = CONTAINER_OF(at, struct node_entry, map_node);
+        (void)idmap_remove(&client->nodes, at->id); /* It is `at`. */
+        rpc_link_free(entry->link);
+        free(entry->address);
+        memory_free(entry);
+    }
+    idmap_done(&client->nodes);
+    memory_free(client);
+}
+
+void rpc_node_client_set_router(struct rpc_node_client *client, struct router *router) {
+    ASSERT(client->router == NULL);
+    client->router = router;
+}
+
+/* ---- one node ---- */
+
+static void node_up(void *ctx) {
+    struct node_entry *entry = ctx;
+    router_node_up(entry->client->router, entry->map_node.id, rpc_loop_now_us(entry->client->loop));
+}
+
+static void node_down(void *ctx, const struct rpc_status *reason) {
+    struct node_entry *entry = ctx;
+    router_node_down(entry->client->router, entry->map_node.id,
+                     rpc_loop_now_us(entry->client->loop));
+}
+
+static void node_message(void *ctx, struct slice message) {
+    struct node_entry *entry = ctx;
+    struct rpc_node_client *client = entry->client;
+    uint64_t now_us = rpc_loop_now_us(client->loop);
+    struct decoder in = decoder_make(message);
+    struct slice frame;
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && rpc_frame_next(&in, &frame))
+        status = router_replies(client->router, entry->map_node.id, frame, now_us);
+    if (status == STATUS_OK && !in.failed) return;
+    log_error("rpc_node_protocol_error", "node=%" PRIu64 " action=\"the stream is closed\"",
+              entry->map_node.id);
+    rpc_link_reset(entry->link, "the node breaks protocol");
+}
+
+static const struct rpc_link_events node_events = {
+    .on_up = node_up, .on_down = node_down, .on_message = node_message};
+
+static void dial(struct node_entry *entry) {
+    struct rpc_node_client *client = entry->client;
+    if (client->identity.cluster_id == 0 || !client->router) return;
+    if (entry->link) {
+        rpc_link_set_address(entry->link, entry->address);
+        return;
+    }
+    struct rpc_link_config config = {.address = entry->address,
+                                     .method = "/flotilla.v1.Node/Requests",
+                                     .identity = client->identity,
+                                     .to_node = entry->map_node.id,
+                                     .stream = {.merge = true}};
+    entry->link = rpc_link_new(client->loop, &config, &node_events, entry);
+}
+
+void rpc_node_client_set_cluster(struct rpc_node_client *client, uint64_t cluster_id) {
+    ASSERT(rpc_loop_on_thread(client->loop));
+    ASSERT(cluster_id != 0 && client->router != NULL);
+    if (client->identity.cluster_id == cluster_id) return;
+    ASSERT_CMP(client->identity.cluster_id, ==, 0); /* A router serves one cluster, for life. */
+    client->identity.cluster_id = cluster_id;
+    struct idmap_node *at = NULL;
+    while ((at = idmap_next(&client->nodes, at)))
+        dial(CONTAINER_OF(at, struct node_entry, map_node));
+}
+
+void rpc_node_client_set_address(struct rpc_node_client *client, uint64_t node_id,
+                                 const char *address) {
+    ASSERT(rpc_loop_on_thread(client->loop));
+    struct idmap_node *found = idmap_get(&client->nodes, node_id);
+    struct node_entry *entry = found ? CONTAINER_OF(found, struct node_entry, map_node) : NULL;
+    if (entry && strcmp(entry->address, address) == 0) return;
+    if (!entry) {
+        entry = MEMORY_NEW(struct node_entry);
+        entry->client = client;
+        idmap_put(&client->nodes, &entry->map_node, node_id);
+    }
+    free(entry->address);
+    entry->address = strdup(address);
+    if (!entry->address) fatal("out of memory");
+    dial(entry);
+}
+
+enum status rpc_node_client_send(struct rpc_node_client *client, uint64_t node_id,
+                                 struct slice frame) {
+    struct idmap_node *found = idmap_get(&client->nodes, node_id);
+    struct node_entry *entry = found ? CONTAINER_OF(found, struct node_entry, map_node) : NULL;
+    if (!entry || !entry->link) return STATUS_UNAVAILABLE;
+    enum status status = rpc_frame_send_link(entry->link, frame);
+    /* The router cuts its frames far below the limit of a message: any other failure is its bug. */
+    ASSERT(status == STATUS_OK || status == STATUS_BUSY || status == STATUS_UNAVAILABLE);
+    return status;
+}

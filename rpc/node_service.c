@@ -1,0 +1,103 @@
+/* The node's service: its life, its transport, its status. */
+#include "rpc/node_service.h"
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "flotilla/v1/node.pb-c.h"
+#include "rpc/limits.h"
+#include "rpc/message.h"
+#include "rpc/node_internal.h"
+
+static void send_raft(void *ctx, uint64_t to_node, struct slice frame) {
+    rpc_node_peers_send(ctx, to_node, RPC_CHANNEL_RAFT, frame);
+}
+
+static void send_snapshot(void *ctx, uint64_t to_node, struct slice frame) {
+    rpc_node_peers_send(ctx, to_node, RPC_CHANNEL_SNAPSHOT, frame);
+}
+
+static void answer_status(void *ctx, struct rpc_call *call, struct slice request) {
+    struct rpc_node *node = ctx;
+    struct buf text = {0};
+    Flotilla__V1__StatusResponse response = FLOTILLA__V1__STATUS_RESPONSE__INIT;
+    metrics_render(&text);
+    buf_append_byte(&text, '\0');
+    response.cluster_id = node->identity.cluster_id;
+    response.node_id = node->identity.node_id;
+    response.metrics = (char *)text.data;
+    rpc_call_reply_message(call, &response.base);
+    buf_done(&text);
+}
+
+static const struct rpc_method node_methods[] = {
+    {.path = "/flotilla.v1.Node/Raft",
+     .open = rpc_node_open_raft,
+     .handshake = true,
+     .stream = {.merge = true}},
+    {.path = "/flotilla.v1.Node/Snapshot",
+     .open = rpc_node_open_snapshot,
+     .handshake = true,
+     .stream = {.merge = true}},
+    {.path = "/flotilla.v1.Node/Requests",
+     .open = rpc_node_open_requests,
+     .handshake = true,
+     .stream = {.merge = true, .hold_back = true}},
+    {.path = "/flotilla.v1.Node/Status", .unary = answer_status},
+};
+
+struct rpc_node *rpc_node_new(struct rpc_loop *loop, struct rpc_server *server) {
+    struct rpc_node *node = MEMORY_NEW(struct rpc_node);
+    node->loop = loop;
+    node->server = server;
+    node->transport = (struct range_transport){
+        .ctx = node, .send_raft = send_raft, .send_snapshot = send_snapshot};
+    list_init(&node->sessions);
+    (void)pthread_rwlock_init(&node->lock, NULL); /* Cannot fail with default attributes. */
+    rpc_server_add(server, node_methods, sizeof(node_methods) / sizeof(node_methods[0]), node);
+    return node;
+}
+
+void rpc_node_free(struct rpc_node *node) {
+    if (!node) return;
+    ASSERT(atomic_load(&node->store) == NULL && list_empty(&node->sessions));
+    rpc_node_peers_free(node);
+    (void)pthread_rwlock_destroy(&node->lock); /* Nobody sends any more: cannot fail. */
+    memory_free(node);
+}
+
+const struct range_transport *rpc_node_transport(struct rpc_node *node) {
+    return &node->transport;
+}
+
+void rpc_node_start(struct rpc_node *node, struct range_store *store,
+                    const struct rpc_identity *identity) {
+    ASSERT(rpc_loop_on_thread(node->loop));
+    ASSERT(identity->cluster_id != 0 && identity->node_id != 0);
+    ASSERT(atomic_load(&node->store) == NULL && !node->stopped);
+    node->identity = *identity;
+    rpc_server_set_identity(node->server, identity);
+    atomic_store(&node->store, store);
+    rpc_node_peers_start(node);
+}
+
+void rpc_node_stop(struct rpc_node *node) {
+    ASSERT(rpc_loop_on_thread(node->loop));
+    node->stopped = true;
+    atomic_store(&node->store, NULL);
+    rpc_node_peers_stop(node);
+    rpc_node_sessions_stop(node);
+}
+
+bool rpc_node_serving(struct rpc_node *node, struct rpc_stream *stream) {
+    if (atomic_load(&node->store)) return true;
+    rpc_stream_refuse(stream, RPC_UNAVAILABLE,
+                      node->stopped ? "node %lu is shutting down" : "node %lu is starting up",
+                      (unsigned long)node->identity.node_id);
+    return false;
+}
+
+void rpc_node_set_address(struct rpc_node *node, uint64_t node_id, const char *address) {
+    ASSERT(rpc_loop_on_thread(node->loop));
+    if (!node->stopped) rpc_node_peers_set(node, node_id, address);
+}
