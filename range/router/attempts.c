@@ -1,0 +1,165 @@
+/* A part on its way through its states (internal.h has the table). */
+#include "range/router/internal.h"
+
+void router_part_detach(struct router_part *part) {
+    struct router *router = part->call->router;
+    if (part->state == PART_FRAMED || part->state == PART_SENT)
+        ASSERT(idmap_remove(&router->attempts, part->attempt.id) == &part->attempt);
+    router_timer_clear(router, &part->timer);
+    list_remove(&part->link);
+    part->state = PART_READY;
+}
+
+void router_part_ready(struct router_part *part) {
+    router_part_detach(part);
+    list_push_back(&part->call->router->ready, &part->link);
+}
+
+void router_part_pause(struct router_part *part, uint64_t pause_us) {
+    struct router *router = part->call->router;
+    router_part_detach(part);
+    part->state = PART_PAUSED;
+    list_push_back(&router->paused, &part->link);
+    router_timer_set(router, &part->timer, router->now_us + pause_us);
+}
+
+static struct route *find_route(const struct router_part *part) {
+    const struct router_call *call = part->call;
+    const struct route_cache *cache = &call->router->cache;
+    switch (call->op) {
+    case ROUTER_GET:
+        return route_cache_find(cache, call->keys[call->order[part->first]]);
+    case ROUTER_SCAN:
+        return call->reverse ? route_cache_find_before(cache, call->end)
+                             : route_cache_find(cache, call->start);
+    case ROUTER_WRITE:
+        return route_cache_find(cache, call->anchor);
+    case ROUTER_TRANSFER:
+        return route_cache_by_id(cache, call->range_id);
+    }
+    return NULL;
+}
+
+void router_part_dispatch(struct router_part *part) {
+    struct router *router = part->call->router;
+    ASSERT(part->state == PART_READY);
+    router_part_detach(part);
+    struct route *route = find_route(part);
+    if (!route) {
+        part->state = PART_UNROUTED;
+        list_push_back(&router->unrouted, &part->link);
+        router_want_refresh(router);
+        return;
+    }
+    arena_reset(&router->scratch);
+    if (part->call->op == ROUTER_GET) router_get_fit(part, route);
+    if (part->call->op == ROUTER_SCAN) router_scan_fit(part, route);
+    if (part->call->op == ROUTER_WRITE && !router_write_fit(part, route)) return;
+    part->range_id = route->descriptor.range_id;
+    part->sent = route->descriptor.epoch;
+    if (!route->searching && route->leader_node != 0 &&
+        router_node_usable(router, route->leader_node)) {
+        router_part_send(part, route, route->leader_node);
+    } else {
+        route_wait(router, route, part);
+    }
+}
+
+static struct slice *keys_in_order(const struct router_part *part) {
+    const struct router_call *call = part->call;
+    struct slice *keys =
+        ARENA_NEW_ARRAY(&call->router->scratch, struct slice, part->last - part->first);
+    for (uint32_t i = part->first; i < part->last; i++)
+        keys[i - part->first] = call->keys[call->order[i]];
+    return keys;
+}
+
+static void fill_scan(const struct router_call *call, struct range_request *request) {
+    request->start = call->piece_start;
+    request->end = call->piece_end;
+    request->reverse = call->reverse;
+    request->keys_only = call->keys_only;
+    request->row_limit = call->row_limit - call->row_count;
+    request->byte_limit = call->byte_limit - (uint32_t)call->row_bytes;
+}
+
+static void encode_attempt(struct router_part *part, const struct route *route, struct buf *frame) {
+    static const enum range_request_kind kinds[] = {[ROUTER_GET] = RANGE_GET,
+                                                    [ROUTER_SCAN] = RANGE_SCAN,
+                                                    [ROUTER_WRITE] = RANGE_WRITE,
+                                                    [ROUTER_TRANSFER] = RANGE_TRANSFER};
+    const struct router_call *call = part->call;
+    uint64_t now_us = call->router->now_us, deadline_us = call->deadline.node.key;
+    struct range_request request = {.call_id = part->attempt.id,
+                                    .kind = kinds[call->op],
+                                    .range_id = route->descriptor.range_id,
+                                    .epoch = route->descriptor.epoch,
+                                    .timeout_us = deadline_us > now_us ? deadline_us - now_us : 1,
+                                    .read_mode = call->read_mode,
+                                    .command = call->command,
+                                    .to_node = call->to_node};
+    if (call->op == ROUTER_SCAN) fill_scan(call, &request);
+    if (call->op == ROUTER_GET) {
+        request.key_count = part->last - part->first;
+        request.keys = keys_in_order(part);
+    }
+    range_request_encode(frame, &request);
+}
+
+/* Silence is only watched where something can be done about it. */
+void router_part_send(struct router_part *part, const struct route *route, uint64_t node_id) {
+    struct router *router = part->call->router;
+    struct router_node *node = router_node(router, node_id);
+    if (node->frame.len == 0) {
+        range_frame_begin(&node->frame);
+        list_push_back(&router->unflushed, &node->in_unflushed);
+    }
+    arena_reset(&router->scratch);
+    idmap_put(&router->attempts, &part->attempt, router->next_attempt_id++);
+    encode_attempt(part, route, &node->frame);
+    part->state = PART_FRAMED;
+    part->node_id = node_id;
+    part->range_id = route->descriptor.range_id;
+    part->sent = route->descriptor.epoch;
+    if (!route->searching) part->obstacle = OBSTACLE_NONE;
+    list_push_back(&node->framed, &part->link);
+    if (router_part_repeatable(part)) {
+        uint32_t silences = part->silences < 4 ? part->silences : 4;
+        router_timer_set(router, &part->timer,
+                         router->now_us + (router->config.attempt_timeout_us << silences));
+    }
+    if (node->frame.len >= ROUTER_FRAME_BYTES) router_node_send(router, node);
+}
+
+void router_part_give_up(struct router_part *part, const char *why) {
+    struct router *router = part->call->router;
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    uint64_t attempt_id = part->attempt.id;
+    part->uncertain = true;
+    if (router_part_repeatable(part)) {
+        router->retries_total++;
+        router_part_ready(part);
+    } else {
+        router_call_abandon(part->call, slice_from_text(why));
+    }
+    if (route) route_probe_failed(router, route, attempt_id);
+}
+
+/* The end of a pause, or a node that keeps silent: others are asked who leads by now. */
+void router_part_timer(struct router_part *part) {
+    struct router *router = part->call->router;
+    if (part->state == PART_SENT) {
+        struct route *route = route_cache_by_id(&router->cache, part->range_id);
+        part->silences++;
+        if (route && !route->searching && route->leader_node == part->node_id)
+            route_search(router, route, part->node_id);
+        router_part_give_up(part, "the node did not answer");
+    } else if (part->state == PART_PAUSED) {
+        router->retries_total++;
+        router_part_ready(part);
+    } else {
+        /* Still in a frame: its owner has not flushed for that long. */
+        ASSERT_CMP(part->state, ==, PART_FRAMED);
+        router_timer_set(router, &part->timer, router->now_us + router->config.attempt_timeout_us);
+    }
+}

@@ -1,0 +1,47 @@
+/* Bounds and time constants of the router beyond its configuration. */
+#ifndef FLOTILLA_RANGE_ROUTER_LIMITS_H
+#define FLOTILLA_RANGE_ROUTER_LIMITS_H
+
+#include "range/request.h"
+
+/* Defaults for zeros in struct router_config. */
+#define ROUTER_TIMEOUT_US_DEFAULT 5000000u
+#define ROUTER_BACKOFF_MIN_US_DEFAULT 2000u
+#define ROUTER_BACKOFF_MAX_US_DEFAULT 200000u
+#define ROUTER_ATTEMPT_TIMEOUT_US_DEFAULT 500000u
+#define ROUTER_OUTSTANDING_MAX_DEFAULT 65536u
+#define ROUTER_OUTSTANDING_BYTES_MAX_DEFAULT (256u << 20)
+
+/* Longest pause between two rounds of questions about a range's leader. An election takes 150 to
+ * 300 ms and ends at an unknown moment: what is lost on top of it is at most this. One range costs
+ * its replicas' count of small requests per round, however many clients wait. */
+#define ROUTER_SEARCH_PAUSE_US_MAX 25000u
+/* How long a search waits for one replica before it asks the next one as well. */
+#define ROUTER_SEARCH_PATIENCE_US 100000u
+/* Hints ("not me, node 3") followed at once in a row without anyone answering as leader. */
+#define ROUTER_HINTS_MAX 2u
+/* A node that could not be reached is tried again after this, should nobody say that it is up. */
+#define ROUTER_NODE_RETRY_US 100000u
+/* BUSY answers of a node that are waited out before the client hears BUSY. */
+#define ROUTER_BUSY_MAX 5u
+/* What a client is told to wait when the router's own bounds are reached. */
+#define ROUTER_RETRY_AFTER_US 10000u
+
+/* Keys of one GET request to one range. */
+#define ROUTER_GET_BYTES_MAX (1u << 20)
+/* A frame that has grown to this leaves before the flush. */
+#define ROUTER_FRAME_BYTES (1u << 20)
+/* Keys and values of one answer to a client; what a GET asks beyond is refused. (A SCAN says `more`
+ * already at RANGE_REPLY_BYTES_MAX.) */
+#define ROUTER_REPLY_BYTES_MAX (12u << 20)
+/* Finished calls whose memory is kept for new ones. */
+#define ROUTER_SPARE_MAX 4096u
+#define ROUTER_SPARE_BYTES_MAX 4096u
+
+_Static_assert(ROUTER_FRAME_BYTES + TXN_COMMAND_BYTES_MAX + (1u << 20) <= (16u << 20),
+               "the largest command still fits behind a frame that has not left");
+_Static_assert(RANGE_REPLY_BYTES_MAX + TXN_VALUE_BYTES_MAX + TXN_KEY_BYTES_MAX <=
+                   ROUTER_REPLY_BYTES_MAX,
+               "one node's answer always fits");
+
+#endif

@@ -1,0 +1,54 @@
+/* Asking placement for the range map when the cache has a hole, and asking again with back-off as
+ * long as somebody needs it. */
+#include "range/router/internal.h"
+
+#define REFRESH_PAUSE_US_MIN 20000u
+
+static void ask(struct router *router) {
+    router->refresh_wanted = false;
+    router->refreshes_total++;
+    uint64_t pause_us = router_backoff_us(router, REFRESH_PAUSE_US_MIN,
+                                          router->config.backoff_max_us, router->refresh_attempts);
+    router->refresh_attempts++;
+    router_timer_set(router, &router->refresh_timer, router->now_us + pause_us);
+    router->io.refresh(router->io.ctx);
+}
+
+void router_want_refresh(struct router *router) {
+    router->refresh_wanted = true;
+    if (router->refresh_timer.node.slot == 0) ask(router);
+}
+
+/* The pause after the last question is over. */
+void router_refresh_timer(struct router *router) {
+    if (router->refresh_wanted || !list_empty(&router->unrouted)) {
+        ask(router);
+    } else {
+        router->refresh_attempts = 0;
+    }
+}
+
+void router_reroute(struct router *router) {
+    LIST_FOR_EACH_SAFE (link, &router->unrouted) {
+        router_part_ready(CONTAINER_OF(link, struct router_part, link));
+    }
+}
+
+/* The map may be older than what refusals taught: each range is judged by its epoch, and a leader
+ * is believed only where none is known. */
+void router_set_ranges(struct router *router, const struct router_range *ranges, size_t count,
+                       uint64_t now_us) {
+    router_enter(router, now_us);
+    if (count > 0) router->map_seen = true;
+    for (size_t i = 0; i < count; i++) {
+        (void)router_learn(router, &ranges[i].descriptor); /* old news is no news */
+        struct route *route = route_cache_by_id(&router->cache, ranges[i].descriptor.range_id);
+        if (!route || route->leader_node != 0 || ranges[i].leader_node == 0) continue;
+        if (route->searching) {
+            route->preferred_node = ranges[i].leader_node;
+        } else {
+            route->leader_node = ranges[i].leader_node;
+        }
+    }
+    router_settle(router);
+}

@@ -1,0 +1,202 @@
+/* What nodes answer, and what it teaches. */
+#include "range/router/internal.h"
+
+#define COMPLAINT_BYTES_MAX 256u
+
+/* An answer of whoever leads: a search is over. An answer that was still on its way when another
+ * leader became known changes nothing. */
+static void hear_leader(struct router *router, struct route *route, uint64_t node_id) {
+    if (route->searching || route->leader_node == 0) {
+        route_found(router, route, node_id);
+    } else if (route->leader_node == node_id) {
+        route->hints_followed = 0;
+    }
+}
+
+static enum status on_ok(struct router_part *part, const struct range_reply *reply) {
+    struct router_call *call = part->call;
+    struct router *router = call->router;
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    if (route) hear_leader(router, route, part->node_id);
+    struct router_reply done = {.code = ROUTER_OK};
+    switch (call->op) {
+    case ROUTER_GET:
+        if (reply->kind != RANGE_GET) return STATUS_CORRUPTION;
+        return router_get_reply(part, reply);
+    case ROUTER_SCAN:
+        if (reply->kind != RANGE_SCAN) return STATUS_CORRUPTION;
+        return router_scan_reply(part, reply);
+    case ROUTER_WRITE:
+        if (reply->kind != RANGE_WRITE) return STATUS_CORRUPTION;
+        return router_write_reply(part, reply);
+    case ROUTER_TRANSFER:
+        if (reply->kind != RANGE_TRANSFER) return STATUS_CORRUPTION;
+        router_call_finish(call, &done);
+        return STATUS_OK;
+    }
+    return STATUS_CORRUPTION;
+}
+
+/* The part is ready again; where it goes depends on what is known of the leader now. */
+static void on_not_leader(struct router_part *part, const struct range_reply *reply) {
+    struct router *router = part->call->router;
+    uint64_t attempt_id = part->attempt.id, node_id = part->node_id, hint = reply->leader_node;
+    if (reply->descriptor) (void)router_learn(router, reply->descriptor); /* if it is news */
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    part->obstacle = OBSTACLE_NO_LEADER;
+    router_part_ready(part);
+    if (!route) return;
+    bool hint_helps = hint != 0 && hint != node_id && router_node_usable(router, hint);
+    if (route->searching) {
+        if (hint_helps) route->preferred_node = hint;
+        route_probe_failed(router, route, attempt_id);
+    } else if (route->leader_node == node_id || route->leader_node == 0) {
+        if (hint_helps && route->hints_followed < ROUTER_HINTS_MAX) {
+            route->leader_node = hint;
+            route->hints_followed++;
+            router->redirects_total++;
+        } else {
+            route_search(router, route, node_id);
+        }
+    }
+}
+
+/* Forty requests may be refused with the same news: for those after the first the cache has
+ * changed since they were sent, and they try again at once as well. */
+static void on_stale_epoch(struct router_part *part, const struct range_reply *reply) {
+    struct router *router = part->call->router;
+    uint64_t attempt_id = part->attempt.id;
+    if (reply->descriptor) (void)router_learn(router, reply->descriptor); /* if it is news */
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    bool changed = !route || route->descriptor.epoch.conf_version != part->sent.conf_version ||
+                   route->descriptor.epoch.span_version != part->sent.span_version;
+    router->redirects_total++;
+    if (changed) {
+        router_part_ready(part);
+    } else {
+        /* The node is behind the router, or said nothing that helps. */
+        router_want_refresh(router);
+        router_part_pause(part, router_backoff_us(router, router->config.backoff_min_us,
+                                                  router->config.backoff_max_us, part->pauses++));
+    }
+    if (route) route_probe_failed(router, route, attempt_id);
+}
+
+static void on_no_range(struct router_part *part) {
+    struct router *router = part->call->router;
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    uint64_t attempt_id = part->attempt.id, node_id = part->node_id;
+    router_part_ready(part);
+    router_want_refresh(router);
+    if (!route) return;
+    if (route->searching) {
+        if (route->probe_id == attempt_id) route->absent++;
+        route_probe_failed(router, route, attempt_id);
+    } else if (route->leader_node == node_id || route->leader_node == 0) {
+        route_search(router, route, node_id);
+    }
+}
+
+static void on_busy(struct router_part *part, const struct range_reply *reply) {
+    struct router_call *call = part->call;
+    struct router *router = call->router;
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    uint64_t attempt_id = part->attempt.id;
+    call->retry_after_us = reply->retry_after_us;
+    part->obstacle = OBSTACLE_BUSY;
+    uint64_t pause_us = router_backoff_us(router, router->config.backoff_min_us,
+                                          router->config.backoff_max_us, part->busy);
+    if (pause_us < reply->retry_after_us) pause_us = reply->retry_after_us;
+    bool last = part->busy++ >= ROUTER_BUSY_MAX;
+    router_part_pause(part, pause_us); /* it is not SENT any more */
+    if (last) router_call_expire(call, part);
+    if (route) route_probe_failed(router, route, attempt_id);
+}
+
+static void on_unavailable(struct router_part *part, const struct range_reply *reply) {
+    struct router *router = part->call->router;
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    uint64_t attempt_id = part->attempt.id, node_id = part->node_id;
+    part->obstacle = OBSTACLE_NO_LEADER;
+    router_part_ready(part);
+    if (!route) return;
+    size_t len = reply->text.len < COMPLAINT_BYTES_MAX ? reply->text.len : COMPLAINT_BYTES_MAX;
+    buf_clear(&route->complaint);
+    buf_printf(&route->complaint, "node %lu: ", node_id);
+    buf_append(&route->complaint, slice_make(reply->text.data, len));
+    if (route->searching) {
+        route_probe_failed(router, route, attempt_id);
+    } else if (route->leader_node == node_id || route->leader_node == 0) {
+        route_search(router, route, node_id);
+    }
+}
+
+static void on_unknown(struct router_part *part) {
+    struct router *router = part->call->router;
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    uint64_t attempt_id = part->attempt.id;
+    part->uncertain = true;
+    if (router_part_repeatable(part)) {
+        router_part_pause(part, router_backoff_us(router, router->config.backoff_min_us,
+                                                  router->config.backoff_max_us, part->pauses++));
+    } else {
+        router_call_abandon(part->call,
+                            SLICE_LITERAL("the range lost its leader after the proposal"));
+    }
+    if (route) route_probe_failed(router, route, attempt_id);
+}
+
+static enum status handle_reply(struct router *router, uint64_t node_id,
+                                const struct range_reply *reply) {
+    struct idmap_node *attempt = idmap_get(&router->attempts, reply->call_id);
+    if (!attempt) return STATUS_OK; /* given up meanwhile */
+    struct router_part *part = CONTAINER_OF(attempt, struct router_part, attempt);
+    if (part->node_id != node_id || part->state != PART_SENT) return STATUS_CORRUPTION;
+    switch (reply->code) {
+    case RANGE_REPLY_OK:
+        return on_ok(part, reply);
+    case RANGE_REPLY_NOT_LEADER:
+        on_not_leader(part, reply);
+        return STATUS_OK;
+    case RANGE_REPLY_STALE_EPOCH:
+        on_stale_epoch(part, reply);
+        return STATUS_OK;
+    case RANGE_REPLY_NO_RANGE:
+        on_no_range(part);
+        return STATUS_OK;
+    case RANGE_REPLY_BUSY:
+        on_busy(part, reply);
+        return STATUS_OK;
+    case RANGE_REPLY_TIMEOUT:
+        /* The node's clock was a little faster: the call's own deadline answers it. */
+        router_part_pause(part, router->config.default_timeout_us);
+        return STATUS_OK;
+    case RANGE_REPLY_UNKNOWN:
+        on_unknown(part);
+        return STATUS_OK;
+    case RANGE_REPLY_INVALID:
+        router_call_fail(part->call, ROUTER_INVALID, reply->text);
+        return STATUS_OK;
+    case RANGE_REPLY_UNAVAILABLE:
+        on_unavailable(part, reply);
+        return STATUS_OK;
+    }
+    return STATUS_CORRUPTION;
+}
+
+enum status router_replies(struct router *router, uint64_t node_id, struct slice frame,
+                           uint64_t now_us) {
+    router_enter(router, now_us);
+    struct decoder calls;
+    struct slice call;
+    enum status status = range_frame_open(frame, &calls);
+    while (status == STATUS_OK && range_frame_next(&calls, &call)) {
+        struct range_reply reply;
+        arena_reset(&router->reply_arena);
+        status = range_reply_decode(call, &router->reply_arena, &router->reply_descriptor, &reply);
+        if (status == STATUS_OK) status = handle_reply(router, node_id, &reply);
+    }
+    if (status == STATUS_OK && calls.failed) status = STATUS_CORRUPTION;
+    router_settle(router);
+    return status == STATUS_OK ? STATUS_OK : STATUS_CORRUPTION;
+}
