@@ -107,42 +107,6 @@ void placement_driver_status(struct placement_driver *driver, uint64_t now_us,
         count_replicas(nodes, state->node_count, &ranges[i]);
     }
     status.nodes = nodes;
+    status.ranges = ranges;
     *ret_status = status;
-}
-
-static void print_node(const struct placement_node_status *node, struct buf *out) {
-    buf_printf(out, "node %" PRIu64 " at %.*s (%.*s): ", node->node_id, (int)node->address.len,
-               (const char *)node->address.data, (int)node->version.len,
-               (const char *)node->version.data);
-    if (node->seen_ms_ago == UINT64_MAX)
-        buf_printf(out, "not heard from yet");
-    else
-        buf_printf(out, "%s, heard from %" PRIu64 ".%01" PRIu64 " s ago",
-                   node->alive ? "alive" : "DOWN", node->seen_ms_ago / 1000,
-                   node->seen_ms_ago % 1000 / 100);
-    buf_printf(out, ", %u replicas, leads %u\n", node->replicas, node->leaders);
-}
-
-void placement_status_print(const struct placement_status *status, struct buf *out) {
-    if (!status->cluster_id) {
-        buf_printf(out,
-                   "cluster not formed yet (placement member %" PRIu64 ", leader %" PRIu64 ")\n",
-                   status->member_id, status->leader_member);
-        return;
-    }
-    buf_printf(out, "cluster %016" PRIx64 ", replication factor %u\n", status->cluster_id,
-               status->replication_factor);
-    buf_printf(out, "placement member %" PRIu64 ", leader %" PRIu64 ", applied index %" PRIu64 "\n",
-               status->member_id, status->leader_member, status->applied_index);
-    if (status->born)
-        buf_printf(out, "ranges %u, without leader %u, replicas not made yet %u\n",
-                   status->range_count, status->ranges_without_leader,
-                   status->replicas_unconfirmed);
-    else
-        buf_printf(out, "not born yet: %u of %u nodes have registered\n", status->registered_nodes,
-                   status->birth_nodes);
-    buf_printf(out, "timestamps: next %" PRIu64 ", bound %" PRIu64 "\n", status->timestamp_next,
-               status->timestamp_bound);
-    for (uint32_t i = 0; i < status->node_count; i++)
-        print_node(&status->nodes[i], out);
 }

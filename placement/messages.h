@@ -157,6 +157,7 @@ struct placement_status {
     bool born;
     uint32_t registered_nodes, birth_nodes, replication_factor;
     uint32_t range_count, ranges_without_leader, replicas_unconfirmed;
+    const struct placement_range_entry *ranges; /* in key order */
     uint64_t timestamp_next, timestamp_bound;
     uint64_t applied_index, log_first_index;
     uint32_t node_count;

@@ -107,8 +107,10 @@ enum status placement_driver_ranges(struct placement_driver *driver, uint64_t no
 /* Any member answers for what it knows. */
 void placement_driver_status(struct placement_driver *driver, uint64_t now_us,
                              struct placement_status *ret_status);
-/* The same as lines of text for the operator. */
+/* The same as lines of text for the operator, and as one line of JSON for programs (layout in
+ * status_print.c). */
 void placement_status_print(const struct placement_status *status, struct buf *out);
+void placement_status_print_json(const struct placement_status *status, struct buf *out);
 /* One sentence naming the leader, for NOT_LEADER answers; borrowed until the next call. */
 struct slice placement_driver_not_leader_text(struct placement_driver *driver);
 

@@ -14,7 +14,7 @@
 #include "rpc/placement_messages.h"
 
 #define PLACEMENT_CLIENT_BACKOFF_MIN_MS 20u
-/* Workers of one store that may ask for timestamps: as many as a store can have. */
+/* Workers of one store that may ask for timestamps (RANGE_WORKERS_MAX; asserted at each ask). */
 #define PLACEMENT_CLIENT_WORKERS_MAX 64u
 /* How long the same complaint is not repeated in the log. */
 #define PLACEMENT_CLIENT_LOG_PAUSE_US (10u * 1000u * 1000u)

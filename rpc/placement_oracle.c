@@ -8,10 +8,8 @@
 
 #include "base/assert.h"
 #include "base/log.h"
-#include "range/limits.h"
 #include "rpc/placement_client_internal.h"
 
-_Static_assert(PLACEMENT_CLIENT_WORKERS_MAX >= RANGE_WORKERS_MAX, "every worker may ask");
 /* An ask's id: number ‖ worker. */
 #define WORKER_BITS 8u
 _Static_assert(PLACEMENT_CLIENT_WORKERS_MAX <= 1u << WORKER_BITS, "the worker fits in the id");
