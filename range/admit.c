@@ -1,0 +1,224 @@
+/* Requests of clients: every check that can be made before anything is proposed or read. A request
+ * leaves this file answered, refused, or pending with a deadline. */
+#include <inttypes.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "range/metrics.h"
+#include "range/worker.h"
+
+/* One call on its way through the checks. */
+struct admission {
+    struct range_worker *worker;
+    struct range_item *frame;
+    struct range_client *client;
+    struct slice call;
+    struct range_request request;
+    struct range_replica *replica;
+};
+
+static void refuse(const struct admission *call, enum range_reply_code code) {
+    range_refuse(call->worker, call->client, call->request.call_id, code);
+}
+
+static void refuse_invalid(const struct admission *call, struct buf *text) {
+    range_refuse_text(call->worker, call->client, call->request.call_id, RANGE_REPLY_INVALID,
+                      slice_from_buf(text));
+    buf_done(text);
+}
+
+static uint64_t deadline_of(const struct admission *call) {
+    uint64_t timeout_us = call->request.timeout_us;
+    if (timeout_us == 0) timeout_us = RANGE_TIMEOUT_US_DEFAULT;
+    if (timeout_us > RANGE_TIMEOUT_US_MAX) timeout_us = RANGE_TIMEOUT_US_MAX;
+    return call->worker->now_us + timeout_us;
+}
+
+static struct range_pending *make_pending(const struct admission *call,
+                                          enum range_pending_state state) {
+    return range_pending_new(call->replica, call->client, call->frame, state, call->request.call_id,
+                             deadline_of(call));
+}
+
+/* A replica that is itself behind cannot tell the router anything newer: it only points at who
+ * leads. */
+static bool check_epoch(const struct admission *call) {
+    const struct range_epoch *asked = &call->request.epoch;
+    const struct range_epoch *own = &call->replica->descriptor.epoch;
+    if (asked->conf_version == own->conf_version && asked->span_version == own->span_version)
+        return true;
+    if (asked->conf_version > own->conf_version || asked->span_version > own->span_version) {
+        range_refuse_not_leader(call->replica, call->client, call->request.call_id);
+        return false;
+    }
+    range_refuse_stale_epoch(call->replica, call->client, call->request.call_id);
+    return false;
+}
+
+static bool check_leader(const struct admission *call) {
+    if (call->replica->leads) return true;
+    range_refuse_not_leader(call->replica, call->client, call->request.call_id);
+    return false;
+}
+
+static bool check_room(const struct admission *call, size_t bytes) {
+    const struct range_worker *worker = call->worker;
+    const struct range_replica *replica = call->replica;
+    bool full =
+        worker->pending_count >= RANGE_WORKER_PENDING_MAX ||
+        worker->pending_bytes + bytes > RANGE_WORKER_PENDING_BYTES_MAX ||
+        replica->pending_count >= RANGE_PENDING_MAX ||
+        /* A command larger than the bound is let in when it is alone. */
+        (replica->pending_bytes > 0 && replica->pending_bytes + bytes > RANGE_PENDING_BYTES_MAX);
+    if (full) refuse(call, RANGE_REPLY_BUSY);
+    return !full;
+}
+
+static void describe_span(struct buf *text, const struct range_descriptor *descriptor) {
+    buf_printf(text, "range %" PRIu64 " [%s, %s)", descriptor->range_id,
+               log_key(slice_from_buf(&descriptor->start)),
+               log_key(slice_from_buf(&descriptor->end)));
+}
+
+static bool check_command(const struct admission *call, const struct txn_command *command) {
+    const struct range_descriptor *descriptor = &call->replica->descriptor;
+    struct buf text = {0};
+    enum status status = txn_command_check(command, &text);
+    if (status == STATUS_OK && !txn_command_within(command, slice_from_buf(&descriptor->start),
+                                                   slice_from_buf(&descriptor->end))) {
+        buf_printf(&text, "the command has a key outside of ");
+        describe_span(&text, descriptor);
+        status = STATUS_INVALID;
+    }
+    if (status == STATUS_OK) {
+        buf_done(&text);
+        return true;
+    }
+    refuse_invalid(call, &text);
+    return false;
+}
+
+/* What reaches the log is evaluated by every replica, so it is decoded and checked in full here. */
+static void admit_write(struct admission *call) {
+    struct slice bytes = call->request.command;
+    struct buf text = {0};
+    struct txn_command command;
+    if (bytes.len > TXN_COMMAND_BYTES_MAX) {
+        buf_printf(&text, "the command is %zu bytes, the limit is %u", bytes.len,
+                   TXN_COMMAND_BYTES_MAX);
+        refuse_invalid(call, &text);
+        return;
+    }
+    if (txn_command_decode(bytes, &call->worker->arena, &command) != STATUS_OK) {
+        buf_printf(&text, "the command's bytes are malformed or of an unknown version");
+        refuse_invalid(call, &text);
+        return;
+    }
+    if (!check_command(call, &command) || !check_room(call, bytes.len)) return;
+    struct range_pending *pending = make_pending(call, RANGE_PENDING_WAITING);
+    pending->bytes = bytes;
+    pending->has_request_id = command.request_id.len > 0;
+    range_propose_enqueue(pending);
+}
+
+static bool check_key(const struct admission *call, struct slice key, struct buf *text) {
+    if (key.len == 0 || key.len > TXN_KEY_BYTES_MAX) {
+        buf_printf(text, "a key is %zu bytes, allowed are 1 to %u", key.len, TXN_KEY_BYTES_MAX);
+        return false;
+    }
+    if (range_descriptor_contains(&call->replica->descriptor, key)) return true;
+    buf_printf(text, "key %s is outside of ", log_key(key));
+    describe_span(text, &call->replica->descriptor);
+    return false;
+}
+
+static bool check_read(const struct admission *call) {
+    const struct range_request *request = &call->request;
+    struct buf text = {0};
+    bool good = true;
+    if (request->kind == RANGE_GET) {
+        if (request->key_count == 0) buf_printf(&text, "a get names at least one key");
+        good = request->key_count > 0;
+        for (uint32_t i = 0; good && i < request->key_count; i++)
+            good = check_key(call, request->keys[i], &text);
+    } else if (request->start.len > TXN_KEY_BYTES_MAX || request->end.len > TXN_KEY_BYTES_MAX) {
+        buf_printf(&text, "a bound of the scan is longer than %u bytes", TXN_KEY_BYTES_MAX);
+        good = false;
+    }
+    if (!good) refuse_invalid(call, &text);
+    return good;
+}
+
+static void admit_read(struct admission *call) {
+    if (!check_read(call)) return;
+    if (range_read_try_lease(call->replica, call->client, &call->request)) return;
+    if (!check_room(call, 0)) return;
+    struct range_pending *pending = make_pending(call, RANGE_PENDING_READ);
+    pending->bytes = call->call;
+    pending->quorum = call->request.read_mode == RANGE_READ_INDEX;
+    range_read_enqueue(pending);
+}
+
+static void admit_transfer(struct admission *call) {
+    const struct range_replica_ref *to =
+        range_descriptor_on_node(&call->replica->descriptor, call->request.to_node);
+    if (!to || to->role != RANGE_VOTER) {
+        struct buf text = {0};
+        buf_printf(&text, "range %" PRIu64 " has no voter on node %" PRIu64,
+                   range_replica_id(call->replica), call->request.to_node);
+        refuse_invalid(call, &text);
+        return;
+    }
+    if (!check_room(call, 0)) return;
+    struct range_pending *pending = make_pending(call, RANGE_PENDING_TRANSFER);
+    pending->to_node = call->request.to_node;
+    range_transfer_request(pending);
+}
+
+static void admit_call(struct admission *call) {
+    /* Nothing decoded for an earlier call is needed any more. */
+    arena_reset(&call->worker->arena);
+    call->request = (struct range_request){0};
+    enum status status = range_request_decode(call->call, &call->worker->arena, &call->request);
+    if (status != STATUS_OK) {
+        uint64_t range_id; /* the head was checked on arrival: only the body is bad */
+        status = range_request_peek(call->call, &call->request.call_id, &range_id);
+        ASSERT(status == STATUS_OK);
+        struct buf text = {0};
+        buf_printf(&text, "the request is malformed or of a kind unknown to this version");
+        refuse_invalid(call, &text);
+        return;
+    }
+    if (call->worker->stopped) {
+        range_refuse_text(call->worker, call->client, call->request.call_id,
+                          RANGE_REPLY_UNAVAILABLE, SLICE_LITERAL("this node is shutting down"));
+        return;
+    }
+    call->replica = range_worker_find(call->worker, call->request.range_id);
+    if (!call->replica) {
+        refuse(call, RANGE_REPLY_NO_RANGE);
+        return;
+    }
+    if (!check_epoch(call) || !check_leader(call)) return;
+    if (call->request.kind == RANGE_WRITE)
+        admit_write(call);
+    else if (call->request.kind == RANGE_TRANSFER)
+        admit_transfer(call);
+    else
+        admit_read(call);
+}
+
+void range_admit_frame(struct range_worker *worker, struct range_item *item) {
+    struct decoder calls;
+    enum status status = range_frame_open(range_item_bytes(item), &calls);
+    ASSERT(status == STATUS_OK); /* checked on arrival */
+    struct range_client *client = range_client_get(worker, item->session);
+    struct admission call = {.worker = worker, .frame = item, .client = client};
+    int64_t count = 0;
+    while (range_frame_next(&calls, &call.call)) {
+        admit_call(&call);
+        count++;
+    }
+    metric_add(&metric_range_requests_total, count);
+    range_client_put(worker, client);
+}

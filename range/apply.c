@@ -1,0 +1,168 @@
+/* Applying: committed commands of all ranges are evaluated into one batch per round.
+ *
+ * The batch is written without a sync of its own. It holds, per range, the effects and the apply
+ * state together, so that after a crash a range is at one definite position and nothing is applied
+ * twice. It never gets ahead of the log: the core hands out only entries that are durable here
+ * (async_storage_writes), and the engine makes writes durable in order, so a crash that keeps these
+ * effects keeps the log batch that was synced before them.
+ *
+ * Clients are answered from the round, but their frames leave only after its write succeeded
+ * (client.c flushes at the end of the turn): from then on the outcome is visible to reads, and
+ * durable because a quorum has the entry on disk. */
+#include <inttypes.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "range/entry.h"
+#include "range/metrics.h"
+#include "range/worker.h"
+
+void range_apply_add(struct range_replica *replica, const struct raft_entry *entries,
+                     uint32_t count) {
+    struct range_worker *worker = replica->worker;
+    if (worker->job_count == worker->job_cap) {
+        worker->job_cap = worker->job_cap ? worker->job_cap * 2 : 64;
+        worker->jobs = memory_realloc(worker->jobs, worker->job_cap * sizeof(*worker->jobs));
+    }
+    worker->jobs[worker->job_count++] =
+        (struct range_apply_job){.replica = replica, .entries = entries, .count = count};
+}
+
+/* A replica that skipped what it cannot apply would have forked history. */
+static _Noreturn void cannot_apply(const struct range_replica *replica, struct raft_log_id id,
+                                   const char *what, enum status status) {
+    fatal("%s: entry %" PRIu64 " of term %" PRIu64 " cannot be applied: %s: %s",
+          replica->log_prefix, id.index, id.term, what, status_text(status));
+}
+
+static void reply_outcome(struct range_pending *pending, const struct txn_outcome *outcome) {
+    struct range_worker *worker = pending->replica->worker;
+    struct range_reply reply = {.call_id = pending->call_id,
+                                .code = RANGE_REPLY_OK,
+                                .kind = RANGE_WRITE,
+                                .outcome = *outcome};
+    metric_observe(&metric_range_commit_latency_us, worker->now_us - pending->since_us);
+    range_client_reply(worker, pending->client, &reply);
+    range_pending_free(pending);
+}
+
+/* Settles what was proposed for positions that now hold something else: an entry of another term at
+ * the index of a proposal means that the proposal, and all of its term behind it, can never be
+ * committed. Nothing of it changed anything: NOT_LEADER says that it is safe to send again. */
+static void settle_lost(struct range_replica *replica, struct raft_log_id applied) {
+    while (!list_empty(&replica->proposed)) {
+        struct range_pending *first = range_pending_of(replica->proposed.next);
+        ASSERT_CMP(first->id.index, >=, applied.index);
+        if (first->id.index > applied.index || first->id.term == applied.term) return;
+        uint64_t lost_term = first->id.term;
+        LIST_FOR_EACH_SAFE (node, &replica->proposed) {
+            struct range_pending *pending = range_pending_of(node);
+            if (pending->id.term == lost_term)
+                range_pending_refuse(pending, RANGE_REPLY_NOT_LEADER);
+        }
+    }
+}
+
+/* The client that waits for this command here, if any: it may have run out of time, or be another
+ * node's. */
+static struct range_pending *waiting_for(struct range_replica *replica, struct raft_log_id id,
+                                         uint32_t position) {
+    if (list_empty(&replica->proposed)) return NULL;
+    struct range_pending *first = range_pending_of(replica->proposed.next);
+    return first->id.index == id.index && first->position == position ? first : NULL;
+}
+
+static void apply_command(struct range_replica *replica, const struct raft_entry *entry,
+                          struct slice encoded, bool span_changed, struct txn_outcome *ret) {
+    struct range_worker *worker = replica->worker;
+    struct txn_command command;
+    enum status status = txn_command_decode(encoded, &worker->arena, &command);
+    if (status != STATUS_OK) cannot_apply(replica, entry->id, "its command is malformed", status);
+    /* propose.c says why. A repetition here would give one key two versions of one timestamp. */
+    ASSERT_CMP(command.commit_ts, >, replica->applying.last_commit_ts);
+    replica->applying.last_commit_ts = command.commit_ts;
+    if (span_changed) {
+        *ret = (struct txn_outcome){.result = TXN_REFUSED_WRONG_RANGE};
+        return;
+    }
+    struct txn_span span = {.start = slice_from_buf(&replica->descriptor.start),
+                            .end = slice_from_buf(&replica->descriptor.end)};
+    status = txn_evaluate(worker->apply, &span, encoded, &command, &worker->arena, ret);
+    if (status != STATUS_OK) cannot_apply(replica, entry->id, "the engine failed", status);
+}
+
+static void apply_commands(struct range_replica *replica, const struct raft_entry *entry) {
+    struct range_entry commands;
+    enum status status = range_entry_decode(payload_slice(entry->payload), &commands);
+    if (status == STATUS_UNSUPPORTED)
+        cannot_apply(replica, entry->id, "it was written by a newer version of flotilla", status);
+    if (status != STATUS_OK) cannot_apply(replica, entry->id, "it is malformed", status);
+    bool span_changed = commands.span_version != replica->descriptor.epoch.span_version;
+    for (uint32_t i = 0; i < commands.count; i++) {
+        struct txn_outcome outcome = {0};
+        arena_reset(&replica->worker->arena);
+        apply_command(replica, entry, range_entry_next(&commands), span_changed, &outcome);
+        struct range_pending *pending = waiting_for(replica, entry->id, i);
+        if (pending) reply_outcome(pending, &outcome);
+    }
+    replica->writes_total += commands.count;
+    metric_add(&metric_range_commands_applied_total, commands.count);
+}
+
+static void apply_entry(struct range_replica *replica, const struct raft_entry *entry) {
+    ASSERT_CMP(entry->id.index, ==, replica->applying.applied.index + 1);
+    ASSERT_CMP(entry->id.term, >=, replica->applying.applied.term);
+    if (entry->kind != RAFT_ENTRY_NORMAL)
+        cannot_apply(replica, entry->id, "this version changes no configurations",
+                     STATUS_UNSUPPORTED);
+    settle_lost(replica, entry->id);
+    struct slice bytes = payload_slice(entry->payload);
+    if (bytes.len > 0) apply_commands(replica, entry); /* empty: a leader began its term */
+    replica->applying.applied = entry->id;
+    replica->applying_bytes += bytes.len;
+}
+
+static void apply_job(const struct range_apply_job *job) {
+    struct range_replica *replica = job->replica;
+    if (list_empty(&replica->in_round)) {
+        list_push_back(&replica->worker->round, &replica->in_round);
+        replica->applying = replica->applied;
+        replica->applying_bytes = 0;
+    }
+    for (uint32_t i = 0; i < job->count; i++)
+        apply_entry(replica, &job->entries[i]);
+}
+
+/* The batch is in the engine: what it holds is the replica's state now. */
+static void finish_round(struct range_worker *worker) {
+    struct list_node *node;
+    while ((node = list_pop_front(&worker->round)) != NULL) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_round);
+        replica->applied = replica->applying;
+        range_replica_touch(replica);
+        raft_apply_done(replica->raft, replica->applied.applied.index, replica->applying_bytes);
+    }
+}
+
+void range_apply_round(struct range_worker *worker) {
+    if (worker->job_count == 0) return;
+    uint64_t begin_us = clock_monotonic_us(worker->store->clock);
+    txn_apply_begin(worker->apply, worker->apply_batch);
+    for (uint32_t i = 0; i < worker->job_count; i++)
+        apply_job(&worker->jobs[i]);
+    worker->job_count = 0;
+    LIST_FOR_EACH (node, &worker->round) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_round);
+        range_compact(replica, worker->apply_batch);
+        range_replica_put_apply_state(replica, worker->apply_batch, &replica->applying);
+    }
+    enum status status =
+        storage_write(worker->store->engine, worker->apply_batch, STORAGE_BUFFERED);
+    if (status != STATUS_OK) range_worker_fatal(worker, "write of effects", 0, status);
+    txn_apply_end(worker->apply);
+    storage_batch_clear(worker->apply_batch);
+    finish_round(worker);
+    uint64_t end_us = clock_monotonic_us(worker->store->clock);
+    metric_observe(&metric_range_apply_latency_us, end_us - begin_us);
+}

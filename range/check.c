@@ -1,0 +1,98 @@
+/* The invariants of replica.h, and those of the worker's queues, as code. */
+#include "base/assert.h"
+#include "range/worker.h"
+
+static uint32_t list_count(const struct list_node *head) {
+    uint32_t count = 0;
+    LIST_FOR_EACH (node, head)
+        count++;
+    return count;
+}
+
+static size_t check_commands(const struct range_replica *replica) {
+    size_t bytes = 0;
+    bool covered = true;
+    LIST_FOR_EACH (node, &replica->waiting) {
+        const struct range_pending *pending = range_pending_of(node);
+        ASSERT(pending->state == RANGE_PENDING_WAITING && pending->replica == replica);
+        ASSERT(covered || !pending->covered); /* the covered ones come first */
+        covered = pending->covered;
+        bytes += pending->bytes.len;
+    }
+    const struct range_pending *before = NULL;
+    LIST_FOR_EACH (node, &replica->proposed) {
+        const struct range_pending *pending = range_pending_of(node);
+        ASSERT(pending->state == RANGE_PENDING_PROPOSED && pending->replica == replica);
+        ASSERT_CMP(pending->id.index, >, replica->applied.applied.index);
+        ASSERT(!pending->frame);
+        if (before && before->id.index == pending->id.index)
+            ASSERT_CMP(pending->position, >, before->position);
+        else if (before)
+            ASSERT_CMP(pending->id.index, >, before->id.index);
+        before = pending;
+        bytes += pending->bytes.len;
+    }
+    return bytes;
+}
+
+static void check_reads(const struct range_replica *replica) {
+    uint64_t last_context = 0;
+    for (uint32_t i = 0; i < RANGE_READ_ROUNDS_MAX; i++) {
+        const struct range_read_round *round =
+            &replica->rounds[(replica->round_first + i) % RANGE_READ_ROUNDS_MAX];
+        if (i >= replica->round_count) {
+            ASSERT(round->context == 0 && list_empty(&round->reads));
+        } else {
+            ASSERT_CMP(round->context, >, last_context);
+            last_context = round->context;
+        }
+    }
+    bool reads = !list_empty(&replica->reads_new) || !list_empty(&replica->reads_indexed);
+    if (reads) ASSERT(!list_empty(&replica->in_reading));
+}
+
+void range_check(const struct range_replica *replica) {
+    const struct range_apply_state *applied = &replica->applied;
+    if (!replica->raft) return;
+    raft_check(replica->raft);
+    ASSERT_CMP(applied->truncated.index, <=, applied->applied.index);
+    if (!replica->installing) {
+        ASSERT_CMP(applied->applied.index, <=, replica->log.last_index);
+        ASSERT_CMP(replica->log.first_index, ==, applied->truncated.index + 1);
+    }
+    ASSERT_CMP(applied->applied.index, <=, raft_commit_index(replica->raft));
+    ASSERT(replica->leads == (raft_role(replica->raft) == RAFT_LEADER));
+    if (replica->leads) {
+        ASSERT_CMP(replica->lead_term, ==, raft_term(replica->raft));
+    } else {
+        ASSERT(list_empty(&replica->waiting));
+        ASSERT(list_empty(&replica->reads_new));
+        ASSERT_CMP(replica->round_count, ==, 0);
+        ASSERT_CMP(range_snapshot_lowest_index(replica), ==, UINT64_MAX);
+    }
+    ASSERT_CMP(replica->waiting_count, ==, list_count(&replica->waiting));
+    ASSERT(list_empty(&replica->in_waiting) == (replica->waiting_count == 0));
+    ASSERT_CMP(replica->pending_count, ==, replica->waiting_count + list_count(&replica->proposed));
+    ASSERT_CMP(replica->pending_bytes, ==, check_commands(replica));
+    check_reads(replica);
+}
+
+void range_worker_check(const struct range_worker *worker) {
+    size_t bytes = 0;
+    uint32_t leaders = 0;
+    LIST_FOR_EACH (node, &worker->all) {
+        const struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
+        ASSERT(replica->worker == worker);
+        range_check(replica);
+        bytes += replica->pending_bytes;
+        leaders += replica->leads ? 1 : 0;
+    }
+    ASSERT_CMP(worker->pending_bytes, ==, bytes);
+    ASSERT_CMP(worker->pending_count, ==, worker->deadlines.count);
+    ASSERT_CMP(leaders, ==, atomic_load(&worker->leader_count));
+    ASSERT_CMP(worker->snapshot_send_count, ==, list_count(&worker->snapshot_sends));
+    ASSERT_CMP(worker->snapshot_receive_count, ==, list_count(&worker->snapshot_receives));
+    ASSERT_CMP(worker->snapshot_send_count, <=, RANGE_SNAPSHOT_SENDS_MAX);
+    ASSERT_CMP(worker->snapshot_receive_count, <=, RANGE_SNAPSHOT_RECEIVES_MAX);
+    ASSERT(list_empty(&worker->round));
+}

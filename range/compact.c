@@ -1,0 +1,72 @@
+/* Log compaction: a local decision of every replica, taken while it applies.
+ *
+ * Never above what is applied. A leader whose followers all have everything keeps only a short
+ * tail. Otherwise, and on followers (one of which may have to lead next), up to log_entries_kept
+ * entries or log_bytes_kept bytes stay for those who are behind; then the log is cut anyway, and
+ * who needs what is gone gets a snapshot. While a snapshot is on its way, what follows it is worth
+ * more: without that part its receiver would need another one at once. */
+#include "base/assert.h"
+#include "range/metrics.h"
+#include "range/worker.h"
+
+/* Up to where all followers have the log; the applied index when this replica does not lead. */
+static uint64_t matched_index(const struct range_replica *replica) {
+    struct raft_view view;
+    raft_view(replica->raft, &view);
+    uint64_t lowest = replica->applying.applied.index;
+    for (uint32_t i = 0; i < view.progress_count; i++) {
+        const struct raft_progress_view *progress = &view.progress[i];
+        if (progress->id != replica->replica_id && progress->match < lowest)
+            lowest = progress->match;
+    }
+    return lowest;
+}
+
+/* Applied entries that stay when the limits cut, whoever needs more. */
+static uint64_t entries_within_limits(const struct range_replica *replica, uint64_t held,
+                                      uint64_t snapshot_index) {
+    const struct range_store_config *config = &replica->worker->store->config;
+    uint64_t factor = snapshot_index == UINT64_MAX ? 1 : RANGE_LOG_SNAPSHOT_FACTOR;
+    uint64_t entries = config->log_entries_kept * factor;
+    uint64_t entry_bytes = replica->log_bytes / held + 1;
+    uint64_t by_bytes = config->log_bytes_kept * factor / entry_bytes;
+    return by_bytes < entries ? by_bytes : entries;
+}
+
+/* The index up to which the log may go. */
+static uint64_t compaction_target(const struct range_replica *replica, uint64_t held) {
+    uint64_t applied = replica->applying.applied.index;
+    uint64_t snapshot_index = range_snapshot_lowest_index(replica);
+    uint64_t kept = entries_within_limits(replica, held, snapshot_index);
+    uint64_t forced = applied > kept ? applied - kept : 0;
+    if (!replica->leads) return forced;
+    uint64_t free = matched_index(replica);
+    if (snapshot_index < free) free = snapshot_index;
+    uint64_t tail = applied > RANGE_LOG_TAIL ? applied - RANGE_LOG_TAIL : 0;
+    if (tail < free) free = tail;
+    return free > forced ? free : forced;
+}
+
+void range_compact(struct range_replica *replica, struct storage_batch *batch) {
+    struct range_apply_state *state = &replica->applying;
+    uint64_t held = state->applied.index - state->truncated.index;
+    if (held < RANGE_COMPACT_STEP + RANGE_LOG_TAIL) return;
+    uint64_t target = compaction_target(replica, held);
+    if (target < state->truncated.index + RANGE_COMPACT_STEP) return;
+    ASSERT_CMP(target, <=, state->applied.index);
+    if (target > state->truncated.index + RANGE_COMPACT_TURN_MAX)
+        target = state->truncated.index + RANGE_COMPACT_TURN_MAX;
+    /* The term of the last entry to go has to be known afterwards, and is not once it is gone. */
+    struct raft_storage storage = range_replica_storage(replica);
+    uint64_t term = 0;
+    enum status status = storage.term(storage.ctx, target, &term);
+    if (status != STATUS_OK)
+        range_worker_fatal(replica->worker, "log read", range_replica_id(replica), status);
+    uint64_t reached = raft_log_compact(&replica->log, batch, target, RANGE_COMPACT_TURN_MAX);
+    ASSERT_CMP(reached, ==, target);
+    uint64_t gone = target - state->truncated.index;
+    uint64_t gone_bytes = replica->log_bytes / held * gone;
+    replica->log_bytes -= gone_bytes;
+    state->truncated = (struct raft_log_id){.term = term, .index = target};
+    metric_add(&metric_range_log_entries_compacted_total, (int64_t)gone);
+}

@@ -1,0 +1,46 @@
+/* What other threads hand to a worker: items in its mailbox. Frames are copied once, and split per
+ * worker only when there are several (inbox.c). */
+#ifndef FLOTILLA_RANGE_INBOX_H
+#define FLOTILLA_RANGE_INBOX_H
+
+#include "base/mailbox.h"
+#include "base/slice.h"
+#include "range/store.h"
+
+enum range_item_kind {
+    RANGE_ITEM_REQUESTS,    /* data: a request frame */
+    RANGE_ITEM_RAFT,        /* data: a Raft frame, checked */
+    RANGE_ITEM_SNAPSHOT,    /* data: a snapshot frame */
+    RANGE_ITEM_TIMESTAMPS,  /* first, count */
+    RANGE_ITEM_CREATE,      /* data: encoded descriptor; flag: campaign */
+    RANGE_ITEM_UNREACHABLE, /* node_id */
+    RANGE_ITEM_DRAIN,
+    RANGE_ITEM_TRANSFER, /* range_id, node_id */
+    RANGE_ITEM_STOP,
+};
+
+struct range_item {
+    struct mailbox_item link;
+    enum range_item_kind kind;
+    uint32_t refs; /* the worker's: pending requests that borrow from data, and the item itself */
+    uint64_t node_id, range_id;
+    uint64_t first;
+    uint32_t count;
+    bool flag;
+    struct range_session *session; /* REQUESTS: retained until the frame is admitted */
+    size_t len;
+    uint8_t data[];
+};
+
+static inline struct range_item *range_item_of(struct mailbox_item *link) {
+    return (struct range_item *)(void *)((char *)link - offsetof(struct range_item, link));
+}
+
+static inline struct slice range_item_bytes(const struct range_item *item) {
+    return slice_make(item->data, item->len);
+}
+
+void range_item_ref(struct range_item *item);
+void range_item_unref(struct range_item *item);
+
+#endif

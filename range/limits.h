@@ -1,0 +1,89 @@
+/* Bounds of the range store: every queue, batch and in-flight count of the folder, and how they
+ * relate. Reaching one of the queue bounds is answered with BUSY; the others shape the work. */
+#ifndef FLOTILLA_RANGE_LIMITS_H
+#define FLOTILLA_RANGE_LIMITS_H
+
+#include <stdint.h>
+
+#include "raft/raft.h"
+#include "range/request.h"
+#include "txn/limits.h"
+
+#define RANGE_WORKERS_MAX 64u
+
+/* ---- a worker's mailbox: frames waiting for the next turn ---- */
+#define RANGE_MAILBOX_ITEMS_MAX 8192u
+#define RANGE_MAILBOX_BYTES_MAX (64u << 20)
+/* One frame of requests, Raft messages or snapshot data: what rpc/ lets through in one message. */
+#define RANGE_FRAME_BYTES_MAX (16u << 20)
+/* An outgoing frame that has grown to this is sent before the turn ends. */
+#define RANGE_FRAME_FLUSH_BYTES (1u << 20)
+
+/* ---- commands and reads that wait for something, per range and per worker ---- */
+#define RANGE_PENDING_MAX 16384u
+#define RANGE_PENDING_BYTES_MAX (32u << 20)
+#define RANGE_WORKER_PENDING_MAX 65536u
+#define RANGE_WORKER_PENDING_BYTES_MAX (128u << 20)
+#define RANGE_RETRY_AFTER_US 5000u
+#define RANGE_TIMEOUT_US_DEFAULT 5000000u
+#define RANGE_TIMEOUT_US_MAX 600000000u
+
+/* ---- log entries ---- */
+#define RANGE_ENTRY_COMMANDS_MAX 512u
+/* Commands are packed together up to here; a larger one has an entry of its own. */
+#define RANGE_ENTRY_BYTES_MAX (256u << 10)
+#define RANGE_APPEND_BYTES_MAX (1u << 20)
+#define RANGE_APPLY_BYTES_MAX (4u << 20)
+#define RANGE_INFLIGHT_MESSAGES_MAX 256u
+#define RANGE_INFLIGHT_BYTES_MAX (32u << 20)
+#define RANGE_UNCOMMITTED_BYTES_MAX (64u << 20)
+#define RANGE_CACHE_BYTES_MAX (256u << 10)
+
+/* ---- reads ---- */
+#define RANGE_READ_ROUNDS_MAX 8u /* ReadIndex contexts of one range under way */
+
+/* ---- turns ---- */
+#define RANGE_LATE_TICKS_MAX 3u   /* delivered after a pause, however long it was */
+#define RANGE_READY_ROUNDS_MAX 8u /* ready works taken of one range in one phase of a turn */
+#define RANGE_APPLY_ROUNDS_MAX 4u /* engine writes of effects in one turn */
+
+/* ---- log compaction ---- */
+#define RANGE_COMPACT_STEP 256u      /* compaction begins when at least so many entries may go */
+#define RANGE_COMPACT_TURN_MAX 1024u /* point deletes of one range in one turn */
+#define RANGE_LOG_TAIL 128u          /* applied entries a leader keeps although all have them */
+/* A snapshot under way protects the log behind it up to so many times log_*_kept. */
+#define RANGE_LOG_SNAPSHOT_FACTOR 4u
+
+/* ---- snapshots ---- */
+#define RANGE_SNAPSHOT_CHUNK_BYTES (256u << 10)
+#define RANGE_SNAPSHOT_WINDOW 4u       /* chunks on the way without acknowledgement */
+#define RANGE_SNAPSHOT_SENDS_MAX 4u    /* per worker */
+#define RANGE_SNAPSHOT_RECEIVES_MAX 4u /* per worker */
+#define RANGE_SNAPSHOT_RESEND_US 300000u
+#define RANGE_SNAPSHOT_ABANDON_US 10000000u
+
+/* ---- where a new range's log begins ----
+ * Every replica that is there at birth starts as if it had a snapshot at this position. A replica
+ * that is added later starts at zero, below it, so it can only begin with a snapshot, never with a
+ * log that lacks the range's initial state. */
+#define RANGE_INITIAL_INDEX 10u
+#define RANGE_INITIAL_TERM 5u
+
+/* Leadership transfers are tried again after so many election time-outs. */
+#define RANGE_TRANSFER_RETRY_ELECTIONS 2u
+
+_Static_assert(RANGE_REPLICAS_MAX <= RAFT_REPLICAS_MAX, "every replica of a range is in its group");
+_Static_assert(RANGE_PENDING_BYTES_MAX + TXN_COMMAND_BYTES_MAX <= RANGE_UNCOMMITTED_BYTES_MAX,
+               "what the range admits, its log takes: the queue is the bound that answers BUSY");
+_Static_assert(TXN_COMMAND_BYTES_MAX + (1u << 20) <= RANGE_FRAME_BYTES_MAX,
+               "the largest command travels in one frame, as a request and as a log entry");
+_Static_assert(RANGE_REPLY_BYTES_MAX + TXN_VALUE_BYTES_MAX + RANGE_FRAME_FLUSH_BYTES <=
+                   RANGE_FRAME_BYTES_MAX,
+               "a frame that is not yet flushed has room for the largest reply");
+_Static_assert(RANGE_SNAPSHOT_CHUNK_BYTES + 2u * TXN_VALUE_BYTES_MAX <= RANGE_FRAME_BYTES_MAX,
+               "a chunk may pass its size by one record");
+_Static_assert(RANGE_APPEND_BYTES_MAX + TXN_COMMAND_BYTES_MAX + RANGE_FRAME_FLUSH_BYTES <=
+                   RANGE_FRAME_BYTES_MAX,
+               "an append with the largest entry still fits behind a frame not yet flushed");
+
+#endif

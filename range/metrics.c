@@ -1,0 +1,3 @@
+#include "range/metrics.h"
+
+METRICS_DEFINE(range, RANGE_METRICS)

@@ -1,0 +1,41 @@
+/* Metrics of the range store. */
+#ifndef FLOTILLA_RANGE_METRICS_H
+#define FLOTILLA_RANGE_METRICS_H
+
+#include "base/metrics.h"
+
+#define RANGE_METRICS(X)                                                                          \
+    X(range_turns_total, COUNTER, "turns", "turns of all workers")                                \
+    X(range_synced_turns_total, COUNTER, "turns", "turns that needed an fsync")                   \
+    X(range_requests_total, COUNTER, "requests", "requests taken out of mailboxes")               \
+    X(range_refused_busy_total, COUNTER, "requests", "requests refused because a queue was full") \
+    X(range_refused_epoch_total, COUNTER, "requests", "requests refused for a stale epoch")       \
+    X(range_refused_not_leader_total, COUNTER, "requests", "requests refused: not the leader")    \
+    X(range_expired_total, COUNTER, "requests", "requests whose deadline passed here")            \
+    X(range_unknown_total, COUNTER, "requests", "writes answered with an unknown outcome")        \
+    X(range_entries_proposed_total, COUNTER, "entries", "log entries proposed")                   \
+    X(range_commands_proposed_total, COUNTER, "commands", "commands proposed")                    \
+    X(range_commands_applied_total, COUNTER, "commands", "commands applied, all replicas")        \
+    X(range_reads_total, COUNTER, "requests", "reads served")                                     \
+    X(range_reads_leased_total, COUNTER, "requests", "reads served under a lease")                \
+    X(range_apply_latency_us, HISTOGRAM, "us", "one round of applying, engine write included")    \
+    X(range_commit_latency_us, HISTOGRAM, "us", "a command from its proposal to its outcome")     \
+    X(range_timestamp_latency_us, HISTOGRAM, "us", "a request to the timestamp oracle")           \
+    X(range_raft_messages_sent_total, COUNTER, "messages", "Raft messages sent")                  \
+    X(range_raft_messages_received_total, COUNTER, "messages", "Raft messages stepped")           \
+    X(range_raft_messages_dropped_total, COUNTER, "messages",                                     \
+      "Raft messages dropped: unknown range, stale replica, refused by the core")                 \
+    X(range_raft_frames_dropped_total, COUNTER, "frames",                                         \
+      "Raft and snapshot frames dropped because the mailbox was full")                            \
+    X(range_snapshots_sent_total, COUNTER, "snapshots", "snapshots a follower has installed")     \
+    X(range_snapshots_failed_total, COUNTER, "snapshots", "snapshots given up by their sender")   \
+    X(range_snapshots_installed_total, COUNTER, "snapshots", "snapshots installed here")          \
+    X(range_snapshot_bytes_sent_total, COUNTER, "bytes", "snapshot frames sent")                  \
+    X(range_log_entries_compacted_total, COUNTER, "entries", "log entries deleted")               \
+    X(range_leaders, GAUGE, "ranges", "ranges led by this node")                                  \
+    X(range_replicas, GAUGE, "ranges", "replicas on this node")
+
+METRICS_DECLARE(RANGE_METRICS)
+void range_metrics_register(void);
+
+#endif

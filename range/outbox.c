@@ -1,0 +1,62 @@
+/* Raft messages of a turn, gathered into one frame per node. */
+#include "base/memory.h"
+#include "range/metrics.h"
+#include "range/raft_frame.h"
+#include "range/worker.h"
+
+static struct range_peer *peer_of(struct range_worker *worker, uint64_t node_id) {
+    struct idmap_node *node = idmap_get(&worker->peers, node_id);
+    if (node) return CONTAINER_OF(node, struct range_peer, by_node);
+    struct range_peer *peer = MEMORY_NEW(struct range_peer);
+    list_init(&peer->in_dirty);
+    idmap_put(&worker->peers, &peer->by_node, node_id);
+    return peer;
+}
+
+static void send_frame(struct range_worker *worker, struct range_peer *peer) {
+    const struct range_transport *transport = &worker->store->transport;
+    list_remove(&peer->in_dirty);
+    if (peer->frame.len == 0) return;
+    transport->send_raft(transport->ctx, peer->by_node.id, slice_from_buf(&peer->frame));
+    buf_clear(&peer->frame);
+    /* One huge entry must not keep its size allocated for every peer. */
+    if (peer->frame.cap > 2 * RANGE_FRAME_FLUSH_BYTES) buf_done(&peer->frame);
+}
+
+void range_outbox_add(struct range_replica *replica, const struct raft_message *message) {
+    struct range_worker *worker = replica->worker;
+    const struct range_replica_ref *to =
+        range_descriptor_replica(&replica->descriptor, message->to);
+    if (!to) { /* removed since; as good as lost on the way */
+        metric_add(&metric_range_raft_messages_dropped_total, 1);
+        return;
+    }
+    if (message->kind == RAFT_MSG_SNAPSHOT) {
+        range_snapshot_start(replica, message);
+        return;
+    }
+    struct range_peer *peer = peer_of(worker, to->node_id);
+    if (peer->frame.len == 0) range_raft_frame_begin(&peer->frame);
+    range_raft_frame_add(&peer->frame, range_replica_id(replica),
+                         replica->descriptor.epoch.conf_version, message);
+    metric_add(&metric_range_raft_messages_sent_total, 1);
+    if (list_empty(&peer->in_dirty)) list_push_back(&worker->dirty_peers, &peer->in_dirty);
+    if (peer->frame.len >= RANGE_FRAME_FLUSH_BYTES) send_frame(worker, peer);
+}
+
+void range_outbox_flush(struct range_worker *worker) {
+    struct list_node *node;
+    while ((node = list_pop_front(&worker->dirty_peers)) != NULL)
+        send_frame(worker, CONTAINER_OF(node, struct range_peer, in_dirty));
+}
+
+void range_outbox_free(struct range_worker *worker) {
+    struct idmap_node *node;
+    while ((node = idmap_next(&worker->peers, NULL)) != NULL) {
+        struct range_peer *peer = CONTAINER_OF(node, struct range_peer, by_node);
+        idmap_remove(&worker->peers, node->id);
+        buf_done(&peer->frame);
+        memory_free(peer);
+    }
+    idmap_done(&worker->peers);
+}

@@ -1,0 +1,69 @@
+#include "range/raft_frame.h"
+
+#include "base/assert.h"
+#include "raft/message_codec.h"
+
+/* The length comes before what it measures, so it is written as a hole and filled afterwards. */
+static size_t message_begin(struct buf *frame, uint64_t range_id, uint64_t conf_version) {
+    size_t hole = frame->len;
+    encode_u32(frame, 0);
+    encode_varint(frame, range_id);
+    encode_varint(frame, conf_version);
+    return hole;
+}
+
+static void message_end(struct buf *frame, size_t hole) {
+    size_t len = frame->len - hole - 4;
+    ASSERT_CMP(len, <=, UINT32_MAX);
+    for (int i = 0; i < 4; i++)
+        frame->data[hole + (size_t)i] = (uint8_t)(len >> (8 * i));
+}
+
+void range_raft_frame_begin(struct buf *frame) {
+    buf_clear(frame);
+    encode_u8(frame, RANGE_RAFT_FRAME_VERSION);
+}
+
+void range_raft_frame_add(struct buf *frame, uint64_t range_id, uint64_t conf_version,
+                          const struct raft_message *message) {
+    ASSERT(message->kind != RAFT_MSG_SNAPSHOT);
+    size_t hole = message_begin(frame, range_id, conf_version);
+    raft_encode_message(frame, message);
+    message_end(frame, hole);
+}
+
+void range_raft_frame_copy(struct buf *frame, const struct range_raft_envelope *envelope) {
+    size_t hole = message_begin(frame, envelope->range_id, envelope->conf_version);
+    buf_append(frame, envelope->message);
+    message_end(frame, hole);
+}
+
+enum status range_raft_frame_open(struct slice frame, struct decoder *ret_messages) {
+    struct decoder in = decoder_make(frame);
+    uint8_t version = decode_u8(&in);
+    if (in.failed) return STATUS_CORRUPTION;
+    if (version != RANGE_RAFT_FRAME_VERSION) return STATUS_UNSUPPORTED;
+    struct decoder walk = in;
+    struct range_raft_envelope envelope;
+    while (range_raft_frame_next(&walk, &envelope)) {
+    }
+    if (walk.failed) return STATUS_CORRUPTION;
+    *ret_messages = in;
+    return STATUS_OK;
+}
+
+bool range_raft_frame_next(struct decoder *messages, struct range_raft_envelope *ret_envelope) {
+    if (messages->failed || decoder_left(messages) == 0) return false;
+    uint32_t len = decode_u32(messages);
+    struct decoder body = decoder_make(decode_fixed(messages, len));
+    struct range_raft_envelope envelope;
+    envelope.range_id = decode_varint(&body);
+    envelope.conf_version = decode_varint(&body);
+    envelope.message = decode_fixed(&body, decoder_left(&body));
+    if (messages->failed || body.failed || envelope.range_id == 0 || envelope.message.len == 0) {
+        messages->failed = true;
+        return false;
+    }
+    *ret_envelope = envelope;
+    return true;
+}

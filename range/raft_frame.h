@@ -1,0 +1,33 @@
+/* Frames of Raft messages between two nodes: messages of many ranges in one frame.
+ *
+ *   frame   := version u8 (1) ‖ message*
+ *   message := length u32 (of what follows) ‖ range id varint ‖ conf_version varint ‖ Raft message
+ *
+ * The Raft message (raft/message_codec.h) names both replicas. conf_version is the sender's: a
+ * receiver that is behind learns so. Snapshots never travel here (range/snapshot.h). */
+#ifndef FLOTILLA_RANGE_RAFT_FRAME_H
+#define FLOTILLA_RANGE_RAFT_FRAME_H
+
+#include "base/codec.h"
+#include "raft/raft.h"
+
+#define RANGE_RAFT_FRAME_VERSION 1u
+
+struct range_raft_envelope {
+    uint64_t range_id;
+    uint64_t conf_version;
+    struct slice message; /* encoded; borrows from the frame */
+};
+
+void range_raft_frame_begin(struct buf *frame);
+void range_raft_frame_add(struct buf *frame, uint64_t range_id, uint64_t conf_version,
+                          const struct raft_message *message);
+/* Appends an envelope taken from another frame: frames are split per worker on arrival. */
+void range_raft_frame_copy(struct buf *frame, const struct range_raft_envelope *envelope);
+
+/* Checks the version and every length: a walk over an opened frame cannot fail. CORRUPTION;
+ * UNSUPPORTED: a newer version. */
+enum status range_raft_frame_open(struct slice frame, struct decoder *ret_messages) MUST_CHECK;
+bool range_raft_frame_next(struct decoder *messages, struct range_raft_envelope *ret_envelope);
+
+#endif

@@ -1,0 +1,213 @@
+#include "range/replica.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "range/metrics.h"
+#include "range/worker.h"
+
+static uint64_t random_below(void *ctx, uint64_t bound) {
+    return prng_below((struct prng *)ctx, bound);
+}
+
+static void init_lists(struct range_replica *replica) {
+    struct list_node *heads[] = {
+        &replica->in_all,     &replica->in_touched, &replica->in_round,  &replica->waiting,
+        &replica->in_waiting, &replica->proposed,   &replica->reads_new, &replica->reads_indexed,
+        &replica->in_reading, &replica->transfers,
+    };
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
+        list_init(heads[i]);
+    for (uint32_t i = 0; i < RANGE_READ_ROUNDS_MAX; i++)
+        list_init(&replica->rounds[i].reads);
+}
+
+struct range_replica *range_replica_new(struct range_worker *worker,
+                                        const struct range_replica_record *record) {
+    const struct range_store_config *config = &worker->store->config;
+    struct range_replica *replica = MEMORY_NEW(struct range_replica);
+    uint64_t range_id = record->descriptor.range_id;
+    init_lists(replica);
+    replica->worker = worker;
+    replica->replica_id = record->replica_id;
+    replica->tombstone = record->tombstone;
+    replica->conf = record->conf;
+    range_descriptor_copy(&replica->descriptor, &record->descriptor);
+    prng_init(&replica->prng, config->seed ^ (config->node_id * UINT64_C(0x9e3779b97f4a7c15)) ^
+                                  (range_id * UINT64_C(0xbf58476d1ce4e5b9)));
+    (void)snprintf(replica->log_prefix, sizeof(replica->log_prefix),
+                   "node=%" PRIu64 " range=%" PRIu64, config->node_id,
+                   range_id); /* cut short when too long: it only serves the log */
+    idmap_put(&worker->ranges, &replica->by_id, range_id);
+    list_push_back(&worker->all, &replica->in_all);
+    metric_add(&metric_range_replicas, replica->tombstone ? 0 : 1);
+    return replica;
+}
+
+static void refuse_everything(struct range_replica *replica) {
+    range_pending_refuse_all(&replica->waiting, RANGE_REPLY_NOT_LEADER);
+    range_pending_refuse_all(&replica->proposed, RANGE_REPLY_UNKNOWN);
+    range_pending_refuse_all(&replica->reads_indexed, RANGE_REPLY_NOT_LEADER);
+    range_pending_refuse_all(&replica->transfers, RANGE_REPLY_NOT_LEADER);
+    range_read_refuse_unindexed(replica);
+}
+
+void range_replica_free(struct range_replica *replica) {
+    struct range_worker *worker = replica->worker;
+    refuse_everything(replica);
+    range_snapshot_abort_sends(replica);
+    range_snapshot_drop_receive(replica);
+    range_status_unpublish(replica);
+    if (replica->leads) {
+        atomic_fetch_sub(&worker->leader_count, 1);
+        metric_add(&metric_range_leaders, -1);
+    }
+    metric_add(&metric_range_replicas, replica->tombstone ? 0 : -1);
+    raft_free(replica->raft);
+    idmap_remove(&worker->ranges, range_replica_id(replica));
+    if (worker->sampled == &replica->in_all) worker->sampled = replica->in_all.prev;
+    list_remove(&replica->in_all);
+    list_remove(&replica->in_touched);
+    list_remove(&replica->in_reading);
+    list_remove(&replica->in_waiting);
+    range_descriptor_done(&replica->descriptor);
+    memory_free(replica);
+}
+
+static struct raft_config raft_config_of(struct range_replica *replica, bool restarted) {
+    const struct range_store_config *config = &replica->worker->store->config;
+    return (struct raft_config){
+        .id = replica->replica_id,
+        .election_ticks = config->election_ticks,
+        .heartbeat_ticks = config->heartbeat_ticks,
+        .tick_us = config->tick_us,
+        .pre_vote = true,
+        .check_quorum = true,
+        .async_storage_writes = true,
+        .forward_proposals = false,
+        .read_mode = RAFT_READ_QUORUM, /* leases are asked for read by read: raft_lease_read */
+        .lease_drift_ppm = config->lease_drift_ppm,
+        .restart_grace = restarted && config->lease_reads,
+        .append_bytes_max = RANGE_APPEND_BYTES_MAX,
+        .apply_bytes_max = RANGE_APPLY_BYTES_MAX,
+        .inflight_messages_max = RANGE_INFLIGHT_MESSAGES_MAX,
+        .inflight_bytes_max = RANGE_INFLIGHT_BYTES_MAX,
+        .uncommitted_bytes_max = RANGE_UNCOMMITTED_BYTES_MAX,
+        .cache_bytes_max = RANGE_CACHE_BYTES_MAX,
+        .random = random_below,
+        .random_ctx = &replica->prng,
+        .log_prefix = replica->log_prefix,
+        .coalesce_appends = true,
+    };
+}
+
+void range_replica_activate(struct range_replica *replica, const struct raft_hard_state *hard_state,
+                            bool restarted) {
+    ASSERT(!replica->raft);
+    ASSERT(!replica->tombstone);
+    ASSERT_CMP(replica->log.first_index, ==, replica->applied.truncated.index + 1);
+    struct raft_config config = raft_config_of(replica, restarted);
+    struct raft_storage storage = range_replica_storage(replica);
+    struct raft_hard_state initial = *hard_state;
+    /* What is applied was committed; the commit index on disk may lag (ready.c). */
+    if (initial.commit < replica->applied.applied.index)
+        initial.commit = replica->applied.applied.index;
+    replica->written = initial;
+    replica->raft =
+        raft_new(&config, &storage, &initial, &replica->conf, replica->applied.applied.index);
+    range_replica_touch(replica);
+    if (replica->campaign) {
+        enum status status = raft_campaign(replica->raft);
+        if (status != STATUS_OK) /* then its election time-out does it */
+            log_info("range_campaign_refused", "%s status=%s", replica->log_prefix,
+                     status_name(status));
+    }
+    range_replica_follow_role(replica);
+    range_status_publish(replica);
+}
+
+void range_replica_put_record(const struct range_replica *replica, struct storage_batch *batch) {
+    struct range_replica_record record = {.tombstone = replica->tombstone,
+                                          .replica_id = replica->replica_id,
+                                          .descriptor = replica->descriptor,
+                                          .conf = replica->conf};
+    struct buf bytes = {0};
+    range_replica_record_encode(&bytes, &record);
+    uint8_t key[RANGE_RECORD_KEY_BYTES];
+    range_record_key(key, range_replica_id(replica));
+    storage_batch_put(batch, STORAGE_META, slice_make(key, sizeof(key)), slice_from_buf(&bytes));
+    buf_done(&bytes);
+}
+
+void range_replica_put_apply_state(const struct range_replica *replica, struct storage_batch *batch,
+                                   const struct range_apply_state *state) {
+    struct buf *bytes = &replica->worker->scratch;
+    buf_clear(bytes);
+    range_apply_state_encode(bytes, state);
+    raft_log_put_state(&replica->log, batch, RAFT_LOG_APPLY_STATE, slice_from_buf(bytes));
+}
+
+void range_replica_touch(struct range_replica *replica) {
+    if (list_empty(&replica->in_touched))
+        list_push_back(&replica->worker->touched, &replica->in_touched);
+    if (replica->raft) raft_set_now(replica->raft, replica->worker->now_us);
+}
+
+static void leadership_gained(struct range_replica *replica, uint64_t term) {
+    replica->leads = true;
+    replica->lead_term = term;
+    replica->transfer_to = 0;
+    replica->transfer_retry_us = 0;
+    replica->last_proposed_ts = 0;
+    atomic_fetch_add(&replica->worker->leader_count, 1);
+    metric_add(&metric_range_leaders, 1);
+    log_info("range_leader", "%s replica=%" PRIu64 " term=%" PRIu64, replica->log_prefix,
+             replica->replica_id, term);
+}
+
+/* Commands without a timestamp were never proposed. Those in the log may still be committed by the
+ * next leader: who can ask again under the same request id is told so at once, because that settles
+ * it sooner; for the others this replica waits for what the log says, as long as their deadline
+ * allows (apply.c answers). */
+static void leadership_lost(struct range_replica *replica) {
+    replica->leads = false;
+    atomic_fetch_sub(&replica->worker->leader_count, 1);
+    metric_add(&metric_range_leaders, -1);
+    log_info("range_leader_lost", "%s replica=%" PRIu64 " term=%" PRIu64 " leader=%" PRIu64,
+             replica->log_prefix, replica->replica_id, raft_term(replica->raft),
+             raft_leader(replica->raft));
+    range_pending_refuse_all(&replica->waiting, RANGE_REPLY_NOT_LEADER);
+    LIST_FOR_EACH_SAFE (node, &replica->proposed) {
+        struct range_pending *pending = range_pending_of(node);
+        if (pending->has_request_id) range_pending_refuse(pending, RANGE_REPLY_UNKNOWN);
+    }
+    range_read_refuse_unindexed(replica);
+    range_snapshot_abort_sends(replica);
+}
+
+void range_replica_follow_role(struct range_replica *replica) {
+    bool leads = raft_role(replica->raft) == RAFT_LEADER;
+    uint64_t term = raft_term(replica->raft);
+    if (replica->leads && (!leads || term != replica->lead_term)) leadership_lost(replica);
+    if (leads && !replica->leads) leadership_gained(replica, term);
+    uint64_t leader = raft_leader(replica->raft);
+    if (leader == replica->seen_leader) return;
+    replica->seen_leader = leader;
+    range_transfer_follow(replica);
+}
+
+bool range_replica_may_propose(const struct range_replica *replica) {
+    return replica->leads && replica->applied.applied.term == replica->lead_term;
+}
+
+uint64_t range_replica_leader_node(const struct range_replica *replica) {
+    if (!replica->raft) return 0;
+    const struct range_replica_ref *leader =
+        range_descriptor_replica(&replica->descriptor, raft_leader(replica->raft));
+    /* Between handing over and hearing from the new leader, the likely one is a better hint than
+     * none. */
+    return leader ? leader->node_id : replica->transfer_to;
+}

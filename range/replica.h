@@ -1,0 +1,131 @@
+/* One replica of one range: its Raft group member, its log, what it has applied, and who waits for
+ * it. Transparent inside range/ only; owned completely by one worker, never locked.
+ *
+ * Life of a replica:
+ *
+ *   creating   its records are in the log batch, not yet durable; it takes part in nothing
+ *   active     `raft` is set: range_replica_activate, after creation or recovery
+ *   tombstone  removed here; remembered so that it does not come back
+ *
+ * Invariants (range_check walks them):
+ *   R1  applied.applied, descriptor, conf and the engine's content of the span are of one moment:
+ *       they change together, after the batch or snapshot that holds them was written.
+ *   R2  truncated <= applied <= the durable end of the log; log.first_index == truncated.index + 1.
+ *   R3  waiting commands, unanswered ReadIndex rounds and snapshot sends exist only while it leads,
+ *       in the term `lead_term`.
+ *   R4  `proposed` is sorted by log position; every one of them is above applied.applied.index.
+ *   R5  pending_count and pending_bytes are those of the waiting and proposed commands. */
+#ifndef FLOTILLA_RANGE_REPLICA_H
+#define FLOTILLA_RANGE_REPLICA_H
+
+#include "base/hashmap.h"
+#include "base/list.h"
+#include "base/prng.h"
+#include "range/limits.h"
+#include "range/record.h"
+#include "range/store.h"
+#include "storage/raft_log.h"
+
+struct range_published;
+struct range_snapshot_receive;
+
+/* Reads that share one ReadIndex context. */
+struct range_read_round {
+    uint64_t context;       /* 0: unused */
+    struct list_node reads; /* struct range_pending */
+};
+
+struct range_replica {
+    struct range_worker *worker; /* the owner */
+    struct idmap_node by_id;     /* in worker->ranges, by range id */
+    struct list_node in_all;     /* worker->all, in order of creation */
+    struct list_node in_touched; /* worker->touched: may have ready work */
+    uint64_t replica_id;
+    struct range_descriptor descriptor; /* as of applied.applied */
+    struct raft_conf_state conf;        /* as of applied.applied */
+    bool tombstone;
+    bool campaign;     /* stand for election as soon as active */
+    struct raft *raft; /* NULL while creating */
+    struct prng prng;  /* election time-outs */
+    char log_prefix[48];
+
+    /* Log. `written` is the hard state on its way to the disk or there. */
+    struct raft_log log;
+    uint64_t log_bytes; /* of the entries in the log, roughly: those before a restart count 0 */
+    struct raft_hard_state written;
+    bool unsynced;   /* part of it is in worker->log_batch: later promises wait */
+    bool installing; /* a snapshot waits to be installed: no ready work is taken meanwhile */
+
+    /* Apply. */
+    struct range_apply_state applied;  /* what the engine holds */
+    struct range_apply_state applying; /* while in a round: what the engine will hold */
+    size_t applying_bytes;             /* payload bytes of the round, for raft_apply_done */
+    struct list_node in_round;         /* worker->round */
+
+    /* Leadership, followed by range_replica_follow_role. */
+    bool leads;
+    uint64_t lead_term;
+    uint64_t seen_leader;       /* replica id last seen leading; 0: none */
+    uint64_t transfer_to;       /* node that leadership was last offered to; 0: none */
+    uint64_t transfer_retry_us; /* draining: not before */
+
+    /* Commands. */
+    struct list_node waiting;    /* for a timestamp; in order of arrival */
+    struct list_node in_waiting; /* worker->waiting */
+    struct list_node proposed;   /* for their entries to be applied */
+    uint32_t waiting_count, pending_count;
+    size_t pending_bytes;
+    uint64_t last_proposed_ts; /* of the present leadership; 0: none */
+
+    /* Reads, and leadership transfers asked for by clients. */
+    struct list_node reads_new; /* wait for a ReadIndex round */
+    struct range_read_round rounds[RANGE_READ_ROUNDS_MAX];
+    uint32_t round_first, round_count; /* a ring */
+    struct list_node reads_indexed;    /* know their index, wait for it to be applied */
+    struct list_node in_reading;       /* worker->reading: reads_new or reads_indexed is filled */
+    struct list_node transfers;
+
+    /* Snapshots. */
+    struct range_snapshot_receive *receive; /* NULL: none under way */
+    uint64_t snapshot_finished;             /* id of the last one received whole */
+
+    /* Reports. */
+    struct range_published *published;
+    uint64_t approximate_bytes, writes_total, reads_total;
+};
+
+static inline uint64_t range_replica_id(const struct range_replica *replica) {
+    return replica->descriptor.range_id;
+}
+
+/* A replica in state "creating", known to the worker. */
+struct range_replica *range_replica_new(struct range_worker *worker,
+                                        const struct range_replica_record *record);
+void range_replica_free(struct range_replica *replica);
+/* The log and apply state are in the engine: starts the Raft group member. `restarted`: it may have
+ * promised things before a crash. */
+void range_replica_activate(struct range_replica *replica, const struct raft_hard_state *hard_state,
+                            bool restarted);
+/* Puts the replica record into a batch. */
+void range_replica_put_record(const struct range_replica *replica, struct storage_batch *batch);
+void range_replica_put_apply_state(const struct range_replica *replica, struct storage_batch *batch,
+                                   const struct range_apply_state *state);
+
+/* Marks that the replica may have work in this turn; hands the turn's time to its Raft core. */
+void range_replica_touch(struct range_replica *replica);
+/* To be called after everything that can change role, term or leader. Refuses what waited for a
+ * leadership that is over. */
+void range_replica_follow_role(struct range_replica *replica);
+/* Leads, and has applied an entry of its own term: then everything that earlier leaders put into
+ * the log is applied, and last_commit_ts is above the timestamps of all of it. */
+bool range_replica_may_propose(const struct range_replica *replica);
+/* The leader's node as this replica believes; 0: unknown. */
+uint64_t range_replica_leader_node(const struct range_replica *replica);
+
+/* struct raft_storage over `log` (replica_log.c). */
+struct raft_storage range_replica_storage(struct range_replica *replica);
+
+/* Asserts the invariants above, those of the Raft core included. For tests; slow. */
+void range_check(const struct range_replica *replica);
+
+#endif

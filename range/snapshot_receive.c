@@ -1,0 +1,360 @@
+/* Receiving snapshots: stage, step, install.
+ *
+ *   header    checked against this replica; an ingest is opened, nothing visible changes
+ *   chunks    in sequence, each acknowledged with the next one expected
+ *   last      the totals fit: the MSG_SNAPSHOT of the header is stepped into the Raft core
+ *   ready     the core wants it (range_snapshot_stage), or does not need it any more
+ *             (range_snapshot_drop_unneeded)
+ *   install   after the log batch is durable: the range's content, log, hard state, apply state and
+ *             replica record change in one atomic engine operation
+ *
+ * One that stays silent for RANGE_SNAPSHOT_ABANDON_US is dropped with what was staged. */
+#include <inttypes.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "raft/message_codec.h"
+#include "range/metrics.h"
+#include "range/snapshot.h"
+#include "range/worker.h"
+
+#define SPAN_COUNT 3u
+
+struct range_snapshot_receive {
+    struct list_node link; /* worker->snapshot_receives */
+    struct range_replica *replica;
+    uint64_t snapshot_id, from_node;
+    struct range_apply_state state;
+    struct range_descriptor descriptor;
+    struct raft_conf_state conf; /* once staged */
+    struct buf raft_message;
+    struct buf begin[SPAN_COUNT], end[SPAN_COUNT]; /* of data, lock, meta */
+    struct storage_ingest *ingest;
+    struct storage_batch *batch; /* the log's restart; NULL: not staged */
+    uint64_t next;               /* sequence expected */
+    uint64_t checksum, record_count;
+    enum storage_family last_family;
+    struct buf last_key;
+    bool complete; /* MSG_SNAPSHOT was stepped */
+    uint64_t heard_us;
+};
+
+static void acknowledge(struct range_worker *worker, uint64_t to_node,
+                        const struct range_snapshot_frame *frame, uint64_t next,
+                        enum range_snapshot_verdict verdict) {
+    const struct range_transport *transport = &worker->store->transport;
+    range_snapshot_encode_ack(&worker->scratch, frame->range_id, frame->snapshot_id, next, verdict);
+    transport->send_snapshot(transport->ctx, to_node, slice_from_buf(&worker->scratch));
+}
+
+static void acknowledge_end(const struct range_snapshot_receive *receive,
+                            enum range_snapshot_verdict verdict) {
+    struct range_snapshot_frame frame = {.range_id = range_replica_id(receive->replica),
+                                         .snapshot_id = receive->snapshot_id};
+    acknowledge(receive->replica->worker, receive->from_node, &frame, receive->next, verdict);
+}
+
+void range_snapshot_drop_receive(struct range_replica *replica) {
+    struct range_snapshot_receive *receive = replica->receive;
+    if (!receive) return;
+    replica->receive = NULL;
+    list_remove(&receive->link);
+    replica->worker->snapshot_receive_count--;
+    storage_ingest_free(receive->ingest);
+    storage_batch_free(receive->batch);
+    range_descriptor_done(&receive->descriptor);
+    for (uint32_t i = 0; i < SPAN_COUNT; i++) {
+        buf_done(&receive->begin[i]);
+        buf_done(&receive->end[i]);
+    }
+    buf_done(&receive->raft_message);
+    buf_done(&receive->last_key);
+    memory_free(receive);
+}
+
+void range_snapshot_expire_receives(struct range_worker *worker) {
+    LIST_FOR_EACH_SAFE (node, &worker->snapshot_receives) {
+        struct range_snapshot_receive *receive =
+            CONTAINER_OF(node, struct range_snapshot_receive, link);
+        if (receive->complete || worker->now_us < receive->heard_us + RANGE_SNAPSHOT_ABANDON_US)
+            continue;
+        log_warn("range_snapshot_abandoned", "%s from_node=%" PRIu64 " next=%" PRIu64,
+                 receive->replica->log_prefix, receive->from_node, receive->next);
+        range_snapshot_drop_receive(receive->replica);
+    }
+}
+
+/* ---- header ---- */
+
+/* The span of a replica does not change under it: a snapshot of another span would leave the rest
+ * of the old one behind. */
+static bool same_span(const struct range_descriptor *a, const struct range_descriptor *b) {
+    return slice_equal(slice_from_buf(&a->start), slice_from_buf(&b->start)) &&
+           slice_equal(slice_from_buf(&a->end), slice_from_buf(&b->end));
+}
+
+static bool acceptable(const struct range_replica *replica,
+                       const struct range_snapshot_header *header,
+                       const struct raft_message *message) {
+    return message->kind == RAFT_MSG_SNAPSHOT && message->snapshot &&
+           message->to == replica->replica_id && message->term >= raft_term(replica->raft) &&
+           message->snapshot->id.index == header->state.applied.index &&
+           message->snapshot->id.term == header->state.applied.term &&
+           header->descriptor.range_id == range_replica_id(replica) &&
+           same_span(&header->descriptor, &replica->descriptor);
+}
+
+static void open_receive(struct range_replica *replica, const struct range_snapshot_frame *frame,
+                         const struct range_snapshot_header *header,
+                         struct storage_ingest *ingest) {
+    static const enum storage_family families[SPAN_COUNT] = {STORAGE_DATA, STORAGE_LOCK,
+                                                             STORAGE_META};
+    struct range_worker *worker = replica->worker;
+    struct range_snapshot_receive *receive = MEMORY_NEW(struct range_snapshot_receive);
+    receive->replica = replica;
+    receive->snapshot_id = frame->snapshot_id;
+    receive->from_node = header->from_node;
+    receive->state = header->state;
+    range_descriptor_copy(&receive->descriptor, &header->descriptor);
+    receive->raft_message = buf_from_slice(header->raft_message);
+    for (uint32_t i = 0; i < SPAN_COUNT; i++)
+        mvcc_span_bounds(families[i], slice_from_buf(&header->descriptor.start),
+                         slice_from_buf(&header->descriptor.end), &receive->begin[i],
+                         &receive->end[i]);
+    receive->ingest = ingest;
+    receive->next = 1;
+    receive->heard_us = worker->now_us;
+    list_push_back(&worker->snapshot_receives, &receive->link);
+    worker->snapshot_receive_count++;
+    replica->receive = receive;
+}
+
+static enum range_snapshot_verdict begin_receive(struct range_replica *replica,
+                                                 const struct range_snapshot_frame *frame,
+                                                 const struct range_snapshot_header *header) {
+    struct range_worker *worker = replica->worker;
+    range_snapshot_drop_receive(replica); /* an older one; its sender has given it up */
+    if (worker->snapshot_receive_count >= RANGE_SNAPSHOT_RECEIVES_MAX) return RANGE_SNAPSHOT_BUSY;
+    struct storage_ingest *ingest = NULL;
+    enum status status = storage_ingest_new(worker->store->engine, &ingest);
+    if (status == STATUS_BUSY) return RANGE_SNAPSHOT_BUSY;
+    if (status != STATUS_OK)
+        range_worker_fatal(worker, "staging of a snapshot", frame->range_id, status);
+    open_receive(replica, frame, header, ingest);
+    return RANGE_SNAPSHOT_CONTINUE;
+}
+
+/* Steps the header's message; the core decides what it means. */
+static bool step_raft_message(struct range_replica *replica, struct slice bytes) {
+    struct raft_message message;
+    struct decoder in = decoder_make(bytes);
+    arena_reset(&replica->worker->arena);
+    if (raft_decode_message(&in, &replica->worker->arena, &message) != STATUS_OK) return false;
+    range_replica_touch(replica);
+    enum status status = raft_step(replica->raft, &message);
+    raft_message_done(&message);
+    range_replica_follow_role(replica);
+    return status == STATUS_OK;
+}
+
+static enum range_snapshot_verdict judge_header(struct range_replica *replica,
+                                                const struct range_snapshot_frame *frame,
+                                                const struct range_snapshot_header *header) {
+    struct raft_message message;
+    struct decoder in = decoder_make(header->raft_message);
+    arena_reset(&replica->worker->arena);
+    if (raft_decode_message(&in, &replica->worker->arena, &message) != STATUS_OK)
+        return RANGE_SNAPSHOT_REFUSED;
+    bool good = decoder_finished(&in) && acceptable(replica, header, &message);
+    raft_message_done(&message);
+    if (!good || replica->installing) return RANGE_SNAPSHOT_REFUSED;
+    if (header->state.applied.index <= raft_commit_index(replica->raft))
+        /* Not needed: the core answers it with where this replica really is. */
+        return step_raft_message(replica, header->raft_message) ? RANGE_SNAPSHOT_INSTALLED
+                                                                : RANGE_SNAPSHOT_REFUSED;
+    return begin_receive(replica, frame, header);
+}
+
+static void take_header(struct range_replica *replica, uint64_t from_node,
+                        const struct range_snapshot_frame *frame) {
+    struct range_worker *worker = replica->worker;
+    struct range_snapshot_receive *receive = replica->receive;
+    if (receive && receive->snapshot_id == frame->snapshot_id) { /* sent again */
+        acknowledge(worker, from_node, frame, receive->next, RANGE_SNAPSHOT_CONTINUE);
+        return;
+    }
+    if (replica->snapshot_finished == frame->snapshot_id) {
+        acknowledge(worker, from_node, frame, 0, RANGE_SNAPSHOT_INSTALLED);
+        return;
+    }
+    struct range_snapshot_header header;
+    enum range_snapshot_verdict verdict = RANGE_SNAPSHOT_REFUSED;
+    if (range_snapshot_decode_header(frame->body, &header) == STATUS_OK) {
+        if (header.from_node == from_node) verdict = judge_header(replica, frame, &header);
+        range_descriptor_done(&header.descriptor);
+    }
+    acknowledge(worker, from_node, frame, verdict == RANGE_SNAPSHOT_CONTINUE ? 1 : 0, verdict);
+}
+
+/* ---- chunks ---- */
+
+/* In a span of the range, and behind the record before it. */
+static bool in_order(const struct range_snapshot_receive *receive,
+                     const struct range_snapshot_item *item) {
+    uint32_t span = (uint32_t)item->family - (uint32_t)STORAGE_DATA;
+    struct slice begin = slice_from_buf(&receive->begin[span]);
+    struct slice end = slice_from_buf(&receive->end[span]);
+    if (slice_compare(item->key, begin) < 0) return false;
+    if (end.len > 0 && slice_compare(item->key, end) >= 0) return false;
+    if (item->family != receive->last_family) return item->family > receive->last_family;
+    return slice_compare(item->key, slice_from_buf(&receive->last_key)) > 0;
+}
+
+static bool stage_records(struct range_snapshot_receive *receive, struct decoder records) {
+    struct range_worker *worker = receive->replica->worker;
+    struct range_snapshot_item item;
+    while (range_snapshot_next(&records, &item)) {
+        if (!in_order(receive, &item)) return false;
+        enum status status = storage_ingest_add(receive->ingest, item.family, item.key, item.value);
+        if (status != STATUS_OK)
+            range_worker_fatal(worker, "staging of a snapshot", range_replica_id(receive->replica),
+                               status);
+        receive->last_family = item.family;
+        buf_assign(&receive->last_key, item.key);
+        receive->record_count++;
+    }
+    return !records.failed;
+}
+
+/* False: damaged, or from a sender that is out of its mind. */
+static bool take_chunk(struct range_snapshot_receive *receive, struct slice body) {
+    struct range_snapshot_chunk chunk;
+    if (range_snapshot_decode_chunk(body, &chunk) != STATUS_OK) return false;
+    receive->checksum = range_snapshot_chain(
+        receive->checksum, slice_make(chunk.records.at, decoder_left(&chunk.records)));
+    if (!stage_records(receive, chunk.records)) return false;
+    receive->next++;
+    if (!chunk.last) return true;
+    if (chunk.stream_checksum != receive->checksum || chunk.record_count != receive->record_count)
+        return false;
+    receive->complete = true;
+    return step_raft_message(receive->replica, slice_from_buf(&receive->raft_message));
+}
+
+static void take_next_chunk(struct range_snapshot_receive *receive, uint64_t from_node,
+                            const struct range_snapshot_frame *frame) {
+    struct range_replica *replica = receive->replica;
+    struct range_worker *worker = replica->worker;
+    receive->heard_us = worker->now_us;
+    if (receive->complete) return; /* answered when it is installed */
+    if (frame->sequence == receive->next && !take_chunk(receive, frame->body)) {
+        log_warn("range_snapshot_refused", "%s from_node=%" PRIu64 " sequence=%" PRIu64,
+                 replica->log_prefix, from_node, frame->sequence);
+        acknowledge_end(receive, RANGE_SNAPSHOT_REFUSED);
+        range_snapshot_drop_receive(replica);
+        return;
+    }
+    if (!receive->complete)
+        acknowledge(worker, from_node, frame, receive->next, RANGE_SNAPSHOT_CONTINUE);
+}
+
+static void take_any_chunk(struct range_replica *replica, uint64_t from_node,
+                           const struct range_snapshot_frame *frame) {
+    struct range_snapshot_receive *receive = replica->receive;
+    if (receive && receive->snapshot_id == frame->snapshot_id) {
+        take_next_chunk(receive, from_node, frame);
+        return;
+    }
+    bool finished = replica->snapshot_finished == frame->snapshot_id;
+    acknowledge(replica->worker, from_node, frame, 0,
+                finished ? RANGE_SNAPSHOT_INSTALLED : RANGE_SNAPSHOT_UNKNOWN);
+}
+
+void range_snapshot_frame(struct range_worker *worker, uint64_t from_node, struct slice bytes) {
+    struct range_snapshot_frame frame;
+    if (range_snapshot_decode(bytes, &frame) != STATUS_OK) return; /* checked on arrival */
+    struct range_replica *replica = range_worker_find(worker, frame.range_id);
+    if (!replica) {
+        if (frame.kind != RANGE_SNAPSHOT_ACK)
+            acknowledge(worker, from_node, &frame, 0, RANGE_SNAPSHOT_REFUSED);
+        return;
+    }
+    raft_set_now(replica->raft, worker->now_us);
+    if (frame.kind == RANGE_SNAPSHOT_HEADER) {
+        take_header(replica, from_node, &frame);
+    } else if (frame.kind == RANGE_SNAPSHOT_CHUNK) {
+        take_any_chunk(replica, from_node, &frame);
+    } else {
+        enum range_snapshot_verdict verdict;
+        if (range_snapshot_decode_ack(frame.body, &verdict) == STATUS_OK)
+            range_snapshot_acknowledged(replica, frame.snapshot_id, frame.sequence, verdict);
+    }
+}
+
+/* ---- install ---- */
+
+struct storage_batch *range_snapshot_stage(struct range_replica *replica,
+                                           const struct raft_snapshot *snapshot) {
+    struct range_snapshot_receive *receive = replica->receive;
+    /* The core saw the snapshot only because the last chunk had arrived. */
+    ASSERT(receive && receive->complete && !receive->batch);
+    ASSERT_CMP(snapshot->id.index, ==, receive->state.applied.index);
+    ASSERT_CMP(snapshot->id.term, ==, receive->state.applied.term);
+    ASSERT_CMP(snapshot->id.index, >, replica->applied.applied.index);
+    receive->batch = storage_batch_new(replica->worker->store->engine);
+    receive->conf = snapshot->conf;
+    raft_log_reset(&replica->log, receive->batch, snapshot->id.index);
+    replica->log_bytes = 0;
+    return receive->batch;
+}
+
+/* What was proposed for positions inside the snapshot is decided, but not visible from here. */
+static void settle_proposed(struct range_replica *replica, uint64_t index) {
+    LIST_FOR_EACH_SAFE (node, &replica->proposed) {
+        struct range_pending *pending = range_pending_of(node);
+        if (pending->id.index <= index) range_pending_refuse(pending, RANGE_REPLY_UNKNOWN);
+    }
+}
+
+void range_snapshot_install(struct range_replica *replica) {
+    struct range_worker *worker = replica->worker;
+    struct range_snapshot_receive *receive = replica->receive;
+    /* Entries that were handed out before the snapshot came go first; it contains them. */
+    range_apply_round(worker);
+    range_descriptor_copy(&replica->descriptor, &receive->descriptor);
+    replica->conf = receive->conf;
+    replica->applied = receive->state;
+    range_replica_put_apply_state(replica, receive->batch, &replica->applied);
+    range_replica_put_record(replica, receive->batch);
+    struct storage_span spans[SPAN_COUNT];
+    for (uint32_t i = 0; i < SPAN_COUNT; i++)
+        spans[i] =
+            (struct storage_span){.family = (enum storage_family)((uint32_t)STORAGE_DATA + i),
+                                  .begin = slice_from_buf(&receive->begin[i]),
+                                  .end = slice_from_buf(&receive->end[i])};
+    enum status status = storage_ingest_commit(receive->ingest, spans, SPAN_COUNT, receive->batch);
+    if (status != STATUS_OK)
+        range_worker_fatal(worker, "installation of a snapshot", range_replica_id(replica), status);
+    settle_proposed(replica, replica->applied.applied.index);
+    replica->installing = false;
+    replica->snapshot_finished = receive->snapshot_id;
+    acknowledge_end(receive, RANGE_SNAPSHOT_INSTALLED);
+    range_snapshot_drop_receive(replica);
+    metric_add(&metric_range_snapshots_installed_total, 1);
+    log_info("range_snapshot_installed", "%s index=%" PRIu64, replica->log_prefix,
+             replica->applied.applied.index);
+}
+
+void range_snapshot_drop_unneeded(struct range_worker *worker) {
+    LIST_FOR_EACH_SAFE (node, &worker->snapshot_receives) {
+        struct range_snapshot_receive *receive =
+            CONTAINER_OF(node, struct range_snapshot_receive, link);
+        struct range_replica *replica = receive->replica;
+        if (!receive->complete || replica->installing || raft_has_ready(replica->raft)) continue;
+        acknowledge_end(receive, RANGE_SNAPSHOT_INSTALLED);
+        range_snapshot_drop_receive(replica);
+    }
+}
+_Static_assert(STORAGE_LOCK == STORAGE_DATA + 1 && STORAGE_META == STORAGE_DATA + 2,
+               "the spans are indexed by family");

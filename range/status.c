@@ -1,0 +1,120 @@
+/* What other threads may know of the replicas: copies, one per replica, under the worker's
+ * status_lock, which nobody holds for longer than a few copies take. */
+#include "base/assert.h"
+#include "base/memory.h"
+#include "range/worker.h"
+
+struct range_published {
+    struct list_node link; /* worker->published */
+    struct range_status status;
+    struct range_descriptor descriptor; /* what status.descriptor points at */
+};
+
+static void lock(struct range_worker *worker) {
+    int error = pthread_mutex_lock(&worker->status_lock);
+    ASSERT_CMP(error, ==, 0);
+}
+
+static void unlock(struct range_worker *worker) {
+    int error = pthread_mutex_unlock(&worker->status_lock);
+    ASSERT_CMP(error, ==, 0);
+}
+
+static bool same_epoch(struct range_epoch a, struct range_epoch b) {
+    return a.conf_version == b.conf_version && a.span_version == b.span_version;
+}
+
+void range_status_publish(struct range_replica *replica) {
+    struct range_worker *worker = replica->worker;
+    struct range_published *published = replica->published;
+    struct range_status status = {
+        .replica_id = replica->replica_id,
+        .leader_replica = raft_leader(replica->raft),
+        .leader_node = range_replica_leader_node(replica),
+        .term = raft_term(replica->raft),
+        .commit_index = raft_commit_index(replica->raft),
+        .applied_index = replica->applied.applied.index,
+        .log_first_index = replica->log.first_index,
+        .leads = replica->leads,
+        .approximate_bytes = replica->approximate_bytes,
+        .writes_total = replica->writes_total,
+        .reads_total = replica->reads_total,
+    };
+    bool fresh = published == NULL;
+    if (fresh) published = replica->published = MEMORY_NEW(struct range_published);
+    status.descriptor = &published->descriptor;
+    lock(worker);
+    published->status = status;
+    /* A descriptor never changes without its epoch. */
+    if (fresh || !same_epoch(published->descriptor.epoch, replica->descriptor.epoch))
+        range_descriptor_copy(&published->descriptor, &replica->descriptor);
+    if (fresh) list_push_back(&worker->published, &published->link);
+    unlock(worker);
+}
+
+void range_status_unpublish(struct range_replica *replica) {
+    if (!replica->published) return;
+    lock(replica->worker);
+    list_remove(&replica->published->link);
+    unlock(replica->worker);
+    range_descriptor_done(&replica->published->descriptor);
+    memory_free(replica->published);
+    replica->published = NULL;
+}
+
+struct status_copies {
+    struct range_published *items;
+    size_t count, cap;
+};
+
+static void copy_worker(struct range_worker *worker, struct status_copies *copies) {
+    lock(worker);
+    LIST_FOR_EACH (node, &worker->published) {
+        const struct range_published *published = CONTAINER_OF(node, struct range_published, link);
+        if (copies->count == copies->cap) {
+            copies->cap = copies->cap ? copies->cap * 2 : 64;
+            copies->items = memory_realloc(copies->items, copies->cap * sizeof(*copies->items));
+        }
+        struct range_published *copy = &copies->items[copies->count++];
+        *copy = (struct range_published){.status = published->status};
+        range_descriptor_copy(&copy->descriptor, &published->descriptor);
+    }
+    unlock(worker);
+}
+
+void range_store_status(struct range_store *store, range_status_fn *each, void *ctx) {
+    struct status_copies copies = {0};
+    for (uint32_t i = 0; i < store->worker_count; i++)
+        copy_worker(store->workers[i], &copies);
+    for (size_t i = 0; i < copies.count; i++) {
+        copies.items[i].status.descriptor = &copies.items[i].descriptor;
+        each(ctx, &copies.items[i].status);
+        range_descriptor_done(&copies.items[i].descriptor);
+    }
+    memory_free(copies.items);
+}
+
+uint32_t range_store_leader_count(struct range_store *store) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < store->worker_count; i++)
+        count += atomic_load(&store->workers[i]->leader_count);
+    return count;
+}
+
+/* One range per call, in turn: the engine's answer costs more than a range's share of a tick. */
+void range_status_sample_size(struct range_worker *worker) {
+    if (list_empty(&worker->all)) return;
+    worker->sampled = worker->sampled->next;
+    if (worker->sampled == &worker->all) worker->sampled = worker->all.next;
+    struct range_replica *replica = CONTAINER_OF(worker->sampled, struct range_replica, in_all);
+    if (!replica->raft) return;
+    struct buf begin = {0}, end = {0};
+    mvcc_span_bounds(STORAGE_DATA, slice_from_buf(&replica->descriptor.start),
+                     slice_from_buf(&replica->descriptor.end), &begin, &end);
+    struct storage_span span = {
+        .family = STORAGE_DATA, .begin = slice_from_buf(&begin), .end = slice_from_buf(&end)};
+    replica->approximate_bytes = storage_approximate_bytes(worker->store->engine, &span);
+    buf_done(&begin);
+    buf_done(&end);
+    range_status_publish(replica);
+}

@@ -1,0 +1,108 @@
+/* Raft messages and time, into the Raft cores. */
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "raft/message_codec.h"
+#include "range/metrics.h"
+#include "range/raft_frame.h"
+#include "range/worker.h"
+
+/* Sizes are asked of the engine for one range every so many ticks. */
+#define SAMPLE_TICKS 10u
+
+/* Not for this replica, or not from the replica that the sender's node holds: left over from an
+ * earlier life of either side. */
+static bool is_stale(const struct range_replica *replica, uint64_t from_node,
+                     const struct raft_message *message) {
+    if (message->to != replica->replica_id) return true;
+    const struct range_replica_ref *from =
+        range_descriptor_replica(&replica->descriptor, message->from);
+    return from && from->node_id != from_node;
+}
+
+static bool step_message(struct range_replica *replica, uint64_t from_node,
+                         const struct raft_message *message) {
+    /* A snapshot is stepped when all of it has arrived (snapshot_receive.c), never from here. */
+    if (is_stale(replica, from_node, message) || message->kind == RAFT_MSG_SNAPSHOT) return false;
+    range_replica_touch(replica);
+    enum status status = raft_step(replica->raft, message);
+    range_replica_follow_role(replica);
+    return status == STATUS_OK;
+}
+
+static bool step_envelope(struct range_worker *worker, uint64_t from_node,
+                          const struct range_raft_envelope *envelope) {
+    struct range_replica *replica = range_worker_find(worker, envelope->range_id);
+    if (!replica) return false;
+    struct raft_message message;
+    struct decoder in = decoder_make(envelope->message);
+    if (raft_decode_message(&in, &worker->arena, &message) != STATUS_OK) {
+        log_warn("range_message_malformed", "%s from_node=%" PRIu64, replica->log_prefix,
+                 from_node);
+        return false;
+    }
+    bool stepped = decoder_finished(&in) && step_message(replica, from_node, &message);
+    raft_message_done(&message);
+    return stepped;
+}
+
+void range_step_frame(struct range_worker *worker, uint64_t from_node, struct slice frame) {
+    struct decoder messages;
+    if (range_raft_frame_open(frame, &messages) != STATUS_OK) return; /* checked on arrival */
+    struct range_raft_envelope envelope;
+    int64_t stepped = 0, dropped = 0;
+    while (range_raft_frame_next(&messages, &envelope)) {
+        if (step_envelope(worker, from_node, &envelope))
+            stepped++;
+        else
+            dropped++;
+    }
+    metric_add(&metric_range_raft_messages_received_total, stepped);
+    if (dropped > 0) metric_add(&metric_range_raft_messages_dropped_total, dropped);
+}
+
+static void tick_ranges(struct range_worker *worker) {
+    LIST_FOR_EACH (node, &worker->all) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
+        if (!replica->raft) continue;
+        raft_set_now(replica->raft, worker->now_us);
+        raft_tick(replica->raft);
+        range_replica_follow_role(replica);
+        if (raft_has_ready(replica->raft)) range_replica_touch(replica);
+    }
+}
+
+/* After a pause (a stopped process, a slow disk) the missed ticks are mostly forgotten: delivered
+ * at once they would let a follower believe that its leader was silent all the time, while the
+ * leader's messages are waiting in the mailbox behind them. */
+void range_step_ticks(struct range_worker *worker) {
+    uint64_t tick_us = worker->store->config.tick_us;
+    uint32_t due = 0;
+    while (worker->next_tick_us <= worker->now_us && due < RANGE_LATE_TICKS_MAX) {
+        worker->next_tick_us += tick_us;
+        due++;
+    }
+    if (due == 0) return;
+    if (worker->next_tick_us <= worker->now_us) worker->next_tick_us = worker->now_us + tick_us;
+    for (uint32_t i = 0; i < due; i++) {
+        worker->ticks++;
+        tick_ranges(worker);
+    }
+    range_pending_expire(worker);
+    range_snapshot_expire_receives(worker);
+    if (worker->draining) range_transfer_drain(worker);
+    if (worker->ticks % SAMPLE_TICKS == 0) range_status_sample_size(worker);
+}
+
+void range_step_unreachable(struct range_worker *worker, uint64_t node_id) {
+    LIST_FOR_EACH (node, &worker->all) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
+        if (!replica->raft || !replica->leads) continue;
+        const struct range_replica_ref *peer =
+            range_descriptor_on_node(&replica->descriptor, node_id);
+        if (!peer || peer->replica_id == replica->replica_id) continue;
+        range_replica_touch(replica);
+        raft_report_unreachable(replica->raft, peer->replica_id);
+    }
+    range_snapshot_resend_to(worker, node_id);
+}

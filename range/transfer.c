@@ -1,0 +1,80 @@
+/* Leadership to other nodes: asked for by a client or the operator, or because the node drains. */
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "range/worker.h"
+
+static void reply_done(struct range_pending *pending) {
+    struct range_reply reply = {
+        .call_id = pending->call_id, .code = RANGE_REPLY_OK, .kind = RANGE_TRANSFER};
+    range_client_reply(pending->replica->worker, pending->client, &reply);
+    range_pending_free(pending);
+}
+
+static enum status begin(struct range_replica *replica, const struct range_replica_ref *to) {
+    range_replica_touch(replica);
+    enum status status = raft_transfer_leader(replica->raft, to->replica_id);
+    if (status == STATUS_OK) replica->transfer_to = to->node_id;
+    log_info("range_transfer", "%s to_node=%" PRIu64 " status=%s", replica->log_prefix, to->node_id,
+             status_name(status));
+    return status;
+}
+
+/* Answered when the other node leads (range_transfer_follow), or by the deadline. */
+void range_transfer_request(struct range_pending *pending) {
+    struct range_replica *replica = pending->replica;
+    list_push_back(&replica->transfers, &pending->link);
+    const struct range_replica_ref *to =
+        range_descriptor_on_node(&replica->descriptor, pending->to_node);
+    if (to->replica_id == replica->replica_id)
+        reply_done(pending);
+    else if (begin(replica, to) != STATUS_OK)
+        range_pending_refuse(pending, RANGE_REPLY_BUSY);
+}
+
+void range_transfer_to_node(struct range_worker *worker, uint64_t range_id, uint64_t to_node) {
+    struct range_replica *replica = range_worker_find(worker, range_id);
+    if (!replica || !replica->leads) return;
+    const struct range_replica_ref *to = range_descriptor_on_node(&replica->descriptor, to_node);
+    if (!to || to->replica_id == replica->replica_id) return;
+    (void)begin(replica, to); /* the outcome shows in the status; there is nobody to tell */
+}
+
+void range_transfer_follow(struct range_replica *replica) {
+    if (list_empty(&replica->transfers) || replica->seen_leader == RAFT_NO_REPLICA) return;
+    uint64_t leader_node = range_replica_leader_node(replica);
+    LIST_FOR_EACH_SAFE (node, &replica->transfers) {
+        struct range_pending *pending = range_pending_of(node);
+        if (pending->to_node == leader_node)
+            reply_done(pending);
+        else
+            range_pending_refuse(pending, RANGE_REPLY_NOT_LEADER);
+    }
+}
+
+/* The voter that is furthest with the log, of those that answer. */
+static const struct range_replica_ref *best_successor(const struct range_replica *replica) {
+    struct raft_view view;
+    raft_view(replica->raft, &view);
+    const struct raft_progress_view *best = NULL;
+    for (uint32_t i = 0; i < view.progress_count; i++) {
+        const struct raft_progress_view *progress = &view.progress[i];
+        if (progress->id == replica->replica_id || progress->learner || !progress->recently_active)
+            continue;
+        if (!best || progress->match > best->match) best = progress;
+    }
+    return best ? range_descriptor_replica(&replica->descriptor, best->id) : NULL;
+}
+
+void range_transfer_drain(struct range_worker *worker) {
+    const struct range_store_config *config = &worker->store->config;
+    uint64_t retry_us = RANGE_TRANSFER_RETRY_ELECTIONS * config->election_ticks * config->tick_us;
+    LIST_FOR_EACH (node, &worker->all) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
+        if (!replica->leads || worker->now_us < replica->transfer_retry_us) continue;
+        const struct range_replica_ref *to = best_successor(replica);
+        if (!to) continue; /* nobody to hand over to; asked again at the next tick */
+        replica->transfer_retry_us = worker->now_us + retry_us;
+        (void)begin(replica, to); /* refused: tried again after retry_us */
+    }
+}

@@ -1,0 +1,229 @@
+/* A worker: the ranges it owns, and the state of its turn. Transparent inside range/ only.
+ *
+ * A turn (range/store.h) runs through these phases; each is one file:
+ *
+ *   inbox.c     drain, then read the clock: leases need a time not older than what was drained
+ *   admit.c     requests: checks, then answered, queued or refused
+ *   step.c      Raft messages, ticks
+ *   propose.c   commands that have their timestamps become log entries
+ *   read.c      reads get an index, or are served
+ *   ready.c     ready work of every touched range: messages out, entries into the log batch
+ *   ---- the driver syncs the log batch ----
+ *   ready.c     promises out, self-addressed messages stepped
+ *   apply.c     what is committed: effects of all ranges in one batch, buffered
+ *   read.c      reads whose index is applied
+ *   client.c    one frame of replies per session */
+#ifndef FLOTILLA_RANGE_WORKER_H
+#define FLOTILLA_RANGE_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "range/client.h"
+#include "range/inbox.h"
+#include "range/replica.h"
+#include "range/snapshot.h"
+#include "range/store.h"
+#include "txn/evaluate.h"
+
+/* Ready work whose promises wait until the log batch is durable. */
+struct range_work {
+    struct range_replica *replica;
+    struct raft_append append;
+    const struct raft_message *messages; /* after append; valid until after raft_append_done */
+    uint32_t message_count;
+    bool install; /* a snapshot, staged in replica->receive */
+};
+
+/* Committed entries that wait for the next apply round; valid until raft_apply_done. */
+struct range_apply_job {
+    struct range_replica *replica;
+    const struct raft_entry *entries;
+    uint32_t count;
+};
+
+/* Raft messages of this turn to one node. */
+struct range_peer {
+    struct idmap_node by_node;
+    struct list_node in_dirty; /* worker->dirty_peers */
+    struct buf frame;
+};
+
+struct range_worker {
+    struct range_store *store;
+    uint32_t index;
+    struct mailbox *mailbox;
+    _Atomic uint64_t queued; /* items pushed since the last drain, for range_worker_pending */
+    _Atomic uint32_t leader_count;
+
+    uint64_t now_us; /* of this turn */
+    uint64_t next_tick_us;
+    uint64_t ticks; /* delivered so far */
+    struct prng prng;
+    struct arena arena; /* of one item or one apply round */
+    struct buf scratch;
+    bool syncing; /* between a turn that returned true and range_worker_synced */
+    bool stopped;
+    bool draining;
+
+    struct idmap ranges; /* every replica, by range id */
+    struct list_node all;
+    struct list_node touched;
+    struct list_node *sampled; /* replica whose size was measured last, in `all` */
+
+    /* To the disk. */
+    struct storage_batch *log_batch;   /* entries, hard states, creations: synced */
+    struct storage_batch *apply_batch; /* effects, apply states, compaction: buffered */
+    bool log_needs_sync;
+    struct range_work *works;
+    uint32_t work_count, work_cap;
+    struct range_replica **creations;
+    uint32_t creation_count, creation_cap;
+    struct range_apply_job *jobs;
+    uint32_t job_count, job_cap;
+    struct list_node round; /* replicas of the apply round */
+    struct txn_apply *apply;
+
+    /* To clients. */
+    struct idmap clients;
+    struct list_node dirty_clients;
+    struct heap deadlines;
+    struct range_pending *free_pendings; /* chained over link.next */
+    uint32_t free_count;
+    uint32_t pending_count; /* all pending requests */
+    size_t pending_bytes;   /* of commands */
+    struct list_node reading;
+    uint64_t read_context; /* last one given out */
+
+    /* To the oracle. */
+    struct list_node waiting; /* replicas with commands that wait */
+    bool oracle_asked;
+    uint64_t oracle_asked_us;
+
+    /* To other nodes. */
+    struct idmap peers;
+    struct list_node dirty_peers;
+    struct list_node snapshot_sends;
+    uint32_t snapshot_send_count;
+    struct list_node snapshot_receives;
+    uint32_t snapshot_receive_count;
+    int64_t snapshot_tokens;     /* bytes that may be sent now; negative: one chunk too many went */
+    uint64_t snapshot_refill_us; /* when tokens were last added */
+
+    /* Reports: the only part that other threads read. */
+    pthread_mutex_t status_lock;
+    struct list_node published; /* struct range_published */
+};
+
+struct range_store {
+    struct range_store_config config;
+    struct storage_engine *engine;
+    struct range_transport transport;
+    struct range_oracle oracle;
+    const struct clock *clock;
+    uint32_t worker_count;
+    struct range_worker *workers[RANGE_WORKERS_MAX];
+};
+
+static inline struct range_worker *range_store_owner(const struct range_store *store,
+                                                     uint64_t range_id) {
+    return store->workers[range_id % store->worker_count];
+}
+
+/* worker.c */
+struct range_worker *range_worker_new(struct range_store *store, uint32_t index);
+void range_worker_free(struct range_worker *worker);
+/* Active replicas only; NULL otherwise. */
+struct range_replica *range_worker_find(const struct range_worker *worker, uint64_t range_id);
+/* Names the failed operation, and ends the process: what was written is unknown from here on. */
+_Noreturn void range_worker_fatal(const struct range_worker *worker, const char *operation,
+                                  uint64_t range_id, enum status status);
+/* Asserts the invariants of the worker and of all its ranges. For tests; slow. */
+void range_worker_check(const struct range_worker *worker);
+
+/* create.c */
+void range_create_replica(struct range_worker *worker, struct slice descriptor, bool campaign);
+void range_create_durable(struct range_worker *worker);
+
+/* recover.c */
+enum status range_recover(struct range_store *store, struct buf *error) MUST_CHECK;
+
+/* admit.c */
+void range_admit_frame(struct range_worker *worker, struct range_item *item);
+
+/* step.c */
+void range_step_frame(struct range_worker *worker, uint64_t from_node, struct slice frame);
+void range_step_ticks(struct range_worker *worker);
+void range_step_unreachable(struct range_worker *worker, uint64_t node_id);
+
+/* outbox.c */
+void range_outbox_add(struct range_replica *replica, const struct raft_message *message);
+void range_outbox_flush(struct range_worker *worker);
+void range_outbox_free(struct range_worker *worker);
+
+/* propose.c */
+void range_propose_enqueue(struct range_pending *pending);
+void range_propose_ask(struct range_worker *worker);
+void range_propose_timestamps(struct range_worker *worker, uint64_t first, uint32_t count);
+
+/* read.c */
+/* True when the read was answered at once. */
+bool range_read_try_lease(struct range_replica *replica, struct range_client *client,
+                          const struct range_request *request);
+void range_read_enqueue(struct range_pending *pending);
+void range_read_ask(struct range_worker *worker);
+void range_read_indexed(struct range_replica *replica, const struct raft_read_state *state);
+void range_read_serve(struct range_worker *worker);
+/* Leadership is over: what has no index yet gets NOT_LEADER. */
+void range_read_refuse_unindexed(struct range_replica *replica);
+
+/* ready.c */
+void range_ready_take(struct range_worker *worker);
+void range_ready_synced(struct range_worker *worker);
+
+/* apply.c */
+void range_apply_add(struct range_replica *replica, const struct raft_entry *entries,
+                     uint32_t count);
+/* One engine write for all that waits. */
+void range_apply_round(struct range_worker *worker);
+
+/* compact.c */
+void range_compact(struct range_replica *replica, struct storage_batch *batch);
+
+/* transfer.c */
+void range_transfer_request(struct range_pending *pending);
+void range_transfer_to_node(struct range_worker *worker, uint64_t range_id, uint64_t to_node);
+void range_transfer_drain(struct range_worker *worker);
+void range_transfer_follow(struct range_replica *replica);
+
+/* snapshot_send.c */
+enum status range_snapshot_cut(struct range_replica *replica, uint64_t to_replica,
+                               struct raft_snapshot *ret_snapshot) MUST_CHECK;
+/* The MSG_SNAPSHOT that the core sends for a cut: begins the stream. */
+void range_snapshot_start(struct range_replica *replica, const struct raft_message *message);
+void range_snapshot_acknowledged(struct range_replica *replica, uint64_t snapshot_id,
+                                 uint64_t next_sequence, enum range_snapshot_verdict verdict);
+void range_snapshot_pump(struct range_worker *worker);
+void range_snapshot_abort_sends(struct range_replica *replica);
+void range_snapshot_resend_to(struct range_worker *worker, uint64_t node_id);
+/* Lowest index that a snapshot being sent is at; UINT64_MAX: none. */
+uint64_t range_snapshot_lowest_index(const struct range_replica *replica);
+
+/* snapshot_receive.c */
+void range_snapshot_frame(struct range_worker *worker, uint64_t from_node, struct slice frame);
+/* A ready work holds the snapshot that was received: adds the log's restart to its batch. */
+struct storage_batch *range_snapshot_stage(struct range_replica *replica,
+                                           const struct raft_snapshot *snapshot);
+void range_snapshot_install(struct range_replica *replica);
+void range_snapshot_drop_receive(struct range_replica *replica);
+void range_snapshot_expire_receives(struct range_worker *worker);
+/* Drops what was received whole but is not needed any more. */
+void range_snapshot_drop_unneeded(struct range_worker *worker);
+
+/* status.c */
+void range_status_publish(struct range_replica *replica);
+void range_status_unpublish(struct range_replica *replica);
+void range_status_sample_size(struct range_worker *worker);
+
+#endif
