@@ -1,105 +1,15 @@
-/* The echo server of the tests. */
-#include "tests/rpc/echo.h"
-
+/* The client's side of the echo tests, and child processes. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include "base/log.h"
-#include "base/memory.h"
-
-static void echo_unary(void *ctx, struct rpc_call *call, struct slice request) {
-    struct echo_server *echo = ctx;
-    atomic_store(&echo->last_timeout_us, rpc_call_timeout_us(call));
-    rpc_call_reply(call, request);
-}
-
-static void echo_hang(void *ctx, struct rpc_call *call, struct slice request) {
-    struct echo_server *echo = ctx;
-    cr_assert_lt(echo->hanging_count, sizeof(echo->hanging) / sizeof(echo->hanging[0]));
-    echo->hanging[echo->hanging_count++] = call;
-}
-
-static void server_message(void *ctx, struct rpc_stream *stream, struct slice message) {
-    struct echo_server *echo = ctx;
-    atomic_fetch_add(&echo->messages, 1);
-    enum status status = rpc_stream_send(stream, message);
-    if (status != STATUS_OK)
-        rpc_stream_close(stream, RPC_RESOURCE_EXHAUSTED, "the echo's queue: %s",
-                         status_text(status));
-}
-
-static void server_close(void *ctx, struct rpc_stream *stream, const struct rpc_status *status) {
-    struct echo_server *echo = ctx;
-    atomic_fetch_add(&echo->closed, 1);
-}
-
-static const struct rpc_stream_events server_events = {.on_message = server_message,
-                                                       .on_close = server_close};
-
-static void echo_open(void *ctx, struct rpc_stream *stream) {
-    struct echo_server *echo = ctx;
-    atomic_fetch_add(&echo->opened, 1);
-    rpc_stream_accept(stream, &server_events, ctx);
-}
-
-static void deaf_message(void *ctx, struct rpc_stream *stream, struct slice message) {
-    struct echo_server *echo = ctx;
-    static const uint8_t zeros[65536];
-    while (rpc_stream_send(stream, slice_make(zeros, sizeof(zeros))) == STATUS_OK)
-        atomic_fetch_add(&echo->flood_sent, 1);
-    rpc_stream_close(stream, RPC_RESOURCE_EXHAUSTED, "the client does not read");
-}
-
-static const struct rpc_stream_events deaf_events = {.on_message = deaf_message,
-                                                     .on_close = server_close};
-
-static void deaf_open(void *ctx, struct rpc_stream *stream) {
-    rpc_stream_accept(stream, &deaf_events, ctx);
-}
-
-static const struct rpc_method echo_methods[] = {
-    {.path = ECHO_UNARY, .unary = echo_unary},
-    {.path = ECHO_HANG, .unary = echo_hang},
-    {.path = ECHO_STREAM, .open = echo_open},
-    {.path = ECHO_MERGED, .open = echo_open, .stream = {.merge = true}},
-    {.path = ECHO_INTERNAL, .open = echo_open, .handshake = true},
-    {.path = ECHO_DEAF, .open = deaf_open, .stream = {.queue_bytes_max = 1024 * 1024}},
-};
-
-static void *serve(void *ctx) {
-    struct echo_server *echo = ctx;
-    rpc_loop_run(echo->loop);
-    return NULL;
-}
-
-struct echo_server *echo_server_new(const struct rpc_server_config *config) {
-    static const struct rpc_server_config any = {.listen = "127.0.0.1:0"};
-    struct echo_server *echo = MEMORY_NEW(struct echo_server);
-    struct buf error = {0};
-    log_set_level(LOG_NONE);
-    echo->loop = rpc_loop_new();
-    echo->server = rpc_server_new(echo->loop, config ? config : &any);
-    rpc_server_add(echo->server, echo_methods, sizeof(echo_methods) / sizeof(echo_methods[0]),
-                   echo);
-    cr_assert_eq(rpc_server_start(echo->server, &error), STATUS_OK, "%.*s", (int)error.len,
-                 (const char *)error.data);
-    buf_done(&error);
-    snprintf(echo->address, sizeof(echo->address), "127.0.0.1:%u", rpc_server_port(echo->server));
-    cr_assert_eq(pthread_create(&echo->thread, NULL, serve, echo), 0);
-    return echo;
-}
-
-void echo_server_free(struct echo_server *echo) {
-    rpc_loop_stop(echo->loop);
-    cr_assert_eq(pthread_join(echo->thread, NULL), 0);
-    rpc_server_free(echo->server);
-    for (size_t i = 0; i < echo->hanging_count; i++)
-        rpc_call_reply(echo->hanging[i], SLICE_EMPTY);
-    rpc_loop_free(echo->loop);
-    memory_free(echo);
-}
-
-/* ---- the client's side ---- */
+#include "tests/rpc/echo.h"
 
 static void keep_status(struct echo_answer *answer, const struct rpc_status *status) {
     answer->code = status->code;
@@ -149,4 +59,47 @@ void echo_call(struct rpc_loop *loop, struct rpc_client *client, const char *met
     rpc_client_call(client, method, request, &options, echo_on_response, ret_answer);
     cr_assert(!ret_answer->done, "answered before the call returned");
     ECHO_WAIT(loop, ret_answer->done);
+}
+
+/* ---- child processes ---- */
+
+static void path_of_child(char *path, size_t size) {
+    char self[4096];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    cr_assert_gt(len, 0);
+    self[len] = '\0';
+    (void)snprintf(path, size, "%s/rpc_echo_child", dirname(self));
+}
+
+void echo_child_start(struct echo_child *child, uint16_t port,
+                      const struct rpc_identity *identity) {
+    extern char **environ;
+    char path[4200], port_text[8], cluster[24], node[24];
+    int pipes[2];
+    posix_spawn_file_actions_t actions;
+    path_of_child(path, sizeof(path));
+    (void)snprintf(port_text, sizeof(port_text), "%u", port);
+    (void)snprintf(cluster, sizeof(cluster), "%lu", identity->cluster_id);
+    (void)snprintf(node, sizeof(node), "%lu", identity->node_id);
+    char *arguments[] = {path, port_text, cluster, node, NULL};
+    cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
+    cr_assert_eq(posix_spawn_file_actions_init(&actions), 0);
+    cr_assert_eq(posix_spawn_file_actions_adddup2(&actions, pipes[1], 1), 0);
+    cr_assert_eq(posix_spawn(&child->pid, path, &actions, NULL, arguments, environ), 0, "%s", path);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    (void)close(pipes[1]);
+    FILE *from_child = fdopen(pipes[0], "r");
+    cr_assert_not_null(from_child);
+    unsigned bound = 0;
+    cr_assert_eq(fscanf(from_child, "%u", &bound), 1, "the child did not say its port");
+    child->port = (uint16_t)bound;
+    (void)snprintf(child->address, sizeof(child->address), "127.0.0.1:%u", bound);
+    (void)fclose(from_child);
+}
+
+void echo_child_kill(struct echo_child *child) {
+    if (child->pid == 0) return;
+    cr_assert_eq(kill(child->pid, SIGKILL), 0);
+    cr_assert_eq(waitpid(child->pid, NULL, 0), child->pid);
+    child->pid = 0;
 }

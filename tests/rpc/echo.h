@@ -5,7 +5,11 @@
 
 #include <pthread.h>
 
+#include <sys/types.h>
+
 #include "rpc/client.h"
+#include "rpc/health.h"
+#include "rpc/reflection.h"
 #include "rpc/server.h"
 
 #define ECHO_UNARY "/test.Echo/Unary"
@@ -14,11 +18,12 @@
 #define ECHO_MERGED "/test.Echo/Merged"     /* the same; messages may be merged */
 #define ECHO_INTERNAL "/test.Echo/Internal" /* the same, with the handshake */
 #define ECHO_DEAF "/test.Echo/Deaf"         /* floods the client: small queue, hold_back off */
-#define ECHO_TEXT "/test.Echo/Missing"      /* registered nowhere */
 
 struct echo_server {
     struct rpc_loop *loop;
     struct rpc_server *server;
+    struct rpc_health *health;
+    struct rpc_reflection *reflection;
     pthread_t thread;
     char address[64];
     struct rpc_call *hanging[64];
@@ -31,6 +36,17 @@ struct echo_server {
 /* Configuration: NULL listens on a free port of 127.0.0.1. Serves when it returns. */
 struct echo_server *echo_server_new(const struct rpc_server_config *config);
 void echo_server_free(struct echo_server *echo);
+
+/* The same in a process of its own, to be killed or stopped. */
+struct echo_child {
+    pid_t pid;
+    uint16_t port;
+    char address[64];
+};
+
+/* Port 0: any. The child serves when this returns. */
+void echo_child_start(struct echo_child *child, uint16_t port, const struct rpc_identity *identity);
+void echo_child_kill(struct echo_child *child); /* SIGKILL; no effect when it is gone */
 
 /* Copies of what came back, for assertions. */
 struct echo_answer {

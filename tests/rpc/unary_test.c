@@ -42,7 +42,8 @@ Test(rpc_unary, echoes_an_empty_message) {
 Test(rpc_unary, deadline_reaches_the_handler) {
     echo_call(loop, client, ECHO_UNARY, SLICE_LITERAL("x"), 3000000, &answer);
     uint64_t left_us = atomic_load(&echo->last_timeout_us);
-    cr_assert(left_us > 1000000 && left_us <= 3000000, "left: %lu", left_us);
+    /* gRPC sends time-outs with few digits, rounded up by less than 5 %. */
+    cr_assert(left_us > 1000000 && left_us <= 3150000, "left: %lu", left_us);
 }
 
 /* A handler that never answers must not hold its caller beyond the deadline. */
