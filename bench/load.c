@@ -113,7 +113,9 @@ static void record_answer(struct slot *slot, uint64_t now_us) {
             load->totals.watched_gap_us = now_us - load->last_watched_us;
     }
     load->last_decided_us = now_us;
-    if (slot->op.watched) load->last_watched_us = now_us;
+    if (!slot->op.watched) return;
+    load->last_watched_us = now_us;
+    load->totals.watched++;
 }
 
 static void decide(struct slot *slot, enum bench_outcome outcome, uint64_t now_us) {

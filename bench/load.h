@@ -72,6 +72,7 @@ struct bench_totals {
     uint64_t busy;           /* attempts answered: busy */
     uint64_t unavailable;    /* attempts answered: unavailable */
     uint64_t gap_us;         /* longest time between two decided answers while the run lasted */
+    uint64_t watched;        /* decided answers of watched operations */
     uint64_t watched_gap_us; /* the same over watched operations only */
 };
 

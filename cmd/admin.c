@@ -1,0 +1,181 @@
+/* `flotilla admin`: what an operator asks the cluster. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/memory.h"
+#include "base/prng.h"
+#include "cmd/commands.h"
+#include "cmd/common.h"
+#include "cmd/router_runtime.h"
+#include "rpc/placement_client.h"
+
+struct admin_options {
+    struct common_options common;
+    char *placement;
+    uint64_t timeout_ms;
+    bool json;               /* status */
+    uint64_t range, to_node; /* transfer */
+};
+
+#define ADMIN_OPTION(name, kind, field, fallback, unit, minimum, maximum, help) \
+    { name, kind, offsetof(struct admin_options, field), fallback, unit, minimum, maximum, help }
+#define ADMIN_SHARED                                                                \
+    ADMIN_OPTION("placement", CONFIG_TEXT, placement, "127.0.0.1:7001", "", 0, 0,   \
+                 "addresses of the placement driver's members, comma-separated"),   \
+        ADMIN_OPTION("timeout-ms", CONFIG_U64, timeout_ms, "5000", "ms", 1, 600000, \
+                     "give up after so long"),                                      \
+        COMMON_OPTIONS(struct admin_options)
+
+static const struct config_option status_options[] = {
+    ADMIN_OPTION("json", CONFIG_BOOL, json, "false", "", 0, 0, "one line of JSON instead of text"),
+    ADMIN_SHARED,
+};
+
+static const struct config_option transfer_options[] = {
+    ADMIN_OPTION("range", CONFIG_U64, range, NULL, "", 1, UINT64_MAX, "the range's id"),
+    ADMIN_OPTION("to-node", CONFIG_U64, to_node, NULL, "", 1, UINT64_MAX,
+                 "id of the node that shall lead it"),
+    ADMIN_SHARED,
+};
+
+static const struct config_table status_table = {
+    .command = "admin status",
+    .synopsis = "Prints the cluster as placement sees it: members, nodes, ranges, leaders, clock.",
+    .examples = "  flotilla admin status\n"
+                "  flotilla admin status --placement 127.0.0.1:7001 --json\n",
+    .options = status_options,
+    .option_count = OPTION_COUNT(status_options),
+};
+
+static const struct config_table transfer_table = {
+    .command = "admin transfer",
+    .synopsis = "Moves the leadership of a range to another of its replicas' nodes.",
+    .examples = "  flotilla admin transfer --range 3 --to-node 2\n",
+    .options = transfer_options,
+    .option_count = OPTION_COUNT(transfer_options),
+};
+
+struct admin {
+    const struct config_table *table;
+    struct admin_options options;
+    struct rpc_loop *loop;
+    bool answered;
+    int exit_code;
+};
+
+static void print_line(struct slice text) {
+    bool ended = text.len > 0 && text.data[text.len - 1] == '\n';
+    printf("%.*s%s", (int)text.len, (const char *)text.data, ended ? "" : "\n");
+}
+
+/* ---- status ---- */
+
+static void status_came(void *ctx, enum status status, struct slice text, struct slice json) {
+    struct admin *admin = ctx;
+    admin->answered = true;
+    if (status == STATUS_OK) {
+        print_line(admin->options.json ? json : text);
+        return;
+    }
+    common_complain_text(admin->table->command, "placement at %s did not answer: %.*s",
+                         admin->options.placement, (int)text.len, (const char *)text.data);
+    admin->exit_code = CMD_FAILED;
+}
+
+static void run_status(struct admin *admin) {
+    struct placement_client *placement;
+    struct buf error = {0};
+    struct placement_client_config config = {.loop = admin->loop,
+                                             .addresses = admin->options.placement,
+                                             .timeout_ms = (uint32_t)admin->options.timeout_ms};
+    if (placement_client_new(&config, &error, &placement) != STATUS_OK) {
+        common_complain(admin->table->command, &error);
+        admin->exit_code = CMD_USAGE;
+    } else {
+        placement_client_status(placement, status_came, admin);
+        /* The client's own attempts end within its time-out at each member. */
+        (void)rpc_loop_run_until(admin->loop, &admin->answered, UINT64_C(600) * 1000000);
+        placement_client_free(placement);
+    }
+    buf_done(&error);
+}
+
+/* ---- transfer ---- */
+
+static void transfer_done(void *ctx, const struct router_reply *reply) {
+    struct admin *admin = ctx;
+    admin->answered = true;
+    if (reply->code == ROUTER_OK) {
+        printf("range %" PRIu64 ": node %" PRIu64 " was asked to lead\n", admin->options.range,
+               admin->options.to_node);
+        return;
+    }
+    common_complain_text(admin->table->command, "range %" PRIu64 ": %.*s", admin->options.range,
+                         (int)reply->text.len, (const char *)reply->text.data);
+    admin->exit_code = CMD_FAILED;
+}
+
+static void run_transfer(struct admin *admin) {
+    struct router_runtime *runtime;
+    struct buf error = {0};
+    uint64_t timeout_us = admin->options.timeout_ms * 1000;
+    struct router_runtime_config config = {
+        .placement = admin->options.placement,
+        .router = {.default_timeout_us = timeout_us,
+                   .backoff_min_us = 2000,
+                   .backoff_max_us = 100000,
+                   .attempt_timeout_us = 500000,
+                   .outstanding_max = 16,
+                   .outstanding_bytes_max = 16u << 20,
+                   .seed = prng_seed_from_system()},
+    };
+    if (router_runtime_new(admin->loop, &config, &error, &runtime) != STATUS_OK) {
+        common_complain(admin->table->command, &error);
+        admin->exit_code = CMD_USAGE;
+    } else {
+        struct router_request request = {.op = ROUTER_TRANSFER,
+                                         .range_id = admin->options.range,
+                                         .to_node = admin->options.to_node};
+        router_submit(router_runtime_router(runtime), &request, rpc_loop_now_us(admin->loop),
+                      transfer_done, admin);
+        /* The request's deadline ends the wait. */
+        (void)rpc_loop_run_until(admin->loop, &admin->answered, 2 * timeout_us + 1000000);
+        router_runtime_free(runtime);
+    }
+    buf_done(&error);
+}
+
+static int run_admin(const struct config_table *table, void (*run)(struct admin *admin),
+                     int argument_count, char **arguments) {
+    struct admin admin = {.table = table};
+    switch (common_load(table, argument_count, arguments, &admin.options, &admin.options.common)) {
+    case COMMON_USAGE:
+        return CMD_USAGE;
+    case COMMON_HELP_SHOWN:
+        return CMD_OK;
+    case COMMON_GO_ON:
+        break;
+    }
+    /* The answer speaks for itself; connections coming and going do not matter here. */
+    if (log_level_current == LOG_INFO) log_set_level(LOG_ERROR);
+    admin.loop = rpc_loop_new();
+    run(&admin);
+    rpc_loop_free(admin.loop);
+    config_free_values(table, &admin.options);
+    return admin.exit_code;
+}
+
+int cmd_admin(int argument_count, char **arguments) {
+    const char *name = argument_count > 0 ? arguments[0] : "--help";
+    if (strcmp(name, "status") == 0)
+        return run_admin(&status_table, run_status, argument_count - 1, arguments + 1);
+    if (strcmp(name, "transfer") == 0)
+        return run_admin(&transfer_table, run_transfer, argument_count - 1, arguments + 1);
+    bool help = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
+    FILE *out = help ? stdout : stderr;
+    if (!help) fprintf(out, "flotilla admin: there is no '%s'\n", name);
+    fprintf(out, "flotilla admin status     the cluster as placement sees it\n"
+                 "flotilla admin transfer   move a range's leadership\n"
+                 "each with --help\n");
+    return help ? CMD_OK : CMD_USAGE;
+}

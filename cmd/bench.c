@@ -1,0 +1,152 @@
+/* `flotilla bench`: its subcommands, and what they share. */
+#include "cmd/bench.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/prng.h"
+#include "bench/limits.h"
+#include "cmd/commands.h"
+#include "cmd/signals.h"
+
+#define PROGRESS_INTERVAL_US 1000000u
+
+static void print_progress(void *ctx, struct bench_load *load) {
+    struct load_run *run = ctx;
+    struct histogram interval;
+    struct buf line = {0};
+    struct bench_report report = {.load = load, .unit = run->unit};
+    bench_load_take_interval(load, &interval);
+    bench_append_progress(&line, &report, &run->before, &interval, PROGRESS_INTERVAL_US);
+    run->before = *bench_load_totals(load);
+    fprintf(stderr, "%.*s\n", (int)line.len, (const char *)line.data);
+    buf_done(&line);
+}
+
+static void signal_caught(void *ctx, uint32_t number) {
+    struct load_run *run = ctx;
+    fprintf(stderr, "stopping: what is in flight is settled first\n");
+    bench_session_interrupt(run->session);
+}
+
+static enum status check_options(const struct load_options *options, struct buf *error) {
+    if (options->clients * options->in_flight > BENCH_IN_FLIGHT_MAX) {
+        buf_printf(error, "--clients times --in-flight is %" PRIu64 "; at most %u are possible",
+                   options->clients * options->in_flight, BENCH_IN_FLIGHT_MAX);
+        return STATUS_INVALID;
+    }
+    if (options->duration_s == 0 && options->count == 0) {
+        buf_printf(error, "--duration-s and --count are both 0, so the run would never end; give "
+                          "one of them");
+        return STATUS_INVALID;
+    }
+    return STATUS_OK;
+}
+
+enum status load_run_open(struct load_run *run, const char *command, const char *unit,
+                          const struct load_options *options, struct buf *error) {
+    *run = (struct load_run){.command = command, .unit = unit, .options = options};
+    enum status status = check_options(options, error);
+    if (status != STATUS_OK) return status;
+    run->loop = rpc_loop_new();
+    run->session = bench_session_new(
+        run->loop,
+        &(struct bench_session_config){.router = options->router,
+                                       .clients = (uint32_t)options->clients,
+                                       .unary = options->unary,
+                                       .in_flight = (uint32_t)options->in_flight,
+                                       .interval_us = PROGRESS_INTERVAL_US,
+                                       .progress = options->progress ? print_progress : NULL,
+                                       .ctx = run});
+    run->signals = signals_watch(run->loop, signal_caught, run);
+    return STATUS_OK;
+}
+
+void load_run_close(struct load_run *run) {
+    signals_free(run->signals);
+    bench_session_free(run->session);
+    if (run->loop) rpc_loop_free(run->loop);
+}
+
+struct bench_load_config load_run_config(const struct load_run *run) {
+    const struct load_options *options = run->options;
+    return (struct bench_load_config){
+        .clients = (uint32_t)options->clients,
+        .in_flight = (uint32_t)options->in_flight,
+        .count = options->count,
+        .duration_us = options->duration_s * 1000000,
+        .rate_per_s = (double)options->rate,
+        .attempt_timeout_us = options->timeout_ms * 1000,
+        .settle_us = options->settle_s * 1000000,
+        .seed = options->seed,
+    };
+}
+
+struct bench_load *load_run_new_load(const struct load_run *run,
+                                     const struct bench_load_config *config,
+                                     const struct bench_workload *workload) {
+    return bench_load_new(config, workload, bench_session_target(run->session), clock_system());
+}
+
+enum status load_run_report(const struct load_run *run, const struct bench_result *result,
+                            struct buf *error) {
+    struct buf line = {0};
+    bench_append_result_json(&line, result, run->unit);
+    buf_append_byte(&line, 0);
+    printf("%s\n", (const char *)line.data);
+    enum status status = STATUS_OK;
+    if (run->options->json[0])
+        status = common_write_file(run->options->json, (const char *)line.data, error);
+    buf_done(&line);
+    return status;
+}
+
+uint64_t load_run_random(void) {
+    return prng_seed_from_system();
+}
+
+static void verify_one(void *ctx, struct slice key, struct slice value) {
+    verify_row(ctx, key, value);
+}
+
+enum status bench_verify_ledger(struct bench_session *session, struct verifier *verifier,
+                                uint64_t timeout_us, struct buf *error) {
+    struct buf end = {0};
+    struct slice start = SLICE_LITERAL(ISSUER_PREFIX);
+    bool bounded = buf_assign_prefix_end(&end, start);
+    enum status status = STATUS_INVALID;
+    if (bounded)
+        status = bench_session_scan(session, start, slice_from_buf(&end), timeout_us, verify_one,
+                                    verifier, error);
+    buf_done(&end);
+    if (status == STATUS_OK) verify_finish(verifier);
+    return status;
+}
+
+static void print_usage(FILE *out) {
+    fprintf(out,
+            "flotilla bench hot-issuer   reservations against exposure limits, one issuer far\n"
+            "                            hotter than the rest; verified from the data\n"
+            "flotilla bench put          single keys, written\n"
+            "flotilla bench get          single keys, written once and then read\n"
+            "flotilla bench mixed        both\n"
+            "flotilla bench verify       hold the data against the ledger of an earlier run\n"
+            "flotilla bench split-keys   where to cut the key space for a workload\n"
+            "each with --help\n");
+}
+
+int cmd_bench(int argument_count, char **arguments) {
+    const char *name = argument_count > 0 ? arguments[0] : "--help";
+    if (strcmp(name, "hot-issuer") == 0) return bench_hot_issuer(argument_count - 1, arguments + 1);
+    if (strcmp(name, "put") == 0 || strcmp(name, "get") == 0 || strcmp(name, "mixed") == 0)
+        return bench_key_value(name, argument_count - 1, arguments + 1);
+    if (strcmp(name, "verify") == 0) return bench_verify(argument_count - 1, arguments + 1);
+    if (strcmp(name, "split-keys") == 0) return bench_split_keys(argument_count - 1, arguments + 1);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        print_usage(stdout);
+        return CMD_OK;
+    }
+    fprintf(stderr, "flotilla bench: there is no workload '%s'\n", name);
+    print_usage(stderr);
+    return CMD_USAGE;
+}

@@ -1,0 +1,81 @@
+/* What the load commands share: options of the load itself, and a run from start to verdict. */
+#ifndef FLOTILLA_CMD_BENCH_H
+#define FLOTILLA_CMD_BENCH_H
+
+#include "bench/report.h"
+#include "bench/session.h"
+#include "cmd/common.h"
+
+struct load_options {
+    char *router;
+    uint64_t clients, in_flight, count, duration_s, rate, timeout_ms, settle_s, seed;
+    bool unary, progress, verify;
+    char *json;
+};
+
+/* Entries for the option table of a struct with a member `load`. */
+#define LOAD_ENTRY(type, name, kind, field, fallback, unit, minimum, maximum, help) \
+    { name, kind, offsetof(type, load.field), fallback, unit, minimum, maximum, help }
+#define LOAD_OPTIONS(type)                                                                         \
+    LOAD_ENTRY(type, "router", CONFIG_TEXT, router, "127.0.0.1:7000", "", 0, 0,                    \
+               "address of the router"),                                                           \
+        LOAD_ENTRY(type, "clients", CONFIG_U64, clients, "8", "", 1, BENCH_CLIENTS_MAX,            \
+                   "clients, each with a connection of its own"),                                  \
+        LOAD_ENTRY(type, "in-flight", CONFIG_U64, in_flight, "32", "", 1, BENCH_IN_FLIGHT_MAX,     \
+                   "requests in flight per client; 1: one at a time"),                             \
+        LOAD_ENTRY(type, "unary", CONFIG_BOOL, unary, "false", "", 0, 0,                           \
+                   "a gRPC call per request instead of the Pipe stream"),                          \
+        LOAD_ENTRY(type, "duration-s", CONFIG_U64, duration_s, "10", "s", 0, 86400,                \
+                   "how long to issue operations; 0: until --count is reached"),                   \
+        LOAD_ENTRY(type, "count", CONFIG_U64, count, "0", "", 0, UINT64_C(1000000000),             \
+                   "how many operations to issue, if the duration allows; 0: no such bound"),      \
+        LOAD_ENTRY(type, "rate", CONFIG_U64, rate, "0", "/s", 0, 10000000,                         \
+                   "open loop: operations due per second, latency from when due; 0: closed loop"), \
+        LOAD_ENTRY(type, "timeout-ms", CONFIG_U64, timeout_ms, "2000", "ms", 1, 600000,            \
+                   "deadline of each attempt; undecided operations are sent again"),               \
+        LOAD_ENTRY(type, "settle-s", CONFIG_U64, settle_s, "30", "s", 0, 3600,                     \
+                   "after the run: how long undecided operations are sent again"),                 \
+        LOAD_ENTRY(type, "seed", CONFIG_U64, seed, "1", "", 0, UINT64_MAX,                         \
+                   "of the choice of keys and amounts"),                                           \
+        LOAD_ENTRY(type, "verify", CONFIG_BOOL, verify, "true", "", 0, 0,                          \
+                   "hold the data against what was acknowledged, at the end"),                     \
+        LOAD_ENTRY(type, "progress", CONFIG_BOOL, progress, "true", "", 0, 0,                      \
+                   "a line each second on standard error"),                                        \
+        LOAD_ENTRY(type, "json", CONFIG_TEXT, json, "", "", 0, 0,                                  \
+                   "file to write the final JSON line to as well")
+
+/* A workload at work: from the options to the figures. */
+struct load_run {
+    const char *command;
+    const char *unit;
+    const struct load_options *options;
+    struct rpc_loop *loop;
+    struct bench_session *session;
+    struct signals *signals;
+    struct bench_totals before; /* at the last progress line */
+};
+
+/* INVALID with a sentence: options that do not go together. */
+enum status load_run_open(struct load_run *run, const char *command, const char *unit,
+                          const struct load_options *options, struct buf *error) MUST_CHECK;
+void load_run_close(struct load_run *run);
+/* The engine's configuration as the options say. */
+struct bench_load_config load_run_config(const struct load_run *run);
+struct bench_load *load_run_new_load(const struct load_run *run,
+                                     const struct bench_load_config *config,
+                                     const struct bench_workload *workload);
+/* The final JSON line on standard output and in --json. */
+enum status load_run_report(const struct load_run *run, const struct bench_result *result,
+                            struct buf *error) MUST_CHECK;
+uint64_t load_run_random(void); /* marks a run */
+
+/* Reads the whole issuer/ span and holds it against the ledger. */
+enum status bench_verify_ledger(struct bench_session *session, struct verifier *verifier,
+                                uint64_t timeout_us, struct buf *error) MUST_CHECK;
+
+int bench_hot_issuer(int argument_count, char **arguments);
+int bench_verify(int argument_count, char **arguments);
+int bench_key_value(const char *command, int argument_count, char **arguments);
+int bench_split_keys(int argument_count, char **arguments);
+
+#endif

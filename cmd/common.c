@@ -1,0 +1,122 @@
+#include "cmd/common.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+
+const char *common_version(void) {
+    return FLOTILLA_VERSION;
+}
+
+static enum status apply_common(const struct common_options *common, const char *command) {
+    enum log_level level;
+    if (!log_level_parse(common->log_level, &level)) {
+        common_complain_text(command, "--log-level: '%s' is none of debug, info, warn, error, none",
+                             common->log_level);
+        return STATUS_INVALID;
+    }
+    log_set_level(level);
+    log_set_user_keys(common->log_user_keys);
+    return STATUS_OK;
+}
+
+enum common_load common_load(const struct config_table *table, int argument_count, char **arguments,
+                             void *target, const struct common_options *common) {
+    bool help = false;
+    struct buf text = {0};
+    enum common_load result = COMMON_GO_ON;
+    if (config_load(table, argument_count, arguments, target, &help, &text) != STATUS_OK) {
+        common_complain(table->command, &text);
+        result = COMMON_USAGE;
+    } else if (help) {
+        config_print_help(table, &text);
+        (void)fwrite(text.data, 1, text.len, stdout); /* nobody to tell when stdout is gone */
+        result = COMMON_HELP_SHOWN;
+    } else if (common && apply_common(common, table->command) != STATUS_OK) {
+        config_free_values(table, target);
+        result = COMMON_USAGE;
+    }
+    buf_done(&text);
+    return result;
+}
+
+void common_complain(const char *command, const struct buf *sentence) {
+    fprintf(stderr, "flotilla %s: %.*s\n", command, (int)sentence->len,
+            (const char *)sentence->data);
+}
+
+void common_complain_text(const char *command, const char *format, ...) {
+    char sentence[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(sentence, sizeof(sentence), format, arguments); /* cut is better than none */
+    va_end(arguments);
+    fprintf(stderr, "flotilla %s: %s\n", command, sentence);
+}
+
+static enum status describe_errno(struct buf *error, const char *doing, const char *path) {
+    enum status status = errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO;
+    buf_printf(error, "cannot %s %s: %s", doing, path, strerror(errno));
+    return status;
+}
+
+enum status common_write_file(const char *path, const char *line, struct buf *error) {
+    enum status status = STATUS_OK;
+    struct buf temporary = {0};
+    buf_printf(&temporary, "%s.%d.tmp", path, (int)getpid());
+    buf_append_byte(&temporary, 0);
+    const char *temporary_path = (const char *)temporary.data;
+    FILE *file = fopen(temporary_path, "we");
+    if (!file) {
+        status = describe_errno(error, "create", temporary_path);
+        goto out;
+    }
+    bool written = fprintf(file, "%s\n", line) >= 0 && fflush(file) == 0;
+    if (!written) status = describe_errno(error, "write", temporary_path);
+    if (fclose(file) != 0 && written) status = describe_errno(error, "write", temporary_path);
+    if (status == STATUS_OK && rename(temporary_path, path) != 0)
+        status = describe_errno(error, "replace", path);
+    if (status != STATUS_OK) (void)unlink(temporary_path); /* it is of no use to anyone */
+out:
+    buf_done(&temporary);
+    return status;
+}
+
+enum status common_make_directory(const char *path, struct buf *error) {
+    struct buf part = {0};
+    enum status status = STATUS_OK;
+    size_t len = strlen(path);
+    for (size_t i = 1; i <= len && status == STATUS_OK; i++) {
+        if (i < len && path[i] != '/') continue;
+        buf_assign(&part, slice_make(path, i));
+        buf_append_byte(&part, 0);
+        if (mkdir((const char *)part.data, 0755) != 0 && errno != EEXIST)
+            status = describe_errno(error, "create the directory", (const char *)part.data);
+    }
+    struct stat found;
+    if (status == STATUS_OK && (stat(path, &found) != 0 || !S_ISDIR(found.st_mode))) {
+        buf_printf(error, "%s is not a directory; choose another path", path);
+        status = STATUS_INVALID;
+    }
+    buf_done(&part);
+    return status;
+}
+
+void common_append_json_text(struct buf *out, struct slice text) {
+    buf_append_byte(out, '"');
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t byte = text.data[i];
+        if (byte == '"' || byte == '\\')
+            buf_printf(out, "\\%c", byte);
+        else if (byte < 0x20 || byte >= 0x7f)
+            buf_printf(out, "\\u%04x", byte);
+        else
+            buf_append_byte(out, byte);
+    }
+    buf_append_byte(out, '"');
+}

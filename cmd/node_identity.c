@@ -1,0 +1,53 @@
+#include "cmd/node_identity.h"
+
+#include "base/codec.h"
+
+#define IDENTITY_VERSION 1u
+
+static const struct slice identity_key = {(const uint8_t *)"\0i", 2};
+
+enum status node_identity_load(struct storage_engine *engine, struct buf *error,
+                               struct placement_identity *ret_identity) {
+    struct buf value = {0};
+    enum status status = storage_get(engine, NULL, STORAGE_META, identity_key, &value);
+    if (status == STATUS_NOT_FOUND) goto out;
+    if (status != STATUS_OK) {
+        buf_printf(error, "cannot read the node's identity: %s", status_text(status));
+        goto out;
+    }
+    struct placement_identity identity;
+    struct decoder in = decoder_make(slice_from_buf(&value));
+    uint8_t version = decode_u8(&in);
+    identity.cluster_id = decode_u64(&in);
+    identity.node_id = decode_u64(&in);
+    struct slice uuid = decode_fixed(&in, sizeof(identity.uuid.bytes));
+    uint64_t checksum = decode_u64(&in);
+    if (!decoder_finished(&in) || version != IDENTITY_VERSION ||
+        checksum != checksum64(slice_make(value.data, value.len - sizeof(checksum)))) {
+        buf_printf(error, "the node's identity record is damaged, or of a newer version; start the "
+                          "node with an empty data directory, or with the newer binary");
+        status = STATUS_CORRUPTION;
+        goto out;
+    }
+    memcpy(identity.uuid.bytes, uuid.data, sizeof(identity.uuid.bytes));
+    *ret_identity = identity;
+out:
+    buf_done(&value);
+    return status;
+}
+
+enum status node_identity_save(struct storage_engine *engine,
+                               const struct placement_identity *identity) {
+    struct buf value = {0};
+    encode_u8(&value, IDENTITY_VERSION);
+    encode_u64(&value, identity->cluster_id);
+    encode_u64(&value, identity->node_id);
+    buf_append(&value, slice_make(identity->uuid.bytes, sizeof(identity->uuid.bytes)));
+    encode_u64(&value, checksum64(slice_from_buf(&value)));
+    struct storage_batch *batch = storage_batch_new(engine);
+    storage_batch_put(batch, STORAGE_META, identity_key, slice_from_buf(&value));
+    enum status status = storage_write(engine, batch, STORAGE_SYNCED);
+    storage_batch_free(batch);
+    buf_done(&value);
+    return status;
+}

@@ -1,0 +1,22 @@
+/* Who a data directory belongs to: the record in the engine that names the cluster, the node, and
+ * the directory itself. Written before the node first asks placement for an id, completed with the
+ * answer, never changed after that.
+ *
+ *   family meta, key 0x00 ‖ 'i'
+ *   value  version u8 (1) ‖ cluster id u64 ‖ node id u64 ‖ uuid 16 bytes ‖ checksum64 of all before
+ *
+ * Ids are 0 until placement has answered. */
+#ifndef FLOTILLA_CMD_NODE_IDENTITY_H
+#define FLOTILLA_CMD_NODE_IDENTITY_H
+
+#include "rpc/placement_client.h"
+#include "storage/engine.h"
+
+/* NOT_FOUND: a fresh directory. CORRUPTION, IO: `error` says what. */
+enum status node_identity_load(struct storage_engine *engine, struct buf *error,
+                               struct placement_identity *ret_identity) MUST_CHECK;
+/* Durable on return. */
+enum status node_identity_save(struct storage_engine *engine,
+                               const struct placement_identity *identity) MUST_CHECK;
+
+#endif

@@ -1,0 +1,101 @@
+#include "cmd/router_runtime.h"
+
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "rpc/node_client.h"
+#include "rpc/placement_client.h"
+
+/* A line about a placement that does not answer, at most so often. */
+#define COMPLAIN_EVERY_US 10000000u
+
+struct router_runtime {
+    struct rpc_loop *loop;
+    struct router_runtime_config config;
+    struct placement_client *placement;
+    struct rpc_node_client *nodes;
+    struct router *router;
+    uint64_t complained_us;
+    bool mapped; /* a map with ranges has been seen */
+};
+
+static enum status send(void *ctx, uint64_t node_id, struct slice frame) {
+    struct router_runtime *runtime = ctx;
+    return rpc_node_client_send(runtime->nodes, node_id, frame);
+}
+
+static void complain(struct router_runtime *runtime, struct slice why) {
+    uint64_t now_us = rpc_loop_now_us(runtime->loop);
+    if (runtime->complained_us && now_us - runtime->complained_us < COMPLAIN_EVERY_US) return;
+    runtime->complained_us = now_us;
+    log_warn("no_range_map", "placement=%s reason=\"%.*s\"", runtime->config.placement,
+             (int)why.len, (const char *)why.data);
+}
+
+static void set_addresses(struct router_runtime *runtime, const struct placement_client_map *map) {
+    struct buf text = {0};
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        buf_assign(&text, map->nodes[i].address);
+        buf_append_byte(&text, 0);
+        rpc_node_client_set_address(runtime->nodes, map->nodes[i].node_id, (const char *)text.data);
+    }
+    buf_done(&text);
+}
+
+static void map_came(void *ctx, enum status status, struct slice text,
+                     const struct placement_client_map *map) {
+    struct router_runtime *runtime = ctx;
+    if (status != STATUS_OK) {
+        complain(runtime, text);
+        return; /* the router asks again by itself */
+    }
+    if (map->range_count == 0) {
+        complain(runtime, SLICE_LITERAL("the cluster is not born yet: nodes are missing"));
+    } else {
+        if (!runtime->mapped)
+            log_info("range_map", "ranges=%zu nodes=%u", map->range_count, map->node_count);
+        runtime->mapped = true;
+        rpc_node_client_set_cluster(runtime->nodes, map->cluster_id);
+        set_addresses(runtime, map);
+        router_set_ranges(runtime->router, map->ranges, map->range_count,
+                          rpc_loop_now_us(runtime->loop));
+    }
+    if (runtime->config.mapped) runtime->config.mapped(runtime->config.ctx, map->range_count);
+}
+
+static void refresh(void *ctx) {
+    struct router_runtime *runtime = ctx;
+    placement_client_ranges(runtime->placement, map_came, runtime);
+}
+
+enum status router_runtime_new(struct rpc_loop *loop, const struct router_runtime_config *config,
+                               struct buf *error, struct router_runtime **ret_runtime) {
+    struct placement_client *placement;
+    enum status status = placement_client_new(
+        &(struct placement_client_config){.loop = loop, .addresses = config->placement}, error,
+        &placement);
+    if (status != STATUS_OK) return status;
+    struct router_runtime *runtime = MEMORY_NEW(struct router_runtime);
+    runtime->loop = loop;
+    runtime->config = *config;
+    runtime->placement = placement;
+    runtime->nodes = rpc_node_client_new(loop);
+    struct router_io io = {.ctx = runtime, .send = send, .refresh = refresh};
+    runtime->router = router_new(&runtime->config.router, &io);
+    rpc_node_client_set_router(runtime->nodes, runtime->router);
+    *ret_runtime = runtime;
+    return STATUS_OK;
+}
+
+void router_runtime_free(struct router_runtime *runtime) {
+    if (!runtime) return;
+    rpc_node_client_free(runtime->nodes);
+    router_free(runtime->router);
+    placement_client_free(runtime->placement);
+    memory_free(runtime);
+}
+
+struct router *router_runtime_router(struct router_runtime *runtime) {
+    return runtime->router;
+}
