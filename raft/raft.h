@@ -9,9 +9,10 @@
  *   raft_step / raft_tick / raft_propose / raft_read_index ...      any number
  *   while (raft_has_ready(raft)) {
  *       raft_ready(raft, &ready);
- *       send ready.messages                    at once: they promise nothing that is not yet
- * durable put ready.snapshot, ready.entries, ready.hard_state into the batch apply ready.committed,
- * answer ready.read_states
+ *       send ready.messages                    at once: they promise nothing that is not durable
+ *       put ready.snapshot, ready.entries, ready.hard_state into the batch
+ *       apply ready.committed
+ *       answer ready.read_states
  *   }
  *   sync the batch (all ranges together); then for each raft, in order of its ready works:
  *       raft_append_done(raft, &ready.append)  what is durable now
@@ -21,10 +22,14 @@
  *
  * Order matters: works of one raft become durable in the order they were taken.
  *
- * Ownership: everything a ready work points at is borrowed: messages, entries and slices stay valid
- * until the matching raft_append_done (for entries and after-append messages), raft_apply_done (for
- * committed entries), or the next raft_ready (for messages). To keep an entry longer, take a
- * reference on its payload. Messages given to raft_step are only read; payloads are referenced. */
+ * Ownership: everything a ready work points at is borrowed. Messages and read states stay valid
+ * until the next raft_ready; entries and the snapshot until the matching raft_append_done;
+ * after-append messages until the first raft_ready after that raft_append_done; committed entries
+ * until raft_apply_done has passed them. To keep an entry longer, take a reference on its payload.
+ * Messages given to raft_step are only read; payloads are referenced.
+ *
+ * The synchronous style (async_storage_writes false) has one ready work out at a time: persist it,
+ * only then send its messages (promises are among them), apply it, call raft_advance. */
 #ifndef FLOTILLA_RAFT_RAFT_H
 #define FLOTILLA_RAFT_RAFT_H
 
@@ -62,8 +67,9 @@ struct raft_hard_state {
     uint64_t commit;
 };
 
-#define RAFT_REPLICAS_MAX 16u /* in one group, all roles and both halves of a joint configuration \
-                               */
+#define RAFT_REPLICAS_MAX                                                   \
+    16u /* in one group, all roles and both halves of a joint configuration \
+         */
 
 /* Membership as persisted and as snapshots carry it. Sets are sorted ascending. */
 struct raft_id_set {
@@ -168,6 +174,13 @@ struct raft_config {
     uint64_t (*random)(void *ctx, uint64_t bound); /* uniform in [0, bound) */
     void *random_ctx;
     const char *log_prefix; /* "node=1 range=17", for the structured log; may be NULL */
+    /* Appends go out when the ready work is taken instead of one message per proposal. */
+    bool coalesce_appends;
+    /* A leader that removed or demoted itself steps down when it applies that, unless this is set:
+     * then it leads on, outside of the configuration, until somebody else is elected. */
+    bool lead_after_removal;
+    /* Proposed changes are taken as they come, whatever is pending. Tests only. */
+    bool conf_change_unchecked;
 };
 
 /* `applied` is what the owner has applied durably; hard state and conf state come from its storage.
@@ -177,16 +190,22 @@ struct raft *raft_new(const struct raft_config *config, const struct raft_storag
                       uint64_t applied);
 void raft_free(struct raft *raft);
 
-/* Time, monotonic microseconds, never backwards. Set it at the start of every turn. */
+/* Time, monotonic microseconds, never backwards. Set it at the start of every turn, and read the
+ * clock AFTER the turn's messages and reads were taken out of their queue: leases need a time that
+ * is not older than what is stepped next (raft/README.md, L4). 0 is no time at all: no leases. */
 void raft_set_now(struct raft *raft, uint64_t now_us);
 void raft_tick(struct raft *raft);
 /* INVALID: a message that no correct peer sends (the core is unchanged). DROPPED: a forwarded
- * proposal refused. */
+ * proposal refused. NOT_FOUND: a response from a replica that is not in the configuration. BUSY:
+ * too many reads wait. None of them is a reason to stop. */
 enum status raft_step(struct raft *raft, const struct raft_message *message) MUST_CHECK;
+/* Stands for election now. OK too when it leads already. DROPPED: not a voter, or a snapshot or
+ * configuration change is yet to be applied. BUSY: a leader may still hold a lease. */
 enum status raft_campaign(struct raft *raft);
 
 /* Appends to the leader's log. Takes a reference on the payload. DROPPED: not leader, transferring,
- * too much uncommitted, or removed; nothing changed. ret_id may be NULL. */
+ * too much uncommitted, or removed; nothing changed. ret_id may be NULL; it is {0,0} when the
+ * proposal was forwarded to the leader. */
 enum status raft_propose(struct raft *raft, struct payload *payload,
                          struct raft_log_id *ret_id) MUST_CHECK;
 
@@ -224,14 +243,20 @@ enum status raft_decode_conf_change(const struct raft_entry *entry,
 void raft_apply_conf_change(struct raft *raft, const struct raft_conf_change *change,
                             struct raft_conf_state *ret_conf);
 
+/* Hands leadership to a voter; a follower forwards the wish. The leader accepts no proposals until
+ * the target leads or an election time-out has passed. DROPPED: no leader known. INVALID: `to` is
+ * not a voter. */
 enum status raft_transfer_leader(struct raft *raft, uint64_t to);
+/* A follower that has reason to think its leader dead becomes willing to vote at once.
+ * UNSUPPORTED: with leases that would break the leader's. */
 enum status raft_forget_leader(struct raft *raft);
 void raft_report_unreachable(struct raft *raft, uint64_t id);
 void raft_report_snapshot(struct raft *raft, uint64_t id, bool failed);
 
 /* Asks for a read index; the answer comes as a read state with the same context (nonzero, unique
- * per owner). DROPPED: no leader known; on a leader that has not committed in its term the request
- * waits. */
+ * per owner). DROPPED: no leader known. BUSY: too many wait. On a leader that has not committed in
+ * its term the request waits. Requests are forgotten when the leader changes: on
+ * soft_state_changed, ask again with a new context. */
 enum status raft_read_index(struct raft *raft, uint64_t context) MUST_CHECK;
 /* True when this replica may serve a linearizable read at its applied index right now, without a
  * message: leader, committed in its own term, lease valid at raft_set_now's time, and no leader
@@ -246,9 +271,10 @@ struct raft_read_state {
 /* What raft_append_done needs to know of one ready work; opaque to the owner, copied by value. */
 struct raft_append {
     bool any;                /* false: nothing to make durable, raft_append_done may be skipped */
-    struct raft_log_id last; /* last entry of the work; {0,0}: none */
+    struct raft_log_id last; /* end of the log when taken; {0,0}: nothing to report */
     struct raft_log_id snapshot; /* {0,0}: none */
     uint64_t term;               /* term when taken */
+    uint64_t number;             /* works are numbered in the order they are taken */
 };
 
 struct raft_ready {
@@ -274,8 +300,8 @@ struct raft_ready {
 
 bool raft_has_ready(const struct raft *raft);
 void raft_ready(struct raft *raft, struct raft_ready *ret_ready);
-/* Reports that everything in the work is durable. The caller then sends (or steps) its after-append
- * messages. */
+/* Reports that everything in the work (and in those taken before it) is durable. The caller then
+ * sends (or steps) its after-append messages. */
 void raft_append_done(struct raft *raft, const struct raft_append *append);
 /* Applied up to index; payload_bytes is what the entries held (apply_bytes_max accounting). */
 void raft_apply_done(struct raft *raft, uint64_t index, size_t payload_bytes);
@@ -304,6 +330,9 @@ uint64_t raft_leader(const struct raft *raft); /* RAFT_NO_REPLICA when unknown *
 uint64_t raft_term(const struct raft *raft);
 enum raft_role raft_role(const struct raft *raft);
 uint64_t raft_commit_index(const struct raft *raft);
+
+/* Gives back memory that is kept for reuse: for a range that goes quiet. */
+void raft_shrink(struct raft *raft);
 
 /* Lowest index that some follower which is being fed may still need: compaction below it is kind,
  * not a matter of safety. */
