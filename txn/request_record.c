@@ -3,11 +3,10 @@
 #include "storage/mvcc.h"
 
 #define RECORD_FORMAT_VERSION 1u
-#define META_USER_KEYED 0x01u
 #define REQUEST_RECORD_TAG 'r'
 
 void txn_request_record_key(struct buf *out, struct slice anchor_key, struct slice request_id) {
-    encode_u8(out, META_USER_KEYED);
+    encode_u8(out, MVCC_META_USER_KEYED);
     mvcc_encode_key(out, anchor_key);
     encode_u8(out, REQUEST_RECORD_TAG);
     buf_append(out, request_id);

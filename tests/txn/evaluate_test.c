@@ -1,0 +1,317 @@
+#include "tests/txn/harness.h"
+
+static struct txn_outcome run_put(struct range_under_test *range, const char *key,
+                                  const char *value) {
+    struct build build;
+    build_begin(&build, "");
+    build_put(&build, key, value);
+    return range_run(range, &build);
+}
+
+static struct txn_outcome run_add(struct range_under_test *range, const char *request_id,
+                                  const char *key, int64_t delta, int64_t maximum) {
+    struct build build;
+    build_begin(&build, request_id);
+    build_add(&build, key, delta, 0, maximum);
+    return range_run(range, &build);
+}
+
+/* Effects carry the command's timestamp and are there after the round's batch is written. */
+Test(txn_evaluate, writes_all_operations_at_the_commit_timestamp) {
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    build_begin(&build, "");
+    build_put(&build, "a", "1");
+    build_insert(&build, "b", "2");
+    build_add(&build, "c", 7, INT64_MIN, INT64_MAX);
+    struct txn_outcome outcome = range_run(&range, &build);
+    range_end_round(&range);
+    cr_assert_eq(outcome.result, TXN_DONE);
+    cr_assert(outcome.number_count == 1 && outcome.numbers[0] == 7);
+    cr_assert_str_eq(range_value(&range, "a"), "1");
+    cr_assert_str_eq(range_value(&range, "b"), "2");
+    cr_assert_str_eq(range_value(&range, "c"), "7");
+    cr_assert_eq(range_version(&range, "a"), outcome.commit_ts);
+    cr_assert_eq(range_version(&range, "c"), outcome.commit_ts);
+    range_done(&range);
+}
+
+/* One refused operation leaves no trace of those before it. */
+Test(txn_evaluate, does_all_or_nothing) {
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    (void)run_put(&range, "taken", "x");
+    range_end_round(&range);
+    uint64_t before = range_hash(&range);
+    build_begin(&build, "");
+    build_put(&build, "a", "1");
+    build_add(&build, "n", 5, 0, 10);
+    build_delete(&build, "taken");
+    build_insert(&build, "taken", "y"); /* fine: deleted just before */
+    build_insert(&build, "taken", "z"); /* not any more */
+    struct txn_outcome outcome = range_run(&range, &build);
+    range_end_round(&range);
+    cr_assert_eq(outcome.result, TXN_REFUSED_EXISTS);
+    cr_assert_eq(outcome.index, 4);
+    cr_assert_eq(outcome.number_count, 0);
+    cr_assert_eq(range_hash(&range), before);
+    range_done(&range);
+}
+
+/* Operations of a command see each other; the key gets one version, the last. */
+Test(txn_evaluate, operations_on_one_key_see_each_other) {
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    build_begin(&build, "");
+    build_put(&build, "n", "10");
+    build_add(&build, "n", 5, 0, 100);
+    build_add(&build, "n", -1, 0, 100);
+    build_put(&build, "gone", "x");
+    build_delete(&build, "gone");
+    struct txn_outcome outcome = range_run(&range, &build);
+    range_end_round(&range);
+    cr_assert_eq(outcome.result, TXN_DONE);
+    cr_assert(outcome.number_count == 2 && outcome.numbers[0] == 15 && outcome.numbers[1] == 14);
+    cr_assert_str_eq(range_value(&range, "n"), "14");
+    cr_assert_null(range_value(&range, "gone"));
+    cr_assert_eq(range_version(&range, "gone"), 0, "what never was there needs no tombstone");
+    range_done(&range);
+}
+
+/* Later commands of a round see earlier ones before anything is in the engine. */
+Test(txn_evaluate, commands_of_a_round_see_each_other) {
+    struct range_under_test range;
+    range_init(&range);
+    for (int64_t i = 1; i <= 1000; i++) {
+        struct txn_outcome outcome = run_add(&range, "", "exposure", 1, 900);
+        cr_assert_eq(outcome.result, i <= 900 ? TXN_DONE : TXN_REFUSED_BOUND);
+        if (i <= 900) cr_assert_eq(outcome.numbers[0], i);
+        if (i > 900) cr_assert_eq(outcome.number, 900);
+    }
+    range_end_round(&range);
+    cr_assert_str_eq(range_value(&range, "exposure"), "900");
+    range_done(&range);
+}
+
+/* Each kind of guard, when it holds and when it does not, before and after the round's write. */
+Test(txn_evaluate, guards_say_which_of_them_fails) {
+    for (int written = 0; written < 2; written++) {
+        struct range_under_test range;
+        range_init(&range);
+        uint64_t version = run_put(&range, "k", "v").commit_ts;
+        struct build del;
+        (void)run_put(&range, "dead", "v");
+        build_begin(&del, "");
+        build_delete(&del, "dead");
+        uint64_t deleted = range_run(&range, &del).commit_ts;
+        if (written) range_end_round(&range);
+        struct build holds, fails;
+        build_begin(&holds, "");
+        build_guard(&holds, TXN_GUARD_EXISTS, "k");
+        build_guard(&holds, TXN_GUARD_ABSENT, "dead");
+        build_guard(&holds, TXN_GUARD_ABSENT, "never");
+        build_equals(&holds, "k", "v");
+        build_version(&holds, "k", version);
+        build_version(&holds, "dead", 0);
+        build_version(&holds, "never", 0);
+        build_unchanged(&holds, "k", "", version);
+        build_unchanged(&holds, "e", "z", version);
+        build_unchanged(&holds, "a", "z", deleted);
+        build_unchanged(&holds, "k0", "z", 0);
+        cr_assert_eq(range_run(&range, &holds).result, TXN_DONE);
+        static const int kinds = 10;
+        for (int kind = 0; kind < kinds; kind++) {
+            build_begin(&fails, "");
+            build_guard(&fails, TXN_GUARD_EXISTS, "k");
+            if (kind == 0) build_guard(&fails, TXN_GUARD_EXISTS, "never");
+            if (kind == 1) build_guard(&fails, TXN_GUARD_EXISTS, "dead");
+            if (kind == 2) build_guard(&fails, TXN_GUARD_ABSENT, "k");
+            if (kind == 3) build_equals(&fails, "k", "w");
+            if (kind == 4) build_equals(&fails, "never", "");
+            if (kind == 5) build_version(&fails, "k", version - 1);
+            if (kind == 6) build_version(&fails, "k", 0);
+            if (kind == 7) build_unchanged(&fails, "k", "", version - 1);
+            if (kind == 8) build_unchanged(&fails, "a", "e", deleted - 1); /* a deletion counts */
+            if (kind == 9) build_unchanged(&fails, "a", "l", version - 1);
+            build_put(&fails, "k", "changed");
+            struct txn_outcome outcome = range_run(&range, &fails);
+            cr_expect_eq(outcome.result, TXN_REFUSED_GUARD, "kind %d", kind);
+            cr_expect_eq(outcome.index, 1, "kind %d", kind);
+        }
+        range_end_round(&range);
+        cr_assert_str_eq(range_value(&range, "k"), "v");
+        range_done(&range);
+    }
+}
+
+/* Add: text that is no number, sums beyond 64 bits and sums beyond the bounds are three refusals.
+ */
+Test(txn_evaluate, add_refuses_what_it_cannot_do_exactly) {
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    (void)run_put(&range, "word", "seven");
+    (void)run_put(&range, "big", "9223372036854775807");
+    struct txn_outcome outcome = run_add(&range, "", "word", 1, 10);
+    cr_assert(outcome.result == TXN_REFUSED_NOT_A_NUMBER && outcome.index == 0);
+    build_begin(&build, "");
+    build_add(&build, "big", 1, INT64_MIN, INT64_MAX);
+    cr_assert_eq(range_run(&range, &build).result, TXN_REFUSED_OVERFLOW);
+    build_begin(&build, "");
+    build_add(&build, "low", INT64_MIN, INT64_MIN, INT64_MAX);
+    cr_assert_eq(range_run(&range, &build).result, TXN_DONE);
+    build_begin(&build, "");
+    build_add(&build, "low", -1, INT64_MIN, INT64_MAX);
+    cr_assert_eq(range_run(&range, &build).result, TXN_REFUSED_OVERFLOW);
+    build_begin(&build, "");
+    build_add(&build, "fresh", -1, 0, 10);
+    outcome = range_run(&range, &build);
+    cr_assert(outcome.result == TXN_REFUSED_BOUND && outcome.number == 0);
+    cr_assert_eq(run_add(&range, "", "fresh", 10, 10).result, TXN_DONE);
+    outcome = run_add(&range, "", "fresh", 1, 10);
+    cr_assert(outcome.result == TXN_REFUSED_BOUND && outcome.number == 10);
+    range_done(&range);
+}
+
+/* A retry gets the first attempt's outcome and changes nothing, in the same round or after it. */
+Test(txn_evaluate, a_request_id_is_done_once) {
+    struct range_under_test range;
+    range_init(&range);
+    struct txn_outcome first = run_add(&range, "R-1", "exposure", 5, 100);
+    struct txn_outcome same_round = run_add(&range, "R-1", "exposure", 5, 100);
+    range_end_round(&range);
+    struct txn_outcome later = run_add(&range, "R-1", "exposure", 5, 100);
+    range_end_round(&range);
+    cr_assert(!first.replayed && same_round.replayed && later.replayed);
+    cr_assert(same_round.result == TXN_DONE && later.result == TXN_DONE);
+    cr_assert(same_round.commit_ts == first.commit_ts && later.commit_ts == first.commit_ts);
+    cr_assert(later.number_count == 1 && later.numbers[0] == 5);
+    cr_assert_str_eq(range_value(&range, "exposure"), "5");
+    range_done(&range);
+}
+
+/* A refusal binds as well: a delayed first attempt must not succeed after its retry was refused. */
+Test(txn_evaluate, a_refused_request_id_stays_refused) {
+    struct range_under_test range;
+    range_init(&range);
+    struct build release;
+    (void)run_add(&range, "", "exposure", 100, 100);
+    cr_assert_eq(run_add(&range, "R-2", "exposure", 1, 100).result, TXN_REFUSED_BOUND);
+    build_begin(&release, "");
+    build_add(&release, "exposure", -50, 0, 100);
+    cr_assert_eq(range_run(&range, &release).result, TXN_DONE);
+    range_end_round(&range);
+    struct txn_outcome delayed = run_add(&range, "R-2", "exposure", 1, 100);
+    cr_assert(delayed.result == TXN_REFUSED_BOUND && delayed.replayed && delayed.number == 100);
+    range_end_round(&range);
+    cr_assert_str_eq(range_value(&range, "exposure"), "50");
+    range_done(&range);
+}
+
+/* The same id for another request is an error of the client, told as such, and the record of the
+ * first stays. */
+Test(txn_evaluate, a_reused_request_id_is_refused_and_keeps_the_record) {
+    struct range_under_test range;
+    range_init(&range);
+    cr_assert_eq(run_add(&range, "R-3", "exposure", 5, 100).result, TXN_DONE);
+    struct txn_outcome reused = run_add(&range, "R-3", "exposure", 6, 100);
+    cr_assert(reused.result == TXN_REFUSED_REQUEST_ID_REUSED && !reused.replayed);
+    struct txn_outcome retried = run_add(&range, "R-3", "exposure", 5, 100);
+    cr_assert(retried.result == TXN_DONE && retried.replayed);
+    range_end_round(&range);
+    cr_assert_str_eq(range_value(&range, "exposure"), "5");
+    range_done(&range);
+}
+
+/* The window is measured between commit timestamps: to the last millisecond it binds, then not. */
+Test(txn_evaluate, request_records_expire_by_commit_timestamps) {
+    struct range_under_test range;
+    range_init(&range);
+    uint64_t first_ms = 5000, last_ms = first_ms + TXN_REQUEST_WINDOW_MS;
+    range.next_ts = first_ms << MVCC_TS_COUNTER_BITS;
+    (void)run_add(&range, "R-4", "exposure", 5, 100);
+    range_end_round(&range);
+    range.next_ts = (last_ms << MVCC_TS_COUNTER_BITS) | 0x3ffff;
+    cr_assert(run_add(&range, "R-4", "exposure", 5, 100).replayed);
+    range.next_ts = (last_ms + 1) << MVCC_TS_COUNTER_BITS;
+    struct txn_outcome again = run_add(&range, "R-4", "exposure", 5, 100);
+    cr_assert(!again.replayed && again.result == TXN_DONE);
+    cr_assert(run_add(&range, "R-4", "exposure", 5, 100).replayed, "the new record binds");
+    range_end_round(&range);
+    cr_assert_str_eq(range_value(&range, "exposure"), "10");
+    range_done(&range);
+}
+
+/* Keys that moved away refuse the command without a record, except that a command already done is
+ * still answered where its anchor is. */
+Test(txn_evaluate, wrong_range_is_never_recorded) {
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    build_begin(&build, "R-5");
+    build_put(&build, "b", "1");
+    build_put(&build, "x", "2");
+    struct build other = build;
+    other.command.request_id = text("R-6");
+    cr_assert_eq(range_run(&range, &build).result, TXN_DONE);
+    range_end_round(&range);
+
+    range.span = (struct txn_span){.start = text("a"), .end = text("m")};
+    struct txn_outcome retried = range_run(&range, &build);
+    cr_assert(retried.result == TXN_DONE && retried.replayed);
+    cr_assert_eq(range_run(&range, &other).result, TXN_REFUSED_WRONG_RANGE);
+    range.span = (struct txn_span){.start = text("m")};
+    cr_assert_eq(range_run(&range, &other).result, TXN_REFUSED_WRONG_RANGE);
+    range.span = (struct txn_span){0};
+    struct txn_outcome whole = range_run(&range, &other);
+    cr_assert(whole.result == TXN_DONE && !whole.replayed);
+    range_done(&range);
+}
+
+/* Guards alone with a request id: the answer is recorded next to the first guard. */
+Test(txn_evaluate, guards_alone_can_be_asked_once) {
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    build_begin(&build, "Q");
+    build_guard(&build, TXN_GUARD_ABSENT, "k");
+    cr_assert_eq(range_run(&range, &build).result, TXN_DONE);
+    (void)run_put(&range, "k", "v");
+    struct txn_outcome again = range_run(&range, &build);
+    cr_assert(again.result == TXN_DONE && again.replayed);
+    range_done(&range);
+}
+
+/* A failing engine stops the evaluation with its status at every read, and nothing is half done. */
+Test(txn_evaluate, engine_failures_come_through) {
+    for (uint64_t countdown = 0; countdown < 4; countdown++) {
+        struct range_under_test range;
+        struct build build;
+        range_init(&range);
+        (void)run_put(&range, "k", "5");
+        range_end_round(&range);
+        build_begin(&build, "id");
+        build_guard(&build, TXN_GUARD_EXISTS, "k");
+        build_unchanged(&build, "x", "y", 0);
+        build_add(&build, "n", 1, 0, 10);
+        struct buf encoded = {0};
+        struct txn_command decoded;
+        txn_command_encode(&encoded, &build.command);
+        txn_command_stamp(encoded.data, encoded.len, range.next_ts);
+        cr_assert_eq(txn_command_decode(slice_from_buf(&encoded), &range.arena, &decoded),
+                     STATUS_OK);
+        txn_apply_begin(range.apply, range.batch);
+        memory_engine_fail_after(range.engine, countdown, STATUS_IO);
+        struct txn_outcome outcome;
+        cr_assert_eq(txn_evaluate(range.apply, &range.span, slice_from_buf(&encoded), &decoded,
+                                  &range.arena, &outcome),
+                     STATUS_IO, "read %lu", countdown);
+        cr_assert_eq(storage_batch_count(range.batch), 0);
+        txn_apply_end(range.apply);
+        buf_done(&encoded);
+        range_done(&range);
+    }
+}
