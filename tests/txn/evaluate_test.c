@@ -285,6 +285,19 @@ Test(txn_evaluate, guards_alone_can_be_asked_once) {
     range_done(&range);
 }
 
+/* A log entry is gone after its evaluation; what the round remembers of it must not be. */
+Test(txn_evaluate, long_values_outlive_their_command_within_a_round) {
+    static const char *const value = "a value that is longer than any number could be";
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    (void)run_put(&range, "k", value);
+    build_begin(&build, "");
+    build_equals(&build, "k", value);
+    cr_assert_eq(range_run(&range, &build).result, TXN_DONE);
+    range_done(&range);
+}
+
 /* A failing engine stops the evaluation with its status at every read, and nothing is half done. */
 Test(txn_evaluate, engine_failures_come_through) {
     for (uint64_t countdown = 0; countdown < 4; countdown++) {
