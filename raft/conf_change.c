@@ -155,5 +155,6 @@ void raft_maybe_auto_leave(struct raft *raft) {
     if (raft->role != RAFT_LEADER || !raft->conf.auto_leave) return;
     if (raft->log.applied < raft->pending_conf_index) return;
     struct raft_conf_change leave = {.transition = RAFT_TRANSITION_AUTO};
-    (void)raft_propose_conf_change(raft, &leave, NULL); /* DROPPED: see above */
+    enum status status = raft_propose_conf_change(raft, &leave, NULL);
+    ASSERT(status == STATUS_OK || status == STATUS_DROPPED);
 }

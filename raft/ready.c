@@ -279,8 +279,8 @@ void raft_advance(struct raft *raft) {
         const struct raft_message_list *promises = &raft->appending->after_append;
         for (uint32_t at = 0; at < promises->count; at++) {
             if (promises->items[at].to != raft->config.id) continue;
-            /* Own promises are sane, and stale ones are ignored. */
-            (void)raft_step(raft, &promises->items[at]);
+            enum status status = raft_step(raft, &promises->items[at]);
+            ASSERT(status == STATUS_OK || status == STATUS_NOT_FOUND); /* own promises are sane */
         }
     }
     raft_append_done(raft, &append);
