@@ -18,7 +18,8 @@ struct bench_session {
     struct rpc_turn_hook hook;
     struct rpc_timer step_timer, progress_timer;
     struct bench_load *load; /* under way, or NULL */
-    bool finished, interrupted;
+    bool finished;
+    uint32_t interrupts;
 };
 
 struct scan {
@@ -116,7 +117,7 @@ void bench_session_run(struct bench_session *session, struct bench_load *load) {
         rpc_timer_start(session->loop, &session->progress_timer,
                         rpc_loop_now_us(session->loop) + session->config.interval_us);
     bench_load_start(load);
-    if (session->interrupted) bench_load_stop(load);
+    if (session->interrupts > 0) bench_load_stop(load);
     /* At once, so that even a load without any operation comes to its end. */
     rpc_timer_start(session->loop, &session->step_timer, rpc_loop_now_us(session->loop));
     (void)rpc_loop_run_until(session->loop, &session->finished, FOREVER_US); /* always true */
@@ -126,12 +127,12 @@ void bench_session_run(struct bench_session *session, struct bench_load *load) {
 }
 
 void bench_session_interrupt(struct bench_session *session) {
-    session->interrupted = true;
+    session->interrupts++;
     if (session->load) bench_load_stop(session->load);
 }
 
 bool bench_session_interrupted(const struct bench_session *session) {
-    return session->interrupted;
+    return session->interrupts > 0;
 }
 
 static void page_done(void *ctx, const struct router_reply *reply) {
@@ -176,12 +177,13 @@ enum status bench_session_scan(struct bench_session *session, struct slice start
     struct scan scan = {.session = session, .end = end, .row = row, .ctx = ctx, .error = error};
     buf_assign(&scan.from, start);
     uint64_t progress_us = rpc_loop_now_us(session->loop);
+    uint32_t interrupts_before = session->interrupts;
     enum status status = STATUS_OK;
     while (!scan.complete && status == STATUS_OK) {
         bool never = false;
         scan_page(&scan, timeout_us);
         uint64_t now_us = rpc_loop_now_us(session->loop);
-        if (session->interrupted) status = STATUS_SHUTDOWN;
+        if (session->interrupts != interrupts_before) status = STATUS_SHUTDOWN;
         if (scan.status != STATUS_OK) status = scan.status;
         if (scan.advanced) {
             progress_us = now_us;

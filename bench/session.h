@@ -29,7 +29,8 @@ const struct bench_target *bench_session_target(const struct bench_session *sess
 
 /* Runs a load from start to finish. */
 void bench_session_run(struct bench_session *session, struct bench_load *load);
-/* From a signal's callback: the load under way ends early and is settled; a scan is abandoned. */
+/* From a signal's callback: the load under way ends early and is settled, later ones end at once; a
+ * scan under way is abandoned. */
 void bench_session_interrupt(struct bench_session *session);
 bool bench_session_interrupted(const struct bench_session *session);
 

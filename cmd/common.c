@@ -106,17 +106,3 @@ enum status common_make_directory(const char *path, struct buf *error) {
     buf_done(&part);
     return status;
 }
-
-void common_append_json_text(struct buf *out, struct slice text) {
-    buf_append_byte(out, '"');
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t byte = text.data[i];
-        if (byte == '"' || byte == '\\')
-            buf_printf(out, "\\%c", byte);
-        else if (byte < 0x20 || byte >= 0x7f)
-            buf_printf(out, "\\u%04x", byte);
-        else
-            buf_append_byte(out, byte);
-    }
-    buf_append_byte(out, '"');
-}

@@ -46,9 +46,6 @@ enum status common_write_file(const char *path, const char *line, struct buf *er
 /* Creates a directory and its parents. */
 enum status common_make_directory(const char *path, struct buf *error) MUST_CHECK;
 
-/* A text in JSON's quotes. */
-void common_append_json_text(struct buf *out, struct slice text);
-
 const char *common_version(void);
 
 #endif
