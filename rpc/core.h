@@ -23,8 +23,6 @@ void rpc_loop_hold(struct rpc_loop *loop);
 void rpc_loop_release(struct rpc_loop *loop);
 /* Inside rpc_loop_run or inside a turn: a callback may be on the stack. */
 bool rpc_loop_running(const struct rpc_loop *loop);
-/* Turns until nothing is held any more, or timeout_us passed. Loop must not be running. */
-void rpc_loop_settle(struct rpc_loop *loop, uint64_t timeout_us);
 
 /* The batches of this folder are right by construction: an error means a broken invariant. */
 void rpc_start_batch(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag);

@@ -274,16 +274,17 @@ bool rpc_loop_run_until(struct rpc_loop *loop, const bool *done, uint64_t timeou
     return *done;
 }
 
-void rpc_loop_settle(struct rpc_loop *loop, uint64_t timeout_us) {
-    ASSERT(!rpc_loop_running(loop));
-    uint64_t until_us = rpc_loop_now_us(loop) + timeout_us;
+/* Turns until nothing is held any more. */
+static void settle(struct rpc_loop *loop) {
+    uint64_t until_us = rpc_loop_now_us(loop) + LOOP_SETTLE_US;
     while (loop->held > 0 && rpc_loop_now_us(loop) < until_us)
         run_turn(loop, until_us);
 }
 
 void rpc_loop_free(struct rpc_loop *loop) {
     if (!loop) return;
-    rpc_loop_settle(loop, LOOP_SETTLE_US);
+    ASSERT(!rpc_loop_running(loop));
+    settle(loop);
     run_tasks(loop);
     ASSERT_CMP(loop->held, ==, 0);
     ASSERT_CMP(loop->timers.count, ==, 0);

@@ -141,6 +141,7 @@ static void free_when_idle(struct rpc_server *server) {
     if (!server->freed || !server->shut_down || server->accepts_open > 0) return;
     grpc_server_destroy(server->core);
     struct rpc_loop *loop = server->loop;
+    if (server->gone) *server->gone = true;
     free(server->listen);
     memory_free(server);
     rpc_loop_release(loop);
@@ -274,8 +275,14 @@ void rpc_server_free(struct rpc_server *server) {
         metric_add(&metric_rpc_server_streams_open, -1);
     }
     rpc_server_abandon_calls(server);
+    bool gone = false;
+    bool waits = !rpc_loop_running(loop);
+    if (waits) server->gone = &gone;
     server->shutdown_tag.done = shutdown_done;
     grpc_server_shutdown_and_notify(server->core, rpc_loop_queue(loop), &server->shutdown_tag);
     grpc_server_cancel_all_calls(server->core);
-    if (!rpc_loop_running(loop)) rpc_loop_settle(loop, SERVER_SETTLE_US);
+    if (!waits || rpc_loop_run_until(loop, &gone, SERVER_SETTLE_US)) return;
+    server->gone = NULL; /* It is not gone, so it is still there. */
+    log_warn("rpc_server_slow_shutdown", "listen=%s waited_ms=%u", server->listen,
+             SERVER_SETTLE_US / 1000);
 }

@@ -37,6 +37,7 @@ struct rpc_server {
     bool started;
     bool freed;            /* rpc_server_free was called: nothing is reported any more */
     bool shut_down;        /* the core has said so */
+    bool *gone;            /* set when the struct is freed; NULL: nobody waits */
     uint32_t accepts_open; /* posted requests that have not come home */
     size_t method_count;
     struct rpc_server_method methods[RPC_SERVER_METHODS_MAX];

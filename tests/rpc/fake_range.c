@@ -1,0 +1,89 @@
+/* The stand-ins. Only what rpc/ calls is here: what it must not call does not link. */
+#include "tests/rpc/fake_range.h"
+
+#include "base/assert.h"
+
+void fake_store_done(struct range_store *store) {
+    if (store->session) store->session->release(store->session);
+    buf_done(&store->last_frame);
+    *store = (struct range_store){0};
+}
+
+static void note(struct range_store *store, uint64_t from, struct slice frame) {
+    atomic_store(&store->last_from, from);
+    buf_assign(&store->last_frame, frame);
+}
+
+enum status range_store_raft_frame(struct range_store *store, uint64_t from_node,
+                                   struct slice frame) {
+    uint64_t number;
+    note(store, from_node, frame);
+    atomic_fetch_add(&store->raft_frames, 1);
+    if (frame.len >= 8) {
+        memcpy(&number, frame.data, 8);
+        if (store->next_number[from_node]++ != number) atomic_fetch_add(&store->out_of_order, 1);
+    }
+    return store->answer;
+}
+
+enum status range_store_snapshot_frame(struct range_store *store, uint64_t from_node,
+                                       struct slice frame) {
+    note(store, from_node, frame);
+    atomic_fetch_add(&store->snapshot_frames, 1);
+    return store->answer;
+}
+
+enum status range_store_requests(struct range_store *store, struct range_session *session,
+                                 struct slice frame) {
+    buf_assign(&store->last_frame, frame);
+    atomic_fetch_add(&store->request_frames, 1);
+    if (store->echo_requests) session->send(session, frame);
+    if (store->keep_session && !store->session) {
+        session->retain(session);
+        store->session = session;
+    }
+    return store->answer;
+}
+
+void range_store_refuse_frame(struct range_session *session, struct slice frame,
+                              uint32_t retry_after_us) {
+    uint8_t busy[5] = {'B'};
+    memcpy(busy + 1, &retry_after_us, 4);
+    session->send(session, slice_make(busy, sizeof(busy)));
+}
+
+void range_store_unreachable(struct range_store *store, uint64_t node_id) {
+    atomic_store(&store->last_unreachable, node_id);
+    atomic_fetch_add(&store->unreachables, 1);
+}
+
+/* ---- the router ---- */
+
+void router_node_up(struct router *router, uint64_t node_id, uint64_t now_us) {
+    router->ups++;
+}
+
+void router_node_down(struct router *router, uint64_t node_id, uint64_t now_us) {
+    router->downs++;
+}
+
+enum status router_replies(struct router *router, uint64_t node_id, struct slice frame,
+                           uint64_t now_us) {
+    router->replies++;
+    buf_assign(&router->last_reply, frame);
+    return router->answer;
+}
+
+void router_flush(struct router *router, uint64_t now_us) {
+    router->flushes++;
+}
+
+void router_tick(struct router *router, uint64_t now_us) {
+    ASSERT_CMP(router->next_us, <=, now_us);
+    router->ticks++;
+    router->next_us = UINT64_MAX;
+}
+
+uint64_t router_next_us(const struct router *router) {
+    return router->next_us;
+}

@@ -1,0 +1,397 @@
+/* The streams between nodes, and from routers to nodes, over a stand-in for the range store. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "rpc/frame.h"
+#include "rpc/node_client.h"
+#include "rpc/node_service.h"
+#include "tests/rpc/echo.h"
+#include "tests/rpc/fake_range.h"
+
+#define CLUSTER 77u
+
+struct node {
+    uint64_t id;
+    struct range_store store;
+    struct rpc_server *server;
+    struct rpc_node *rpc;
+    const struct range_transport *transport;
+    char address[64];
+};
+
+static struct rpc_loop *loop;
+static struct node one, two;
+
+static void start_node(struct node *node, uint64_t id, const char *listen, bool serving) {
+    struct rpc_server_config config = {.listen = listen};
+    struct rpc_identity identity = {.cluster_id = CLUSTER, .node_id = id};
+    struct buf error = {0};
+    node->id = id;
+    node->server = rpc_server_new(loop, &config);
+    node->rpc = rpc_node_new(loop, node->server);
+    node->transport = rpc_node_transport(node->rpc);
+    cr_assert_eq(rpc_server_start(node->server, &error), STATUS_OK, "%.*s", (int)error.len,
+                 (const char *)error.data);
+    rpc_server_set_identity(node->server, &identity);
+    if (serving) rpc_node_start(node->rpc, &node->store, &identity);
+    (void)snprintf(node->address, sizeof(node->address), "127.0.0.1:%u",
+                   rpc_server_port(node->server));
+    buf_done(&error);
+}
+
+static void stop_node(struct node *node) {
+    if (!node->rpc) return;
+    rpc_node_stop(node->rpc);
+    rpc_server_free(node->server);
+    fake_store_done(&node->store);
+    rpc_node_free(node->rpc);
+    node->rpc = NULL;
+}
+
+static void introduce(struct node *a, struct node *b) {
+    rpc_node_set_address(a->rpc, b->id, b->address);
+    rpc_node_set_address(b->rpc, a->id, a->address);
+}
+
+static void set_up(void) {
+    log_set_level(LOG_NONE);
+    loop = rpc_loop_new();
+    start_node(&one, 1, "127.0.0.1:0", true);
+    start_node(&two, 2, "127.0.0.1:0", true);
+}
+
+static void tear_down(void) {
+    stop_node(&one);
+    stop_node(&two);
+    rpc_loop_free(loop);
+}
+
+TestSuite(rpc_node, .init = set_up, .fini = tear_down, .timeout = 30);
+
+static void turn(uint64_t us) {
+    bool never = false;
+    (void)rpc_loop_run_until(loop, &never, us);
+}
+
+/* Sends until the first frame arrives: what is sent before the stream is up may be lost. */
+static void connect_both(struct node *a, struct node *b) {
+    introduce(a, b);
+    uint64_t at_a = atomic_load(&a->store.raft_frames), at_b = atomic_load(&b->store.raft_frames);
+    for (int round = 0; round < 2000; round++) {
+        bool done_a = atomic_load(&a->store.raft_frames) > at_a;
+        bool done_b = atomic_load(&b->store.raft_frames) > at_b;
+        if (done_a && done_b) return;
+        if (!done_b) a->transport->send_raft(a->transport->ctx, b->id, SLICE_LITERAL("hi"));
+        if (!done_a) b->transport->send_raft(b->transport->ctx, a->id, SLICE_LITERAL("hi"));
+        turn(2000);
+    }
+    cr_assert_fail("no stream came up");
+}
+
+/* One stream serves both directions, and frames say who sent them. */
+Test(rpc_node, raft_frames_pass_both_ways) {
+    connect_both(&one, &two);
+    cr_assert_eq(atomic_load(&two.store.last_from), 1);
+    cr_assert_eq(atomic_load(&one.store.last_from), 2);
+    cr_assert(slice_equal(slice_from_buf(&two.store.last_frame), SLICE_LITERAL("hi")));
+}
+
+/* Snapshots have a stream of their own. */
+Test(rpc_node, snapshot_frames_pass_both_ways) {
+    introduce(&one, &two);
+    for (int round = 0; round < 2000 && !(atomic_load(&one.store.snapshot_frames) &&
+                                          atomic_load(&two.store.snapshot_frames));
+         round++) {
+        one.transport->send_snapshot(one.transport->ctx, 2, SLICE_LITERAL("chunk"));
+        two.transport->send_snapshot(two.transport->ctx, 1, SLICE_LITERAL("ack"));
+        turn(2000);
+    }
+    cr_assert(slice_equal(slice_from_buf(&two.store.last_frame), SLICE_LITERAL("chunk")));
+    cr_assert(slice_equal(slice_from_buf(&one.store.last_frame), SLICE_LITERAL("ack")));
+    cr_assert_eq(atomic_load(&one.store.raft_frames) + atomic_load(&two.store.raft_frames), 0);
+}
+
+#define VOLUME 20000u
+
+struct volume {
+    pthread_t thread;
+    struct node *from;
+    uint64_t to;
+};
+
+static void *send_volume(void *ctx) {
+    struct volume *volume = ctx;
+    const struct range_transport *transport = volume->from->transport;
+    uint8_t frame[300] = {0};
+    for (uint64_t i = 0; i < VOLUME; i++) {
+        memcpy(frame, &i, 8);
+        transport->send_raft(transport->ctx, volume->to, slice_make(frame, 8 + (size_t)(i % 292)));
+    }
+    return NULL;
+}
+
+/* Volume from worker threads, both ways at once: complete and in order. */
+Test(rpc_node, keeps_order_at_volume_from_other_threads) {
+    connect_both(&one, &two);
+    uint64_t at_one = atomic_load(&one.store.raft_frames);
+    uint64_t at_two = atomic_load(&two.store.raft_frames);
+    struct volume volumes[2] = {{.from = &one, .to = 2}, {.from = &two, .to = 1}};
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pthread_create(&volumes[i].thread, NULL, send_volume, &volumes[i]), 0);
+    ECHO_WAIT(loop, atomic_load(&one.store.raft_frames) == at_one + VOLUME &&
+                        atomic_load(&two.store.raft_frames) == at_two + VOLUME);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pthread_join(volumes[i].thread, NULL), 0);
+    cr_assert_eq(atomic_load(&one.store.out_of_order), 0);
+    cr_assert_eq(atomic_load(&two.store.out_of_order), 0);
+}
+
+/* A node that goes and comes back: the other is told at once, and traffic resumes both ways,
+ * whichever of the two dials. */
+Test(rpc_node, restarted_peer_is_found_again) {
+    struct node *restarted[] = {&two, &one};
+    connect_both(&one, &two);
+    for (int round = 0; round < 2; round++) {
+        struct node *goes = restarted[round], *stays = goes == &one ? &two : &one;
+        char address[64];
+        (void)snprintf(address, sizeof(address), "%s", goes->address);
+        uint64_t id = goes->id;
+        uint64_t before = atomic_load(&stays->store.unreachables);
+        stop_node(goes);
+        ECHO_WAIT(loop, atomic_load(&stays->store.unreachables) > before);
+        cr_assert_eq(atomic_load(&stays->store.last_unreachable), id);
+        *goes = (struct node){0};
+        start_node(goes, id, address, true);
+        connect_both(&one, &two);
+    }
+}
+
+static struct rpc_stream *dial_raw(struct rpc_client *client, const char *method,
+                                   const struct rpc_identity *identity, uint64_t to_node,
+                                   struct echo_answer *answer) {
+    struct rpc_open_options options = {
+        .wait_for_ready = true, .identity = identity, .to_node = to_node};
+    *answer = (struct echo_answer){0};
+    return rpc_client_open(client, method, &options, &echo_client_events, answer);
+}
+
+/* A peer that dials again has given up its old stream: frames must go to the new one. */
+Test(rpc_node, newer_stream_replaces_the_older) {
+    struct rpc_identity self = {.cluster_id = CLUSTER, .node_id = 1};
+    struct rpc_client *client = rpc_client_new(loop, two.address);
+    struct echo_answer older, newer;
+    (void)dial_raw(client, "/flotilla.v1.Node/Raft", &self, 2, &older);
+    ECHO_WAIT(loop, older.opened);
+    (void)dial_raw(client, "/flotilla.v1.Node/Raft", &self, 2, &newer);
+    ECHO_WAIT(loop, newer.opened && older.closed);
+    cr_assert_eq(older.code, RPC_ABORTED);
+    two.transport->send_raft(two.transport->ctx, 1, SLICE_LITERAL("to the new one"));
+    ECHO_WAIT(loop, newer.messages == 1);
+    cr_assert_eq(older.messages, 0);
+    cr_assert_eq(atomic_load(&two.store.unreachables), 0);
+    rpc_client_free(client);
+    echo_answer_done(&older);
+    echo_answer_done(&newer);
+}
+
+static void assert_refused(struct rpc_client *client, const char *method, uint64_t cluster_id,
+                           uint64_t node_id, enum rpc_code code, const char *text) {
+    struct rpc_identity identity = {.cluster_id = cluster_id, .node_id = node_id};
+    struct echo_answer answer;
+    (void)dial_raw(client, method, &identity, 0, &answer);
+    ECHO_WAIT(loop, answer.closed);
+    cr_assert_eq(answer.code, code, "%s: %s", method, answer.text.data);
+    cr_assert(strstr((const char *)answer.text.data, text), "%s", answer.text.data);
+    echo_answer_done(&answer);
+}
+
+/* Who may not speak here is told why. */
+Test(rpc_node, wrong_callers_are_refused) {
+    struct rpc_client *client = rpc_client_new(loop, two.address);
+    static const char raft[] = "/flotilla.v1.Node/Raft";
+    static const char requests[] = "/flotilla.v1.Node/Requests";
+    assert_refused(client, raft, CLUSTER, 3, RPC_FAILED_PRECONDITION, "lower id dials");
+    assert_refused(client, raft, CLUSTER, 0, RPC_FAILED_PRECONDITION, "not a node");
+    assert_refused(client, raft, CLUSTER, 2, RPC_FAILED_PRECONDITION, "data directory");
+    assert_refused(client, raft, 99, 1, RPC_FAILED_PRECONDITION, "cluster 99");
+    assert_refused(client, requests, 99, 0, RPC_FAILED_PRECONDITION, "cluster 99");
+    rpc_client_free(client);
+    struct node young = {0};
+    start_node(&young, 9, "127.0.0.1:0", false);
+    client = rpc_client_new(loop, young.address);
+    assert_refused(client, requests, CLUSTER, 0, RPC_UNAVAILABLE, "starting up");
+    rpc_client_free(client);
+    stop_node(&young);
+}
+
+/* What breaks protocol loses its stream, and nothing else. */
+Test(rpc_node, corrupt_frames_close_the_stream) {
+    struct rpc_identity self = {.cluster_id = CLUSTER, .node_id = 1};
+    struct rpc_client *client = rpc_client_new(loop, two.address);
+    struct echo_answer answer;
+    struct rpc_stream *stream = dial_raw(client, "/flotilla.v1.Node/Raft", &self, 2, &answer);
+    cr_assert_eq(rpc_stream_send(stream, SLICE_LITERAL("\x0a\x7fgarbage")), STATUS_OK);
+    ECHO_WAIT(loop, answer.closed);
+    cr_assert_eq(answer.code, RPC_INVALID_ARGUMENT, "%s", answer.text.data);
+    echo_answer_done(&answer);
+    two.store.answer = STATUS_CORRUPTION;
+    stream = dial_raw(client, "/flotilla.v1.Node/Requests", &self, 2, &answer);
+    cr_assert_eq(rpc_frame_send(stream, SLICE_LITERAL("the store will not like it")), STATUS_OK);
+    ECHO_WAIT(loop, answer.closed);
+    cr_assert_eq(answer.code, RPC_INVALID_ARGUMENT, "%s", answer.text.data);
+    echo_answer_done(&answer);
+    rpc_client_free(client);
+    two.store.answer = STATUS_OK;
+    connect_both(&one, &two);
+}
+
+/* Frames to a peer that is away are dropped, and reported, but not for each frame. */
+Test(rpc_node, drops_are_reported_at_a_bounded_rate) {
+    char nowhere[] = "127.0.0.1:1";
+    rpc_node_set_address(one.rpc, 5, nowhere);
+    for (int i = 0; i < 1000; i++)
+        one.transport->send_raft(one.transport->ctx, 5, SLICE_LITERAL("lost"));
+    cr_assert_eq(atomic_load(&one.store.unreachables), 1);
+    cr_assert_eq(atomic_load(&one.store.last_unreachable), 5);
+    one.transport->send_raft(one.transport->ctx, 6, SLICE_LITERAL("to a node nobody knows"));
+}
+
+/* ---- routers ---- */
+
+/* A mailbox that is full is answered BUSY, call by call, with a pause named. */
+Test(rpc_node, full_mailbox_is_answered_busy) {
+    struct rpc_identity router = {.cluster_id = CLUSTER};
+    struct rpc_client *client = rpc_client_new(loop, two.address);
+    struct echo_answer answer;
+    two.store.answer = STATUS_BUSY;
+    struct rpc_stream *stream = dial_raw(client, "/flotilla.v1.Node/Requests", &router, 2, &answer);
+    cr_assert_eq(rpc_frame_send(stream, SLICE_LITERAL("request")), STATUS_OK);
+    ECHO_WAIT(loop, answer.messages == 1);
+    cr_assert_eq(answer.response.len, 7); /* tag, length, 'B' and the pause */
+    cr_assert_eq(answer.response.data[2], 'B');
+    cr_assert_eq(answer.closed, 0);
+    rpc_client_free(client);
+    echo_answer_done(&answer);
+}
+
+static void *answer_later(void *ctx) {
+    struct range_session *session = ctx;
+    for (int i = 0; i < 1000; i++)
+        session->send(session, SLICE_LITERAL("late answer"));
+    session->release(session);
+    return NULL;
+}
+
+/* A worker may answer long after the router has gone: nothing happens, nothing leaks. */
+Test(rpc_node, session_outlives_its_stream) {
+    struct rpc_identity router = {.cluster_id = CLUSTER};
+    struct rpc_client *client = rpc_client_new(loop, two.address);
+    struct echo_answer answer;
+    pthread_t thread;
+    two.store.keep_session = true;
+    struct rpc_stream *stream = dial_raw(client, "/flotilla.v1.Node/Requests", &router, 2, &answer);
+    cr_assert_eq(rpc_frame_send(stream, SLICE_LITERAL("request")), STATUS_OK);
+    ECHO_WAIT(loop, two.store.session);
+    struct range_session *session = two.store.session;
+    two.store.session = NULL; /* The thread has its reference now. */
+    cr_assert_eq(pthread_create(&thread, NULL, answer_later, session), 0);
+    turn(1000);
+    rpc_client_free(client);
+    turn(20000);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    echo_answer_done(&answer);
+}
+
+/* A router that does not read its replies is cut off when the queue's bound is reached. */
+Test(rpc_node, router_that_does_not_read_is_cut_off) {
+    struct rpc_identity router = {.cluster_id = CLUSTER};
+    struct rpc_client *client = rpc_client_new(loop, two.address);
+    struct echo_answer answer;
+    size_t size = 1024 * 1024, sent = 0;
+    uint8_t *bytes = memory_zalloc(size);
+    two.store.keep_session = true;
+    struct rpc_stream *stream = dial_raw(client, "/flotilla.v1.Node/Requests", &router, 2, &answer);
+    cr_assert_eq(rpc_frame_send(stream, SLICE_LITERAL("request")), STATUS_OK);
+    ECHO_WAIT(loop, two.store.session);
+    /* The loop stands still meanwhile, so nothing is read. */
+    for (; sent < 100; sent++)
+        two.store.session->send(two.store.session, slice_make(bytes, size));
+    ECHO_WAIT(loop, answer.closed);
+    cr_assert_lt(answer.messages, 65);
+    memory_free(bytes);
+    rpc_client_free(client);
+    echo_answer_done(&answer);
+}
+
+/* Operators read the metrics without a handshake. */
+Test(rpc_node, status_has_metrics) {
+    struct rpc_client *client = rpc_client_new(loop, two.address);
+    struct echo_answer answer;
+    echo_call(loop, client, "/flotilla.v1.Node/Status", SLICE_EMPTY, 5000000, &answer);
+    cr_assert_eq(answer.code, RPC_OK, "%s", answer.text.data);
+    cr_assert_geq(answer.response.len, 4);
+    cr_assert_eq(answer.response.data[0], 0x08); /* cluster id */
+    cr_assert_eq(answer.response.data[1], CLUSTER);
+    echo_answer_done(&answer);
+    rpc_client_free(client);
+}
+
+/* ---- the router's side ---- */
+
+/* Up, frames both ways, down, up again: the router is told of each. */
+Test(rpc_node, node_client_serves_a_router) {
+    struct router router = {.next_us = UINT64_MAX};
+    struct rpc_node_client *client = rpc_node_client_new(loop);
+    char address[64];
+    two.store.echo_requests = true;
+    rpc_node_client_set_router(client, &router);
+    rpc_node_client_set_address(client, 2, two.address);
+    cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("early")), STATUS_UNAVAILABLE);
+    rpc_node_client_set_cluster(client, CLUSTER);
+    ECHO_WAIT(loop, router.ups == 1);
+    cr_assert_eq(rpc_node_client_send(client, 3, SLICE_LITERAL("x")), STATUS_UNAVAILABLE);
+    cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("frame")), STATUS_OK);
+    ECHO_WAIT(loop, router.replies == 1);
+    cr_assert(slice_equal(slice_from_buf(&router.last_reply), SLICE_LITERAL("frame")));
+    cr_assert_gt(router.flushes, 0);
+    (void)snprintf(address, sizeof(address), "%s", two.address);
+    stop_node(&two);
+    ECHO_WAIT(loop, router.downs == 1);
+    cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("late")), STATUS_UNAVAILABLE);
+    two = (struct node){0};
+    start_node(&two, 2, address, true);
+    ECHO_WAIT(loop, router.ups == 2);
+    rpc_node_client_free(client);
+    buf_done(&router.last_reply);
+}
+
+/* The router's clock: its tick comes when it asked for it, without other events. */
+Test(rpc_node, node_client_ticks_the_router) {
+    struct router router = {.next_us = rpc_loop_now_us(loop) + 20000};
+    struct rpc_node_client *client = rpc_node_client_new(loop);
+    rpc_node_client_set_router(client, &router);
+    turn(1000);
+    cr_assert_eq(router.ticks, 0);
+    ECHO_WAIT(loop, router.ticks == 1);
+    turn(30000);
+    cr_assert_eq(router.ticks, 1);
+    rpc_node_client_free(client);
+}
+
+/* Replies that cannot be read end the stream, which comes back. */
+Test(rpc_node, node_client_drops_a_node_that_breaks_protocol) {
+    struct router router = {.next_us = UINT64_MAX, .answer = STATUS_CORRUPTION};
+    struct rpc_node_client *client = rpc_node_client_new(loop);
+    two.store.echo_requests = true;
+    rpc_node_client_set_router(client, &router);
+    rpc_node_client_set_cluster(client, CLUSTER);
+    rpc_node_client_set_address(client, 2, two.address);
+    ECHO_WAIT(loop, router.ups == 1);
+    cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("frame")), STATUS_OK);
+    ECHO_WAIT(loop, router.downs == 1 && router.ups == 2);
+    rpc_node_client_free(client);
+    buf_done(&router.last_reply);
+}
