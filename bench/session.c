@@ -168,6 +168,8 @@ static void scan_page(struct scan *scan, uint64_t timeout_us) {
                          .row_limit = BENCH_SCAN_ROWS,
                      },
                      page_done, scan);
+    /* Clients send at the end of a turn: see to it that there is one. */
+    rpc_timer_start(session->loop, &session->step_timer, rpc_loop_now_us(session->loop));
     (void)rpc_loop_run_until(session->loop, &scan->answered, FOREVER_US); /* deadlines see to it */
 }
 
