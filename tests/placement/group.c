@@ -33,8 +33,9 @@ void group_init(struct group *group, uint32_t count, uint64_t seed,
         group->config.members[i] = i + 1;
         group->members[i] =
             (struct group_member){.group = group, .id = i + 1, .engine = memory_engine_new()};
-        group_start(group, i);
     }
+    for (uint32_t i = 0; i < count; i++)
+        group_start(group, i);
 }
 
 void group_done(struct group *group) {

@@ -1,0 +1,465 @@
+#include <criterion/criterion.h>
+
+#include "base/log.h"
+#include "tests/placement/group.h"
+
+static struct group group;
+
+static void setup(void) {
+    log_set_level(LOG_NONE);
+    group_init(&group, 1, 1, NULL);
+}
+
+static void teardown(void) {
+    group_done(&group);
+}
+
+TestSuite(placement_driver, .init = setup, .fini = teardown);
+
+static void reset(uint32_t replication_factor, uint32_t birth_nodes, uint32_t ranges) {
+    struct placement_config config;
+    group_done(&group);
+    placement_config_defaults(&config);
+    config.replication_factor = replication_factor;
+    config.birth_nodes = birth_nodes;
+    config.initial_ranges = ranges;
+    group_init(&group, 1, 1, &config);
+}
+
+static struct placement_driver *leader(void) {
+    struct group_member *member = group_wait_leader(&group);
+    cr_assert(member);
+    return member->driver;
+}
+
+static struct placement_status status_now(void) {
+    struct placement_status status;
+    struct placement_driver *driver = leader();
+    placement_driver_status(driver, group.now_us, &status);
+    return status;
+}
+
+static struct placement_heartbeat_reply beat(uint64_t number,
+                                             const struct placement_replica_report *reports,
+                                             uint32_t count, bool complete) {
+    struct placement_heartbeat_request request = {
+        .cluster_id = status_now().cluster_id,
+        .node_id = number,
+        .incarnation = 1000 + number,
+        .complete = complete,
+        .report_count = count,
+        .reports = reports,
+    };
+    struct placement_heartbeat_reply reply;
+    struct placement_driver *driver = leader();
+    placement_driver_heartbeat(driver, &request, group.now_us, &reply);
+    return reply;
+}
+
+static enum status map_now(struct placement_range_map *map) {
+    struct placement_driver *driver = leader();
+    return placement_driver_ranges(driver, group.now_us, map);
+}
+
+static void restart(void) {
+    group_stop(&group, 0);
+    group_start(&group, 0);
+}
+
+/* ---- the cluster ---- */
+
+/* A lone member serves at once: nobody else could win an election. */
+Test(placement_driver, a_lone_member_leads_without_waiting) {
+    cr_assert(!group_leader(&group));
+    group_settle(&group);
+    cr_assert(group_leader(&group));
+    cr_assert_neq(status_now().cluster_id, 0);
+}
+
+/* The cluster's id is what keeps clusters apart: it must survive everything. */
+Test(placement_driver, the_cluster_id_survives_restarts) {
+    uint64_t cluster_id = status_now().cluster_id;
+    for (uint32_t i = 0; i < 5; i++) {
+        restart();
+        cr_assert_eq(status_now().cluster_id, cluster_id);
+        group_crash(&group, 0);
+        group_start(&group, 0);
+        cr_assert_eq(status_now().cluster_id, cluster_id);
+    }
+}
+
+static void expect_refused(const struct placement_config *config, const char *says) {
+    struct storage_engine *engine = memory_engine_new();
+    struct placement_transport transport = {0};
+    struct placement_driver *driver = NULL;
+    struct buf error = {0};
+    cr_assert_eq(placement_driver_open(config, engine, &transport, &group.clock, group.now_us,
+                                       &error, &driver),
+                 STATUS_INVALID);
+    buf_append_byte(&error, 0);
+    cr_assert(strstr((char *)error.data, says), "%s", (char *)error.data);
+    cr_assert(!driver);
+    buf_done(&error);
+    storage_close(engine);
+}
+
+/* Mistakes in the configuration are told at the start, by name. */
+Test(placement_driver, bad_configurations_are_refused_by_name) {
+    struct placement_config config;
+    placement_config_defaults(&config);
+    config.replication_factor = 2;
+    expect_refused(&config, "replication factor 2");
+    placement_config_defaults(&config);
+    config.birth_nodes = 2;
+    expect_refused(&config, "fewer than the replication factor");
+    placement_config_defaults(&config);
+    config.initial_ranges = 0;
+    expect_refused(&config, "initial ranges");
+    placement_config_defaults(&config);
+    config.split_keys = "b,a";
+    expect_refused(&config, "split key 2");
+    placement_config_defaults(&config);
+    config.members[0] = 2;
+    expect_refused(&config, "members");
+}
+
+/* A directory of another member or of a node must not be taken over. */
+Test(placement_driver, a_foreign_directory_is_refused) {
+    struct placement_config config = group.config;
+    struct placement_transport transport = {0};
+    struct placement_driver *driver = NULL;
+    struct buf error = {0};
+    group_settle(&group);
+    group_stop(&group, 0);
+    config.member_id = config.members[0] = 9;
+    cr_assert_eq(placement_driver_open(&config, group.members[0].engine, &transport, &group.clock,
+                                       group.now_us, &error, &driver),
+                 STATUS_MISMATCH);
+    struct storage_engine *node_engine = memory_engine_new();
+    struct storage_batch *batch = storage_batch_new(node_engine);
+    storage_batch_put(batch, STORAGE_META, SLICE_LITERAL("\0i"), SLICE_LITERAL("identity"));
+    cr_assert_eq(storage_write(node_engine, batch, STORAGE_SYNCED), STATUS_OK);
+    buf_clear(&error);
+    cr_assert_eq(placement_driver_open(&group.config, node_engine, &transport, &group.clock,
+                                       group.now_us, &error, &driver),
+                 STATUS_MISMATCH);
+    buf_append_byte(&error, 0);
+    cr_assert(strstr((char *)error.data, "flotilla node"));
+    buf_done(&error);
+    storage_batch_free(batch);
+    storage_close(node_engine);
+}
+
+/* ---- registration ---- */
+
+/* An id that was told must be there after a crash, and retries must not make another. */
+Test(placement_driver, an_id_is_durable_before_it_is_told) {
+    struct placement_register_request request = group_node(1);
+    struct group_registration first = group_register(&group, &request);
+    cr_assert_eq(first.status, STATUS_OK);
+    group_crash(&group, 0);
+    group_start(&group, 0);
+    struct group_registration second = group_register(&group, &request);
+    cr_assert_eq(second.status, STATUS_OK);
+    cr_assert_eq(second.node_id, first.node_id);
+    cr_assert_eq(second.cluster_id, first.cluster_id);
+}
+
+/* Two processes on copies of one directory: the second is turned away while the first lives. */
+Test(placement_driver, a_second_process_elsewhere_is_refused_while_the_first_lives) {
+    struct placement_register_request first = group_node(1), second = first;
+    cr_assert_eq(group_register(&group, &first).status, STATUS_OK);
+    second.incarnation++;
+    second.address = slice_from_text("10.0.0.9:7101");
+    struct group_registration result = group_register(&group, &second);
+    cr_assert_eq(result.status, STATUS_EXISTS);
+    cr_assert_gt(result.retry_after_ms, 0);
+    cr_assert_leq(result.retry_after_ms, 3001);
+    cr_assert(strstr(result.text, "node 1 is running at 10.0.0.1:7101"), "%s", result.text);
+    group_run(&group, (uint64_t)result.retry_after_ms * 1000);
+    cr_assert_eq(group_register(&group, &second).status, STATUS_OK,
+                 "once the first has been silent");
+    struct placement_heartbeat_reply reply = beat(1, NULL, 0, true);
+    cr_assert_eq(reply.status, STATUS_EXISTS, "the first one is told to stop");
+}
+
+/* After placement's own restart nobody has been heard from yet: that is no licence to take over. */
+Test(placement_driver, a_restarted_placement_takes_nodes_for_alive_first) {
+    struct placement_register_request first = group_node(1), second = first;
+    cr_assert_eq(group_register(&group, &first).status, STATUS_OK);
+    group_run(&group, 10000000);
+    restart();
+    second.incarnation++;
+    second.address = slice_from_text("10.0.0.9:7101");
+    cr_assert_eq(group_register(&group, &second).status, STATUS_EXISTS);
+}
+
+/* A node that restarts where it was must not wait: its port proves that the old process is gone. */
+Test(placement_driver, a_restart_at_the_same_address_is_taken_at_once) {
+    struct placement_register_request request = group_node(1);
+    struct group_registration first = group_register(&group, &request);
+    request.incarnation++;
+    request.node_id = first.node_id;
+    request.cluster_id = first.cluster_id;
+    struct group_registration second = group_register(&group, &request);
+    cr_assert_eq(second.status, STATUS_OK);
+    cr_assert_eq(second.node_id, first.node_id);
+}
+
+/* A node that said good-bye may come back anywhere at once. */
+Test(placement_driver, a_node_that_left_may_return_elsewhere_at_once) {
+    struct placement_register_request request = group_node(1);
+    cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
+    struct placement_heartbeat_request leaving = {.cluster_id = status_now().cluster_id,
+                                                  .node_id = 1,
+                                                  .incarnation = request.incarnation,
+                                                  .leaving = true};
+    struct placement_heartbeat_reply reply;
+    placement_driver_heartbeat(group.members[0].driver, &leaving, group.now_us, &reply);
+    cr_assert_eq(reply.status, STATUS_OK);
+    request.incarnation++;
+    request.address = slice_from_text("10.0.0.9:7101");
+    cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
+}
+
+/* Routers would mix up two nodes at one address. */
+Test(placement_driver, the_address_of_a_live_node_is_refused_to_others) {
+    struct placement_register_request first = group_node(1), second = group_node(2);
+    cr_assert_eq(group_register(&group, &first).status, STATUS_OK);
+    second.address = first.address;
+    struct group_registration result = group_register(&group, &second);
+    cr_assert_eq(result.status, STATUS_EXISTS);
+    cr_assert(strstr(result.text, "--advertise"), "%s", result.text);
+    group_run(&group, 3100000);
+    cr_assert_eq(group_register(&group, &second).status, STATUS_OK);
+}
+
+/* Two processes of one directory that start together: at most one gets in. */
+Test(placement_driver, two_registrations_of_one_directory_at_once_admit_one) {
+    struct placement_register_request first = group_node(1), second = first;
+    struct group_registration results[2];
+    struct group_member *member = group_wait_leader(&group);
+    second.incarnation++;
+    second.address = slice_from_text("10.0.0.9:7101");
+    group_register_begin(&group, member, &first, &results[0]);
+    group_register_begin(&group, member, &second, &results[1]);
+    group_settle(&group);
+    cr_assert_eq(results[0].status, STATUS_OK);
+    cr_assert_eq(results[1].status, STATUS_EXISTS);
+}
+
+/* Requests that make no sense are refused and change nothing. */
+Test(placement_driver, malformed_registrations_are_refused) {
+    struct placement_register_request bad[6];
+    for (uint32_t i = 0; i < 6; i++)
+        bad[i] = group_node(1);
+    bad[0].address = slice_from_text("no-port");
+    bad[1].address = slice_from_text("bad host:1");
+    bad[2].incarnation = 0;
+    memset(bad[3].uuid.bytes, 0, 16);
+    bad[4].node_id = 7;
+    bad[5].address = SLICE_EMPTY;
+    for (uint32_t i = 0; i < 6; i++) {
+        struct group_registration result = group_register(&group, &bad[i]);
+        cr_assert_eq(result.status, STATUS_INVALID, "case %u", i);
+        cr_assert_gt(strlen(result.text), 0);
+    }
+    cr_assert_eq(status_now().registered_nodes, 0);
+}
+
+/* The waiting room is bounded: what does not fit is told so. */
+Test(placement_driver, registrations_beyond_the_bound_are_told_busy) {
+    static struct group_registration results[PLACEMENT_WAITERS_MAX + 1];
+    struct group_member *member = group_wait_leader(&group);
+    struct placement_register_request request = group_node(1);
+    for (uint32_t i = 0; i <= PLACEMENT_WAITERS_MAX; i++)
+        group_register_begin(&group, member, &request, &results[i]);
+    cr_assert_eq(results[PLACEMENT_WAITERS_MAX].status, STATUS_BUSY);
+    group_settle(&group);
+    for (uint32_t i = 0; i < PLACEMENT_WAITERS_MAX; i++) {
+        cr_assert_eq(results[i].status, STATUS_OK);
+        cr_assert_eq(results[i].node_id, 1);
+    }
+}
+
+/* ---- birth and heartbeats ---- */
+
+/* Before birth there is nothing to route to, and nodes are told to come back soon. */
+Test(placement_driver, birth_waits_for_enough_nodes) {
+    reset(3, 4, 8);
+    for (uint64_t i = 1; i <= 3; i++) {
+        struct placement_register_request request = group_node(i);
+        cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
+    }
+    group_settle(&group);
+    cr_assert(!status_now().born);
+    struct placement_heartbeat_reply reply = beat(1, NULL, 0, true);
+    cr_assert_eq(reply.create_count, 0);
+    cr_assert_leq(reply.next_heartbeat_ms, 200);
+    struct placement_register_request last = group_node(4);
+    cr_assert_eq(group_register(&group, &last).status, STATUS_OK);
+    group_settle(&group);
+    cr_assert(status_now().born);
+    cr_assert_eq(status_now().range_count, 8);
+}
+
+/* A node is told what to make until it reports it; then, never again, restarts included. */
+Test(placement_driver, creations_are_ordered_until_confirmed_and_never_again) {
+    reset(1, 2, 4);
+    group_give_birth(&group, 2);
+    cr_assert_eq(beat(1, NULL, 0, false).create_count, 0, "not before it told what it has");
+    struct placement_heartbeat_reply reply = beat(1, NULL, 0, true);
+    cr_assert_eq(reply.create_count, 2);
+    cr_assert(reply.creates[0].campaign);
+    struct placement_replica_report reports[2];
+    for (uint32_t i = 0; i < 2; i++)
+        reports[i] = (struct placement_replica_report){
+            .range_id = reply.creates[i].descriptor->range_id,
+            .replica_id = reply.creates[i].descriptor->replicas[0].replica_id,
+            .epoch = {1, 1},
+        };
+    cr_assert_eq(beat(1, NULL, 0, true).create_count, 2, "again until it reports them");
+    cr_assert_eq(beat(1, reports, 2, true).create_count, 0);
+    group_settle(&group);
+    cr_assert_eq(status_now().replicas_unconfirmed, 2);
+    cr_assert_eq(beat(1, NULL, 0, true).create_count, 0, "a lost replica must not come back empty");
+    group_crash(&group, 0);
+    group_start(&group, 0);
+    (void)beat(1, NULL, 0, true); /* the first complete report of this leadership */
+    cr_assert_eq(beat(1, NULL, 0, true).create_count, 0);
+    cr_assert_eq(beat(2, NULL, 0, true).create_count, 2);
+}
+
+/* Only the preferred replica of each range campaigns: the others would only disturb it. */
+Test(placement_driver, one_replica_of_each_range_is_told_to_campaign) {
+    reset(3, 3, 6);
+    group_give_birth(&group, 3);
+    uint32_t campaigns[7] = {0}, per_node[4] = {0};
+    for (uint64_t node = 1; node <= 3; node++) {
+        struct placement_heartbeat_reply reply = beat(node, NULL, 0, true);
+        cr_assert_eq(reply.create_count, 6);
+        for (uint32_t i = 0; i < reply.create_count; i++) {
+            if (!reply.creates[i].campaign) continue;
+            campaigns[reply.creates[i].descriptor->range_id]++;
+            per_node[node]++;
+        }
+    }
+    for (uint32_t range = 1; range <= 6; range++)
+        cr_assert_eq(campaigns[range], 1);
+    for (uint32_t node = 1; node <= 3; node++)
+        cr_assert_eq(per_node[node], 2);
+}
+
+/* The range map is what the heartbeats say, and is rebuilt after placement's restart. */
+Test(placement_driver, the_range_map_is_rebuilt_from_heartbeats) {
+    reset(3, 3, 2);
+    group_give_birth(&group, 3);
+    struct placement_replica_report leads = {
+        .range_id = 2, .replica_id = 1, .epoch = {1, 1}, .term = 6, .leads = true};
+    struct placement_range_map map;
+    for (uint32_t round = 0; round < 2; round++) {
+        cr_assert_eq(map_now(&map), STATUS_OK);
+        cr_assert_eq(map.range_count, 2);
+        cr_assert_eq(map.node_count, 3);
+        cr_assert_eq(map.ranges[1].leader_node, 0);
+        cr_assert_eq(beat(3, &leads, 1, true).status, STATUS_OK);
+        cr_assert_eq(map_now(&map), STATUS_OK);
+        cr_assert_eq(map.ranges[1].leader_node, 3);
+        restart();
+    }
+}
+
+/* The address book travels when it has changed, not with every heartbeat. */
+Test(placement_driver, the_address_book_is_sent_when_it_is_newer) {
+    struct placement_register_request request = group_node(1);
+    cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
+    struct placement_heartbeat_request heartbeat = {
+        .cluster_id = status_now().cluster_id, .node_id = 1, .incarnation = 1001};
+    struct placement_heartbeat_reply reply;
+    placement_driver_heartbeat(group.members[0].driver, &heartbeat, group.now_us, &reply);
+    cr_assert_eq(reply.node_count, 1);
+    cr_assert(slice_equal(reply.nodes[0].address, request.address));
+    heartbeat.address_book_version = reply.address_book_version;
+    placement_driver_heartbeat(group.members[0].driver, &heartbeat, group.now_us, &reply);
+    cr_assert_eq(reply.node_count, 0);
+}
+
+/* Strangers are told to stop, by name, and change nothing. */
+Test(placement_driver, heartbeats_of_strangers_are_refused) {
+    struct placement_register_request request = group_node(1);
+    cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
+    struct placement_heartbeat_request bad[3] = {
+        {.cluster_id = 5, .node_id = 1, .incarnation = 1001},
+        {.cluster_id = status_now().cluster_id, .node_id = 8, .incarnation = 1001},
+        {.cluster_id = status_now().cluster_id, .node_id = 1, .incarnation = 7},
+    };
+    const enum status expected[3] = {STATUS_MISMATCH, STATUS_MISMATCH, STATUS_EXISTS};
+    for (uint32_t i = 0; i < 3; i++) {
+        struct placement_heartbeat_reply reply;
+        placement_driver_heartbeat(group.members[0].driver, &bad[i], group.now_us, &reply);
+        cr_assert_eq(reply.status, expected[i]);
+        cr_assert_gt(reply.text.len, 0);
+    }
+}
+
+/* A restart must not replay the whole past: the log is cut, and what remains is enough. */
+Test(placement_driver, the_log_is_compacted_and_recovery_uses_what_remains) {
+    struct placement_register_request request = group_node(1);
+    struct group_registration result;
+    for (uint32_t i = 0; i < 3 * PLACEMENT_LOG_ENTRIES_KEPT; i++) {
+        struct group_member *member = group_wait_leader(&group);
+        group_register_begin(&group, member, &request, &result);
+        group_settle(&group);
+        cr_assert_eq(result.status, STATUS_OK);
+    }
+    struct placement_status before = status_now();
+    cr_assert_gt(before.log_first_index, 1);
+    cr_assert_lt(before.applied_index - before.log_first_index, 3 * PLACEMENT_LOG_ENTRIES_KEPT);
+    group_crash(&group, 0);
+    group_start(&group, 0);
+    struct placement_status after = status_now();
+    cr_assert_eq(after.registered_nodes, 1);
+    cr_assert_geq(after.applied_index, before.applied_index);
+}
+
+/* Whatever the instant of a crash during formation, registration and birth: a cluster is born once,
+ * ids are handed out once, and everything that was told holds. */
+Test(placement_driver, birth_survives_a_crash_at_every_instant) {
+    for (uint64_t instant = 0;; instant++) {
+        reset(3, 3, 5);
+        group.crash_countdown = instant;
+        struct group_registration told[4] = {{0}};
+        for (uint64_t i = 1; i <= 3; i++) {
+            struct placement_register_request request = group_node(i);
+            told[i].status = STATUS_UNAVAILABLE;
+            for (uint32_t attempt = 0; attempt < 20 && told[i].status != STATUS_OK; attempt++) {
+                for (uint32_t j = 0; j < 100 && !group_leader(&group); j++) {
+                    if (!group.members[0].driver) group_start(&group, 0);
+                    group_run(&group, GROUP_STEP_US);
+                }
+                struct group_member *member = group_leader(&group);
+                cr_assert(member);
+                group_register_begin(&group, member, &request, &told[i]);
+                group_settle(&group);
+            }
+            cr_assert_eq(told[i].status, STATUS_OK);
+        }
+        if (!group.members[0].driver) group_start(&group, 0);
+        group_run(&group, 400000);
+        if (!group.members[0].driver) group_start(&group, 0);
+        group_run(&group, 400000);
+        bool crashed = group.crash_countdown == UINT64_MAX;
+        group.crash_countdown = UINT64_MAX;
+        if (!group.members[0].driver) group_start(&group, 0);
+        struct placement_status status = status_now();
+        cr_assert(status.born);
+        cr_assert_eq(status.range_count, 5);
+        cr_assert_eq(status.registered_nodes, 3);
+        for (uint64_t i = 1; i <= 3; i++) {
+            cr_assert_eq(told[i].node_id, i);
+            cr_assert_eq(told[i].cluster_id, status.cluster_id);
+        }
+        if (!crashed) break;
+        cr_assert_lt(instant, 1000);
+    }
+}
