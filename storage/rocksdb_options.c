@@ -1,14 +1,13 @@
 /* How RocksDB is set up. Figures behind the choices are in storage/README.md. */
 #include <sys/resource.h>
 
-#include "base/assert.h"
 #include "storage/mvcc.h"
 #include "storage/rocksdb_internal.h"
 
 #define MIB (1ull << 20)
 #define BLOCK_CACHE_BYTES_DEFAULT (64 * MIB)
 #define WRITE_BUFFER_BYTES_DEFAULT (128 * MIB)
-#define BLOCK_BYTES 8192u
+#define BLOCK_BYTES 4096u
 #define BLOOM_BITS_PER_KEY 10.0
 
 /* Compactions may fall behind for a while before writers are slowed down: a stall of the Raft log
@@ -50,6 +49,17 @@ static const char *version_prefix_name(void *state) {
 static void nothing_to_free(void *state) {}
 
 /* ---- families ---- */
+
+/* Few shards: RocksDB's own choice of 1 MiB each is smaller than the filter of one large table,
+ * which is then read from the file again for every lookup. */
+static rocksdb_cache_t *make_block_cache(uint64_t bytes) {
+    rocksdb_lru_cache_options_t *options = rocksdb_lru_cache_options_create();
+    rocksdb_lru_cache_options_set_capacity(options, bytes);
+    rocksdb_lru_cache_options_set_num_shard_bits(options, bytes < 32 * MIB ? 0 : 2);
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru_opts(options);
+    rocksdb_lru_cache_options_destroy(options);
+    return cache;
+}
 
 static rocksdb_block_based_table_options_t *make_table_options(rocksdb_cache_t *cache) {
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
@@ -163,8 +173,8 @@ void rocksdb_engine_make_options(struct rocksdb_engine *engine,
                                  const struct rocksdb_engine_config *config) {
     uint64_t buffer_bytes =
         config->write_buffer_bytes ? config->write_buffer_bytes : WRITE_BUFFER_BYTES_DEFAULT;
-    engine->block_cache = rocksdb_cache_create_lru(
-        config->block_cache_bytes ? config->block_cache_bytes : BLOCK_CACHE_BYTES_DEFAULT);
+    engine->block_cache = make_block_cache(config->block_cache_bytes ? config->block_cache_bytes
+                                                                     : BLOCK_CACHE_BYTES_DEFAULT);
     engine->options = rocksdb_options_create();
     set_database_options(engine->options, buffer_bytes);
     make_families(engine, buffer_bytes);

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/codec.h"
 #include "storage/metrics.h"
 #include "storage/rocksdb_internal.h"
 
