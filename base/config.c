@@ -395,7 +395,7 @@ static enum status walk_one(struct loader *loader, const struct flag *flag, cons
     struct flag ignored;
     if (!next || split_flag(next, &ignored)) {
         buf_printf(loader->error, "--%s: the value is missing (from the command line); allowed ",
-                   is_config ? "config" : option->name);
+                   option ? option->name : "config");
         if (option) {
             append_allowed(loader->error, option);
         } else {

@@ -66,8 +66,11 @@ tidy_all() {
     printf '%s\0' "${existing[@]}" | xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet -p build/clang
 }
 
+# The suppressed kinds are wrong here: cppcheck 2.10 neither knows that a failed ASSERT does not return (the two
+# "redundant condition" kinds) nor that an initialiser of one member of a struct zeroes the others.
 cppcheck_all() {
     cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+        --suppress=nullPointerRedundantCheck --suppress=arrayIndexOutOfBoundsCond --suppress=legacyUninitvar \
         --suppress=missingInclude --suppress=unmatchedSuppression --error-exitcode=1 -j "$(nproc)" \
         --template='{file}:{line}: {severity}: {message} [{id}]' -D__x86_64__ -D__linux__ \
         -I . base raft storage txn range placement rpc bench cmd
