@@ -1,0 +1,403 @@
+/* The client of flotilla.v1.KeyValue. A request is packed when it is submitted and waits as a
+ * `pending` in one of two lists: unsent (its bytes are still here) or sent (the pipe has them).
+ *
+ *   submit ──▶ unsent ──end of turn, while the pipe is open──▶ sent ──reply──▶ done
+ *                │                                              │
+ *                └── deadline: nothing was sent                 └── pipe lost, or deadline + grace
+ *
+ * Deadlines are watched by one timer over a heap: the router answers at the deadline itself, so
+ * this only speaks for a router that is frozen or away. */
+#include "rpc/kv_client.h"
+
+#include "base/assert.h"
+#include "base/codec.h"
+#include "base/hashmap.h"
+#include "base/memory.h"
+#include "rpc/kv_messages.h"
+#include "rpc/kv_service.h"
+
+#define TIMEOUT_US_DEFAULT 5000000u
+/* How long after a deadline the router's own word for it is still awaited. */
+#define DEADLINE_GRACE_US 250000u
+#define REOPEN_US_MIN 20000u
+#define REOPEN_US_MAX 500000u
+#define SPARE_MAX 4096u
+#define SPARE_BYTES_MAX 4096u
+/* One message to the router; larger batches take several. */
+#define MESSAGE_BYTES (256u * 1024u)
+
+struct pending {
+    struct kv_client *client;
+    struct list_node link;     /* client.unsent, client.sent, or client.unary */
+    struct idmap_node by_id;   /* client.sent_by_id, while sent */
+    struct heap_node deadline; /* client.deadlines; not for unary */
+    kv_request_case request_case;
+    bool is_write;
+    uint64_t id;
+    struct buf packed; /* PipeCall as a field of PipeRequest */
+    router_done_fn *done;
+    void *ctx;
+};
+
+struct kv_client {
+    struct rpc_loop *loop;
+    struct rpc_client *channel;
+    bool unary;
+    uint64_t default_timeout_us;
+    uint32_t outstanding_max, outstanding;
+    uint64_t next_id;
+    struct rpc_stream *pipe; /* NULL: being reopened, or unary */
+    bool pipe_open;          /* the router has taken it */
+    bool closing;
+    uint64_t reopen_us;
+    struct rpc_timer reopen_timer, deadline_timer;
+    struct rpc_turn_hook hook;
+    struct list_node unsent, sent, unary_calls, spare;
+    uint32_t spare_count;
+    struct idmap sent_by_id;
+    struct heap deadlines;
+    struct arena request_arena, reply_arena;
+    struct buf out;
+};
+
+static void pipe_dial(struct kv_client *client);
+
+/* ---- pending ---- */
+
+static struct pending *pending_new(struct kv_client *client) {
+    struct list_node *link = list_pop_front(&client->spare);
+    struct pending *pending;
+    struct buf packed = {0};
+    if (link) {
+        client->spare_count--;
+        pending = CONTAINER_OF(link, struct pending, link);
+        packed = pending->packed;
+    } else {
+        pending = memory_alloc(sizeof(*pending));
+    }
+    buf_clear(&packed);
+    *pending = (struct pending){.client = client, .id = client->next_id++, .packed = packed};
+    list_init(&pending->link);
+    client->outstanding++;
+    return pending;
+}
+
+/* Takes it out of every structure and answers it; the callback may submit. */
+static void finish(struct pending *pending, const struct router_reply *reply) {
+    struct kv_client *client = pending->client;
+    (void)idmap_remove(&client->sent_by_id, pending->id); /* it may not be in it */
+    heap_remove(&client->deadlines, &pending->deadline);
+    list_remove(&pending->link);
+    client->outstanding--;
+    pending->done(pending->ctx, reply);
+    if (client->spare_count >= SPARE_MAX || pending->packed.cap > SPARE_BYTES_MAX) {
+        buf_done(&pending->packed);
+        memory_free(pending);
+        return;
+    }
+    client->spare_count++;
+    list_push_front(&client->spare, &pending->link);
+}
+
+static void finish_code(struct pending *pending, enum router_code code, const char *text) {
+    struct router_reply reply = {.code = code, .text = slice_from_text(text)};
+    finish(pending, &reply);
+}
+
+/* The pipe had it and is gone or silent. */
+static void finish_unheard(struct pending *pending, enum router_code read_code, const char *text) {
+    finish_code(pending, pending->is_write ? ROUTER_UNKNOWN : read_code, text);
+}
+
+/* ---- deadlines ---- */
+
+static void arm_deadlines(struct kv_client *client) {
+    const struct heap_node *first = heap_min(&client->deadlines);
+    if (!first) {
+        rpc_timer_stop(client->loop, &client->deadline_timer);
+    } else if (client->deadline_timer.node.slot == 0 ||
+               client->deadline_timer.node.key != first->key) {
+        rpc_timer_start(client->loop, &client->deadline_timer, first->key);
+    }
+}
+
+static void on_deadline(struct rpc_timer *timer) {
+    struct kv_client *client = CONTAINER_OF(timer, struct kv_client, deadline_timer);
+    uint64_t now_us = rpc_loop_now_us(client->loop);
+    struct heap_node *first;
+    while ((first = heap_min(&client->deadlines)) && first->key <= now_us) {
+        struct pending *pending = CONTAINER_OF(first, struct pending, deadline);
+        if (idmap_get(&client->sent_by_id, pending->id)) {
+            finish_unheard(pending, ROUTER_TIMEOUT, "the router did not answer in time");
+        } else {
+            finish_code(pending, ROUTER_UNAVAILABLE,
+                        "no connection to the router within the deadline; is `flotilla router` "
+                        "running at the address that the client was given? Nothing was changed");
+        }
+    }
+    arm_deadlines(client);
+}
+
+/* ---- the pipe ---- */
+
+static void send_out(struct kv_client *client, struct list_node *batch) {
+    enum status status = rpc_stream_send(client->pipe, slice_from_buf(&client->out));
+    buf_clear(&client->out);
+    struct list_node *link;
+    while ((link = list_pop_front(batch))) {
+        struct pending *pending = CONTAINER_OF(link, struct pending, link);
+        if (status == STATUS_OK) {
+            list_push_back(&client->sent, link);
+            idmap_put(&client->sent_by_id, &pending->by_id, pending->id);
+            /* From now on the router speaks for the deadline. */
+            uint64_t deadline_us = pending->deadline.key + DEADLINE_GRACE_US;
+            heap_remove(&client->deadlines, &pending->deadline);
+            heap_push(&client->deadlines, &pending->deadline, deadline_us);
+        } else {
+            list_push_back(&client->unsent, link);
+        }
+    }
+}
+
+/* What was submitted leaves in few messages; what a full queue does not take waits for the next
+ * turn, which the completion of a send brings about. */
+static void flush(struct kv_client *client) {
+    struct list_node waiting, batch;
+    list_init(&waiting);
+    list_init(&batch);
+    while (!list_empty(&client->unsent))
+        list_push_back(&waiting, list_pop_front(&client->unsent));
+    struct list_node *link;
+    while ((link = list_pop_front(&waiting))) {
+        struct pending *pending = CONTAINER_OF(link, struct pending, link);
+        buf_append(&client->out, slice_from_buf(&pending->packed));
+        list_push_back(&batch, link);
+        if (client->out.len >= MESSAGE_BYTES || list_empty(&waiting)) send_out(client, &batch);
+    }
+}
+
+static void end_of_turn(struct rpc_turn_hook *hook) {
+    struct kv_client *client = CONTAINER_OF(hook, struct kv_client, hook);
+    if (client->pipe_open && !list_empty(&client->unsent)) flush(client);
+    arm_deadlines(client);
+}
+
+static void on_pipe_up(void *ctx, struct rpc_stream *stream) {
+    struct kv_client *client = ctx;
+    client->pipe_open = true;
+    client->reopen_us = 0;
+}
+
+static void on_reply(struct kv_client *client, const Flotilla__V1__PipeReply *reply) {
+    struct idmap_node *node = idmap_get(&client->sent_by_id, reply->id);
+    if (!node) return; /* answered by its deadline meanwhile */
+    struct pending *pending = CONTAINER_OF(node, struct pending, by_id);
+    struct router_reply answer;
+    kv_reply_from_proto(&client->reply_arena, pending->request_case, false, reply, &answer);
+    finish(pending, &answer);
+}
+
+static void on_pipe_message(void *ctx, struct rpc_stream *stream, struct slice bytes) {
+    struct kv_client *client = ctx;
+    struct buf error = {0};
+    ProtobufCMessage *message = NULL;
+    arena_reset(&client->reply_arena);
+    if (rpc_message_unpack(&client->reply_arena, &flotilla__v1__pipe_response__descriptor, bytes,
+                           &error, &message) != STATUS_OK) {
+        rpc_stream_close(stream, RPC_INTERNAL, "unreadable replies from the router");
+        buf_done(&error);
+        return;
+    }
+    const Flotilla__V1__PipeResponse *response =
+        (const Flotilla__V1__PipeResponse *)(void *)message;
+    for (size_t i = 0; i < response->n_replies; i++)
+        on_reply(client, response->replies[i]);
+}
+
+static void on_pipe_close(void *ctx, struct rpc_stream *stream, const struct rpc_status *status) {
+    struct kv_client *client = ctx;
+    client->pipe = NULL;
+    client->pipe_open = false;
+    struct list_node lost; /* callbacks may submit, but not to this list */
+    list_init(&lost);
+    while (!list_empty(&client->sent))
+        list_push_back(&lost, list_pop_front(&client->sent));
+    struct buf text = {0};
+    buf_printf(&text, "the connection to the router was lost: %.*s", (int)status->text.len,
+               (const char *)status->text.data);
+    while (!list_empty(&lost))
+        finish_unheard(CONTAINER_OF(lost.next, struct pending, link), ROUTER_UNAVAILABLE,
+                       (const char *)text.data);
+    buf_done(&text);
+    if (client->closing) return;
+    client->reopen_us = client->reopen_us == 0 ? REOPEN_US_MIN : client->reopen_us * 2;
+    if (client->reopen_us > REOPEN_US_MAX) client->reopen_us = REOPEN_US_MAX;
+    rpc_timer_start(client->loop, &client->reopen_timer,
+                    rpc_loop_now_us(client->loop) + client->reopen_us);
+}
+
+static void on_reopen(struct rpc_timer *timer) {
+    pipe_dial(CONTAINER_OF(timer, struct kv_client, reopen_timer));
+}
+
+static void pipe_dial(struct kv_client *client) {
+    static const struct rpc_stream_events events = {
+        .on_open = on_pipe_up, .on_message = on_pipe_message, .on_close = on_pipe_close};
+    struct rpc_open_options options = {.stream = {.merge = true}, .wait_for_ready = true};
+    client->pipe = rpc_client_open(client->channel, KV_PIPE, &options, &events, client);
+}
+
+/* ---- unary calls ---- */
+
+static void on_unary_done(void *ctx, const struct rpc_status *status, struct slice bytes) {
+    struct pending *pending = ctx;
+    struct kv_client *client = pending->client;
+    const struct kv_method *method = kv_method_of(pending->request_case);
+    Flotilla__V1__PipeReply reply = FLOTILLA__V1__PIPE_REPLY__INIT;
+    struct router_reply answer;
+    struct buf text = {0};
+    ProtobufCMessage *message = NULL;
+    arena_reset(&client->reply_arena);
+    reply.code = status->code;
+    if (status->code == RPC_OK && rpc_message_unpack(&client->reply_arena, method->response, bytes,
+                                                     &text, &message) != STATUS_OK)
+        reply.code = RPC_INTERNAL;
+    if (message) {
+        reply.response_case =
+            (Flotilla__V1__PipeReply__ResponseCase)((int)pending->request_case + 2);
+        reply.get = (Flotilla__V1__GetResponse *)(void *)message; /* whichever it is */
+    } else {
+        buf_append(&text, status->text);
+        buf_append_byte(&text, 0);
+        reply.text = (char *)text.data;
+    }
+    kv_reply_from_proto(&client->reply_arena, pending->request_case, true, &reply, &answer);
+    finish(pending, &answer);
+    buf_done(&text);
+}
+
+static void submit_unary(struct pending *pending, const Flotilla__V1__PipeCall *call,
+                         uint64_t timeout_us) {
+    struct kv_client *client = pending->client;
+    struct rpc_call_options options = {
+        .timeout_us = timeout_us, .wait_for_ready = true, .retry = !pending->is_write};
+    list_push_back(&client->unary_calls, &pending->link);
+    rpc_client_call_message(client->channel, kv_method_of(pending->request_case)->path,
+                            kv_call_message(call), &options, on_unary_done, pending);
+}
+
+/* ---- the public face ---- */
+
+struct kv_client *kv_client_new(struct rpc_loop *loop, const struct kv_client_config *config) {
+    struct kv_client *client = MEMORY_NEW(struct kv_client);
+    client->loop = loop;
+    client->channel = rpc_client_new(loop, config->address);
+    client->unary = config->unary;
+    client->default_timeout_us =
+        config->default_timeout_us > 0 ? config->default_timeout_us : TIMEOUT_US_DEFAULT;
+    client->outstanding_max =
+        config->outstanding_max > 0 ? config->outstanding_max : KV_CLIENT_OUTSTANDING_DEFAULT;
+    client->next_id = 1;
+    client->reopen_timer.fire = on_reopen;
+    client->deadline_timer.fire = on_deadline;
+    client->hook.end_of_turn = end_of_turn;
+    list_init(&client->unsent);
+    list_init(&client->sent);
+    list_init(&client->unary_calls);
+    list_init(&client->spare);
+    arena_init(&client->request_arena, 0);
+    arena_init(&client->reply_arena, 0);
+    rpc_loop_add_hook(loop, &client->hook);
+    if (!client->unary) pipe_dial(client);
+    return client;
+}
+
+void kv_client_free(struct kv_client *client) {
+    if (!client) return;
+    client->closing = true;
+    rpc_client_free(client->channel); /* ends the pipe and the unary calls, with their callbacks */
+    while (!list_empty(&client->unsent))
+        finish_code(CONTAINER_OF(client->unsent.next, struct pending, link), ROUTER_UNAVAILABLE,
+                    "the client is shutting down; nothing was changed");
+    ASSERT_CMP(client->outstanding, ==, 0);
+    rpc_timer_stop(client->loop, &client->reopen_timer);
+    rpc_timer_stop(client->loop, &client->deadline_timer);
+    rpc_loop_remove_hook(client->loop, &client->hook);
+    struct list_node *link;
+    while ((link = list_pop_front(&client->spare))) {
+        struct pending *pending = CONTAINER_OF(link, struct pending, link);
+        buf_done(&pending->packed);
+        memory_free(pending);
+    }
+    idmap_done(&client->sent_by_id);
+    heap_done(&client->deadlines);
+    arena_done(&client->request_arena);
+    arena_done(&client->reply_arena);
+    buf_done(&client->out);
+    memory_free(client);
+}
+
+static void pack(struct pending *pending, const Flotilla__V1__PipeCall *call) {
+    size_t len = protobuf_c_message_get_packed_size(&call->base);
+    encode_u8(&pending->packed, (1 << 3) | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED); /* calls = 1 */
+    encode_varint(&pending->packed, len);
+    buf_reserve(&pending->packed, len);
+    size_t written =
+        protobuf_c_message_pack(&call->base, pending->packed.data + pending->packed.len);
+    ASSERT_CMP(written, ==, len);
+    pending->packed.len += len;
+}
+
+static void refuse(enum router_code code, const char *text, router_done_fn *done, void *ctx) {
+    struct router_reply reply = {.code = code, .text = slice_from_text(text)};
+    if (code == ROUTER_BUSY) reply.retry_after_us = 10000;
+    done(ctx, &reply);
+}
+
+void kv_client_submit(struct kv_client *client, const struct router_request *request,
+                      router_done_fn *done, void *ctx) {
+    if (request->op == ROUTER_TRANSFER) {
+        refuse(ROUTER_INVALID, "leaders are transferred by `flotilla admin`", done, ctx);
+        return;
+    }
+    if (client->closing) {
+        refuse(ROUTER_UNAVAILABLE, "the client is shutting down; nothing was changed", done, ctx);
+        return;
+    }
+    if (client->outstanding >= client->outstanding_max) {
+        refuse(ROUTER_BUSY, "too many requests are under way in the client", done, ctx);
+        return;
+    }
+    uint64_t now_us = rpc_loop_now_us(client->loop);
+    uint64_t deadline_us =
+        request->deadline_us > 0 ? request->deadline_us : now_us + client->default_timeout_us;
+    if (deadline_us <= now_us) {
+        refuse(ROUTER_TIMEOUT, "the deadline passed; nothing was changed", done, ctx);
+        return;
+    }
+    Flotilla__V1__PipeCall call;
+    arena_reset(&client->request_arena);
+    kv_request_to_proto(&client->request_arena, request, &call);
+    struct pending *pending = pending_new(client);
+    pending->request_case = call.request_case;
+    pending->is_write = request->op == ROUTER_WRITE;
+    pending->done = done;
+    pending->ctx = ctx;
+    if (client->unary) {
+        submit_unary(pending, &call, deadline_us - now_us);
+        return;
+    }
+    call.id = pending->id;
+    call.timeout_us = deadline_us - now_us;
+    pack(pending, &call);
+    heap_push(&client->deadlines, &pending->deadline, deadline_us);
+    list_push_back(&client->unsent, &pending->link);
+}
+
+bool kv_client_connected(const struct kv_client *client) {
+    return client->unary || client->pipe_open;
+}
+
+uint32_t kv_client_outstanding(const struct kv_client *client) {
+    return client->outstanding;
+}
