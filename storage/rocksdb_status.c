@@ -30,7 +30,10 @@ enum status rocksdb_engine_classify(const char *text) {
 static void remember_text(struct rocksdb_engine *engine, const char *text) {
     metric_add(&metric_storage_failures_total, 1);
     ASSERT(pthread_mutex_lock(&engine->mutex) == 0);
-    if (engine->failure_text.len == 0) buf_assign(&engine->failure_text, slice_from_text(text));
+    if (engine->failure_text.len == 0) {
+        buf_assign(&engine->failure_text, slice_from_text(text));
+        buf_append_byte(&engine->failure_text, 0);
+    }
     ASSERT(pthread_mutex_unlock(&engine->mutex) == 0);
 }
 
