@@ -328,6 +328,9 @@ Test(placement_driver, creations_are_ordered_until_confirmed_and_never_again) {
     (void)beat(1, NULL, 0, true); /* the first complete report of this leadership */
     cr_assert_eq(beat(1, NULL, 0, true).create_count, 0);
     cr_assert_eq(beat(2, NULL, 0, true).create_count, 2);
+    restart();
+    (void)beat(1, NULL, 0, true);
+    cr_assert_eq(beat(1, NULL, 0, true).create_count, 0);
 }
 
 /* Only the preferred replica of each range campaigns: the others would only disturb it. */

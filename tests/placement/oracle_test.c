@@ -76,6 +76,28 @@ Test(placement_oracle, waiting_requests_are_bounded_and_served_in_order) {
     }
 }
 
+/* A small request must not overtake a large one that waits: the large one could starve. */
+Test(placement_oracle, nobody_overtakes_those_who_wait) {
+    struct group_timestamps large = {0}, small = {0};
+    struct placement_status status;
+    struct placement_driver *driver = group_wait_leader(&group)->driver;
+    cr_assert_eq(ask(1).status, STATUS_OK);
+    placement_driver_status(driver, group.now_us, &status);
+    group.wall_ms = (status.timestamp_bound >> 18) - 1; /* one millisecond is left */
+    for (uint64_t left = status.timestamp_bound - (group.wall_ms << 18); left > 100;) {
+        struct group_timestamps taken = {0};
+        uint32_t count = left - 100 < 60000 ? (uint32_t)left - 100 : 60000;
+        placement_driver_timestamps(driver, count, group.now_us, group_timestamps_done, &taken);
+        cr_assert_eq(taken.status, STATUS_OK);
+        left -= count;
+    }
+    placement_driver_timestamps(driver, 1000, group.now_us, group_timestamps_done, &large);
+    placement_driver_timestamps(driver, 1, group.now_us, group_timestamps_done, &small);
+    cr_assert(!large.answered && !small.answered);
+    group_settle(&group);
+    cr_assert_eq(small.first, large.first + 1000);
+}
+
 /* Nobody is left waiting by a member that goes away. */
 Test(placement_oracle, waiting_requests_are_told_when_the_member_stops) {
     struct group_timestamps result = {0};
