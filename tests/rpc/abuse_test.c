@@ -21,7 +21,7 @@ static void tear_down(void) {
     echo_server_free(echo);
 }
 
-TestSuite(rpc_abuse, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(rpc_abuse, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static int connect_raw(void) {
     struct sockaddr_in address = {.sin_family = AF_INET,

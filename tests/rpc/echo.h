@@ -64,10 +64,10 @@ extern const struct rpc_stream_events echo_client_events;
 /* One unary call, waited for. */
 void echo_call(struct rpc_loop *loop, struct rpc_client *client, const char *method,
                struct slice request, uint64_t timeout_us, struct echo_answer *ret_answer);
-/* Turns the loop until the condition holds; fails the test after 5 s. */
+/* Turns the loop until the condition holds; fails the test after 15 s (sanitizers are slow). */
 #define ECHO_WAIT(loop, condition)                                                             \
     do {                                                                                       \
-        uint64_t echo_until_us_ = rpc_loop_now_us(loop) + 5000000;                             \
+        uint64_t echo_until_us_ = rpc_loop_now_us(loop) + 15000000;                            \
         while (!(condition)) {                                                                 \
             static const bool echo_never_ = false;                                             \
             (void)rpc_loop_run_until(loop, &echo_never_, 2000);                                \

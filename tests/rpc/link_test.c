@@ -44,7 +44,7 @@ static void tear_down(void) {
     echo_child_kill(&child);
 }
 
-TestSuite(rpc_link, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(rpc_link, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static struct rpc_link *open_link(const char *address, const struct rpc_identity *identity,
                                   uint64_t to_node, struct link_state *state) {

@@ -15,7 +15,7 @@ static void tear_down(void) {
     rpc_loop_free(loop);
 }
 
-TestSuite(rpc_loop, .init = set_up, .fini = tear_down, .timeout = 20);
+TestSuite(rpc_loop, .init = set_up, .fini = tear_down, .timeout = 60);
 
 struct counter {
     struct rpc_task task;

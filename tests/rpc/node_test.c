@@ -69,7 +69,7 @@ static void tear_down(void) {
     rpc_loop_free(loop);
 }
 
-TestSuite(rpc_node, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(rpc_node, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static void turn(uint64_t us) {
     bool never = false;

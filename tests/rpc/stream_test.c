@@ -22,7 +22,7 @@ static void tear_down(void) {
     echo_server_free(echo);
 }
 
-TestSuite(rpc_stream, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(rpc_stream, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static struct rpc_stream *open_stream(const char *method, const struct rpc_stream_events *events,
                                       void *ctx) {

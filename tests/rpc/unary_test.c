@@ -22,7 +22,7 @@ static void tear_down(void) {
     echo_server_free(echo);
 }
 
-TestSuite(rpc_unary, .init = set_up, .fini = tear_down, .timeout = 20);
+TestSuite(rpc_unary, .init = set_up, .fini = tear_down, .timeout = 60);
 
 /* The plainest thing that can work. */
 Test(rpc_unary, echoes) {
