@@ -142,7 +142,7 @@ static enum status start_placement(struct demo_cluster *cluster, const char *spl
     return status;
 }
 
-/* Does not wait: nodes come up side by side. */
+/* Does not wait until it is ready. */
 static enum status launch_node(struct demo_cluster *cluster, uint32_t index, struct buf *error) {
     struct demo_node *node = &cluster->nodes[index];
     struct process_texts texts;
@@ -205,10 +205,11 @@ enum status demo_cluster_start(struct demo_cluster *cluster,
     append_text(&cluster->placement_address, "127.0.0.1:%u", cluster->placement_port);
     append_text(&cluster->router_address, "127.0.0.1:%u", cluster->router_port);
     status = start_placement(cluster, config->split_keys, error);
-    for (uint32_t i = 0; i < cluster->node_count && status == STATUS_OK; i++)
+    /* One after the other, so that placement's ids are the numbers that we call them by. */
+    for (uint32_t i = 0; i < cluster->node_count && status == STATUS_OK; i++) {
         status = launch_node(cluster, i, error);
-    for (uint32_t i = 0; i < cluster->node_count && status == STATUS_OK; i++)
-        status = wait_node(cluster, i, error);
+        if (status == STATUS_OK) status = wait_node(cluster, i, error);
+    }
     if (status == STATUS_OK) status = start_router(cluster, error);
     return status;
 }

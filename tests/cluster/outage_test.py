@@ -1,0 +1,188 @@
+#!/usr/bin/python3
+"""No quorum, no placement, a frozen node, a full disk: each gets a clear answer in time, nothing is
+lost, and the cluster serves again when the cause is gone."""
+
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+import cluster
+from cluster import Cluster, wait_until
+
+kv = grpc = stub = c = None
+
+
+def put(key, value, timeout=5.0, request_id=b""):
+    return stub.Put(kv.PutRequest(key=key, value=value, request_id=request_id), timeout=timeout)
+
+
+def get(key, timeout=5.0):
+    answer = stub.Get(kv.GetRequest(key=key), timeout=timeout)
+    return answer.value if answer.found else None
+
+
+class Outage(unittest.TestCase):
+    def fails(self, codes, call, *words):
+        started = time.monotonic()
+        with self.assertRaises(grpc.RpcError) as caught:
+            call()
+        error = caught.exception
+        self.assertIn(error.code(), codes, error.details())
+        for word in words:
+            self.assertIn(word, error.details())
+        return time.monotonic() - started
+
+    def test_no_quorum(self):
+        put(b"quorum", b"1")
+        for node in c.nodes[1:]:
+            node.kill()
+        S = grpc.StatusCode
+        # A write that was proposed before the leader knew may end unknown, but never as done.
+        took = self.fails((S.UNAVAILABLE, S.DEADLINE_EXCEEDED, S.UNKNOWN),
+                          lambda: put(b"quorum", b"2", timeout=2, request_id=b"no-quorum"))
+        self.assertLess(took, 3)
+        wait_until("reads refuse too", lambda: self.read_refuses(b"quorum"), 10)
+        c.nodes[1].start()
+        wait_until("two of three serve", lambda: self.tries(lambda: put(b"quorum", b"3")), 20)
+        self.assertEqual(get(b"quorum"), b"3")
+        c.nodes[2].start()
+        c.wait_led()
+
+    def read_refuses(self, key):
+        try:
+            get(key, timeout=1)
+            return False
+        except grpc.RpcError as error:
+            return error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+    def tries(self, call):
+        try:
+            call()
+            return True
+        except grpc.RpcError:
+            return False
+
+    def test_placement_away(self):
+        """Reads go on; writes wait for timestamps until their deadline and change nothing."""
+        put(b"away", b"1")
+        c.placement.kill()
+        self.assertEqual(get(b"away"), b"1")
+        S = grpc.StatusCode
+        self.fails((S.UNAVAILABLE, S.DEADLINE_EXCEEDED), lambda: put(b"away", b"2", timeout=1))
+        self.assertEqual(get(b"away"), b"1")
+        c.placement.start()
+        wait_until("writes go on", lambda: self.tries(lambda: put(b"away", b"3")), 20)
+        self.assertEqual(get(b"away"), b"3")
+        c.wait_led()
+
+    def test_router_without_placement(self):
+        """A router that knows no placement says so, in time; it serves as soon as there is one."""
+        c.router.kill()
+        c.placement.kill()
+        c.router.start()
+        S = grpc.StatusCode
+        took = self.fails((S.UNAVAILABLE,), lambda: put(b"lost", b"1", timeout=2), "placement")
+        self.assertLess(took, 2.5)
+        c.placement.start()
+        wait_until("the router has found its way", lambda: self.tries(lambda: put(b"lost", b"2")), 20)
+        self.assertEqual(get(b"lost"), b"2")
+        c.wait_led()
+
+    def test_frozen_leader(self):
+        """Stopped, not dead: its connections stay up and nothing comes back."""
+        put(b"frozen", b"1")
+        _, leader = c.leader_of("frozen")
+        c.nodes[leader].pause()
+        try:
+            wait_until("another one leads", lambda: self.tries(lambda: put(b"frozen", b"2", timeout=2)), 15)
+            self.assertEqual(get(b"frozen"), b"2")
+        finally:
+            c.nodes[leader].resume()
+        put(b"frozen", b"3")
+        self.assertEqual(get(b"frozen"), b"3")
+        c.wait_led()
+
+    def test_nobody_reads_the_log(self):
+        """The reader of a node's log leaves: the node does not."""
+        code = subprocess.run(
+            ["bash", "-c", f"({cluster.BIN} router --listen 127.0.0.1:0 --placement {c.placement_address} "
+             "--log-level debug 2>&1 & echo $! >&3; wait $!; echo $? >&4) 3>pid 4>code | head -n 1; "
+             "for i in $(seq 100); do [ -s pid ] && break; sleep 0.05; done; sleep 0.5; "
+             "kill -TERM $(cat pid); for i in $(seq 100); do [ -s code ] && break; sleep 0.05; done; "
+             "exit $(cat code)"], cwd=c.directory, env=cluster.environment(), check=False,
+            stdout=subprocess.DEVNULL).returncode
+        self.assertEqual(code, 0)
+
+    def test_full_disk(self):
+        """The node on the full disk stops with the reason on its last line; the others serve on; with
+        room again it comes back."""
+        mount = c.path("node1")
+        c.nodes[0].kill()
+        if os.geteuid() != 0:
+            c.nodes[0].start()
+            self.skipTest("needs root to mount a small disk")
+        kept = c.path("node1-kept")
+        os.rename(mount, kept)
+        os.mkdir(mount)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", mount],
+                                 capture_output=True, check=False)
+        if mounted.returncode != 0:
+            os.rmdir(mount)
+            os.rename(kept, mount)
+            c.nodes[0].start()
+            self.skipTest("mounting is not possible here")
+        try:
+            subprocess.run(["cp", "-a", kept + "/.", mount], check=True)
+            c.nodes[0].launch(["--min-free-bytes", "0"])
+            c.nodes[0].wait_ready()
+            c.wait_led()
+            for i in range(400):
+                if not c.nodes[0].running():
+                    break
+                self.tries(lambda i=i: put(b"full/%d" % i, b"x" * 1000000))
+            self.assertFalse(c.nodes[0].running(), "400 MB do not fit on 96 MB")
+            c.nodes[0].wait()
+            self.assertIn("space", c.nodes[0].log().strip().splitlines()[-1])
+            wait_until("the others serve on", lambda: self.tries(lambda: put(b"full", b"served")), 20)
+            subprocess.run(["mount", "-o", "remount,size=4g", mount], check=True)
+            c.nodes[0].start()
+            c.wait_led()
+            self.assertEqual(get(b"full"), b"served")
+        finally:
+            if c.nodes[0].child is not None:
+                c.nodes[0].kill()
+            subprocess.run(["umount", "-l", mount], check=False)
+
+    def test_little_space_is_refused_at_the_start(self):
+        node = c.make_node(21, options=["--min-free-bytes", str(1 << 50)])
+        self.assertEqual(node.launch().wait(10), 1)
+        self.assertIn("free", node.log().strip().splitlines()[-1])
+
+
+def main():
+    global kv, grpc, stub, c
+    with Cluster(nodes=3, ranges=4) as c_:
+        c = c_
+        kv, services = cluster.generated_client(c.directory)
+        import grpc as grpc_
+        grpc = grpc_
+        # A channel that finds the restarted router quickly.
+        channel = grpc.insecure_channel(c.router_address, options=[("grpc.max_reconnect_backoff_ms", 200)])
+        stub = services.KeyValueStub(channel)
+        # The disk comes last: it costs its node its directory.
+        tests = unittest.TestSuite(Outage(name) for name in (
+            "test_no_quorum", "test_placement_away", "test_router_without_placement", "test_frozen_leader",
+            "test_nobody_reads_the_log", "test_little_space_is_refused_at_the_start", "test_full_disk"))
+        result = unittest.TextTestRunner(verbosity=2).run(tests)
+        channel.close()
+        if not result.wasSuccessful():
+            c.print_tails()
+            return 1
+        return 0
+
+
+if __name__ == "__main__":
+    cluster.need_binary()
+    sys.exit(main())
