@@ -271,6 +271,7 @@ static size_t memory_batch_bytes(const struct storage_batch *batch) {
 }
 
 static void apply(struct memory_engine *engine, const struct memory_batch *batch) {
+    if (batch->count == 0) return;
     const uint8_t *at = batch->operations.data;
     for (size_t i = 0; i < batch->count; i++) {
         struct operation operation;

@@ -23,17 +23,17 @@ static size_t encoded_bytes_max(struct slice user_key) {
 /* Writes enc(user_key) to `out`, which has encoded_bytes_max() bytes; returns how many it used. */
 static size_t encode_key(uint8_t *out, struct slice user_key) {
     uint8_t *to = out;
-    const uint8_t *from = user_key.data, *end = from + user_key.len;
-    while (from < end) {
-        const uint8_t *zero = memchr(from, ESCAPE, (size_t)(end - from));
-        size_t run = (size_t)((zero ? zero : end) - from);
+    for (size_t at = 0; at < user_key.len;) {
+        const uint8_t *from = user_key.data + at;
+        const uint8_t *zero = memchr(from, ESCAPE, user_key.len - at);
+        size_t run = zero ? (size_t)(zero - from) : user_key.len - at;
         memcpy(to, from, run);
         to += run;
-        from += run;
+        at += run;
         if (zero) {
             *to++ = ESCAPE;
             *to++ = ESCAPED_ZERO;
-            from++;
+            at++;
         }
     }
     *to++ = ESCAPE;
@@ -60,8 +60,9 @@ void mvcc_encode_key(struct buf *out, struct slice user_key) {
 }
 
 enum status mvcc_decode_key(struct slice *in_out, struct buf *ret_user_key) {
-    const uint8_t *at = in_out->data, *end = at + in_out->len;
     buf_clear(ret_user_key);
+    if (in_out->len == 0) return STATUS_CORRUPTION;
+    const uint8_t *at = in_out->data, *end = at + in_out->len;
     for (;;) {
         const uint8_t *escape = at < end ? memchr(at, ESCAPE, (size_t)(end - at)) : NULL;
         if (!escape || escape + 1 == end) return STATUS_CORRUPTION;
