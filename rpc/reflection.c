@@ -30,6 +30,7 @@ enum {
     SERVICE_NAME = 1,
     ERROR_CODE = 1,
     ERROR_MESSAGE = 2,
+    ERROR_NAME_BYTES_MAX = 200, /* of the caller's name that an error repeats */
 };
 
 struct rpc_reflection {
@@ -51,8 +52,10 @@ static void append_service(void *ctx, struct slice service) {
 static void append_error(struct buf *response, enum rpc_code code, const char *what,
                          struct slice name) {
     struct buf error = {0}, text = {0};
-    buf_printf(&text, "%s '%.*s'", what, (int)(name.len > 200 ? 200 : name.len),
-               (const char *)name.data);
+    if (name.len > ERROR_NAME_BYTES_MAX) name.len = ERROR_NAME_BYTES_MAX;
+    buf_printf(&text, "%s '", what);
+    buf_append(&text, name);
+    buf_append_byte(&text, '\'');
     rpc_wire_append_varint(&error, ERROR_CODE, code);
     rpc_wire_append_bytes(&error, ERROR_MESSAGE, slice_from_buf(&text));
     rpc_wire_append_bytes(response, RESPONSE_ERROR, slice_from_buf(&error));
