@@ -6,14 +6,16 @@
 #include "placement/driver.h"
 #include "placement/metrics.h"
 
-/* How soon a node comes back while something is waiting for it. */
-#define EAGER_HEARTBEAT_MS 100u
+/* How soon a node comes back while something is waiting for it: well below an election time-out, so
+ * that the replicas of a range come into being together. */
+#define EAGER_HEARTBEAT_MS 20u
 
 struct heartbeat_call {
     struct placement_driver *driver;
     const struct placement_heartbeat_request *request;
     struct placement_heartbeat_reply *reply;
     uint8_t *reported; /* per birth range: the node has it; NULL when nothing is unconfirmed */
+    bool waits;        /* something will be ordered from the node soon */
 };
 
 static bool well_formed(const struct placement_heartbeat_request *request) {
@@ -72,7 +74,7 @@ static bool replica_unconfirmed(const struct placement_birth_range *range, uint6
     return !(range->confirmed >> (replica - range->descriptor.replicas) & 1);
 }
 
-/* What was made is confirmed through the log, once. */
+/* What was made is confirmed through the log. */
 static void confirm_reported(const struct heartbeat_call *call) {
     struct placement_driver *driver = call->driver;
     const struct placement_heartbeat_request *request = call->request;
@@ -89,23 +91,28 @@ static void confirm_reported(const struct heartbeat_call *call) {
         encode_varint(&range_ids, range_id);
         count++;
     }
-    struct placement_view_node *node = placement_view_node(&driver->view, request->node_id);
-    if (count && node->confirm_index <= driver->applied.index) {
+    if (count) {
         struct placement_command command = {.kind = PLACEMENT_CONFIRM};
         command.confirm.node_id = request->node_id;
         command.confirm.range_count = count;
         command.confirm.range_ids = slice_from_buf(&range_ids);
-        struct raft_log_id id;
-        /* Dropped: the node reports again. */
-        if (placement_driver_propose(driver, &command, &id) == STATUS_OK)
-            node->confirm_index = id.index;
+        /* Dropped: the node is asked to report everything again. */
+        if (placement_driver_propose(driver, &command, NULL))
+            placement_view_node(&driver->view, request->node_id)->complete = false;
     }
     buf_done(&range_ids);
 }
 
+/* The replica that is meant to lead is made last: its first campaign needs a majority that can
+ * vote. Were it made earlier, it would lose that, and whoever times out first would lead. */
+static bool must_wait(const struct placement_birth_range *range, uint64_t replica_id) {
+    return range->descriptor.replicas[0].replica_id == replica_id &&
+           (uint32_t)__builtin_popcount(range->confirmed) < range->descriptor.replica_count / 2;
+}
+
 /* Replicas that the node was born with and never had. A range that has changed since its birth is
  * past that: its own replicas decide who joins. */
-static void order_creations(const struct heartbeat_call *call) {
+static void order_creations(struct heartbeat_call *call) {
     struct placement_driver *driver = call->driver;
     struct placement_create *creates =
         ARENA_NEW_ARRAY(&driver->answer, struct placement_create, PLACEMENT_CREATES_MAX);
@@ -116,6 +123,10 @@ static void order_creations(const struct heartbeat_call *call) {
         if (call->reported[i] || !replica_unconfirmed(range, call->request->node_id, &replica_id) ||
             placement_view_changed_since(&driver->view, &range->descriptor))
             continue;
+        if (must_wait(range, replica_id)) {
+            call->waits = true;
+            continue;
+        }
         creates[count++] = (struct placement_create){
             .descriptor = &range->descriptor,
             .campaign = range->descriptor.replicas[0].replica_id == replica_id,
@@ -144,7 +155,6 @@ static void answer_heartbeat(struct heartbeat_call *call) {
     const struct placement_heartbeat_request *request = call->request;
     struct placement_heartbeat_reply *reply = call->reply;
     const struct placement_view_node *node = placement_view_node(&driver->view, request->node_id);
-    reply->want_complete = !node->complete;
     reply->address_book_version = state->book_version;
     if (request->address_book_version != state->book_version) {
         reply->nodes = placement_driver_addresses(driver);
@@ -158,7 +168,9 @@ static void answer_heartbeat(struct heartbeat_call *call) {
         if (node->complete) order_creations(call);
         memory_free(call->reported);
     }
-    bool eager = !state->born || reply->want_complete || reply->create_count || reply->wanted_count;
+    reply->want_complete = !node->complete;
+    bool eager = !state->born || reply->want_complete || reply->create_count || call->waits ||
+                 reply->wanted_count;
     reply->next_heartbeat_ms =
         eager ? EAGER_HEARTBEAT_MS : (uint32_t)driver->config.node_heartbeat_ms;
 }
@@ -180,7 +192,7 @@ void placement_driver_heartbeat(struct placement_driver *driver,
     if (!reply.status) {
         placement_view_merge(&driver->view, request, now_us);
         metric_add(&metric_placement_heartbeats_total, 1);
-        struct heartbeat_call call = {driver, request, &reply, NULL};
+        struct heartbeat_call call = {.driver = driver, .request = request, .reply = &reply};
         answer_heartbeat(&call);
     }
     reply.text = slice_from_buf(&driver->text);

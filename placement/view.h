@@ -26,11 +26,10 @@ struct placement_view_range {
 
 struct placement_view_node {
     struct idmap_node by_id;
-    bool seen;              /* since this leadership began */
-    bool left;              /* said that it stops */
-    bool complete;          /* has reported all its replicas since then */
-    uint64_t seen_us;       /* last heartbeat or registration; when not seen: when the view began */
-    uint64_t confirm_index; /* of the newest CONFIRM on its way for it; 0: none */
+    bool seen;        /* since this leadership began */
+    bool left;        /* said that it stops */
+    bool complete;    /* has reported all its replicas since then */
+    uint64_t seen_us; /* last heartbeat or registration; when not seen: when the view began */
     struct placement_store_figures figures;
 };
 

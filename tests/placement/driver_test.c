@@ -333,24 +333,47 @@ Test(placement_driver, creations_are_ordered_until_confirmed_and_never_again) {
     cr_assert_eq(beat(1, NULL, 0, true).create_count, 0);
 }
 
-/* Only the preferred replica of each range campaigns: the others would only disturb it. */
-Test(placement_driver, one_replica_of_each_range_is_told_to_campaign) {
+static void report_made(uint64_t node, const struct placement_heartbeat_reply *made) {
+    struct placement_replica_report reports[16];
+    uint32_t count = made->create_count;
+    for (uint32_t i = 0; i < count; i++)
+        reports[i] = (struct placement_replica_report){
+            .range_id = made->creates[i].descriptor->range_id,
+            .replica_id =
+                placement_descriptor_on_node(made->creates[i].descriptor, node)->replica_id,
+            .epoch = {1, 1},
+        };
+    (void)beat(node, reports, count, false); /* what it answers is the next beat's concern */
+    group_settle(&group);
+}
+
+/* The replica that is meant to lead is made, and told to campaign, when a majority can vote for it:
+ * leaders begin where they are meant to be. */
+Test(placement_driver, the_preferred_leader_is_made_last_and_campaigns) {
     reset(3, 3, 6);
     group_give_birth(&group, 3);
-    uint32_t campaigns[7] = {0}, per_node[4] = {0};
-    for (uint64_t node = 1; node <= 3; node++) {
-        struct placement_heartbeat_reply reply = beat(node, NULL, 0, true);
-        cr_assert_eq(reply.create_count, 6);
-        for (uint32_t i = 0; i < reply.create_count; i++) {
-            if (!reply.creates[i].campaign) continue;
-            campaigns[reply.creates[i].descriptor->range_id]++;
-            per_node[node]++;
+    uint32_t made[7] = {0}, campaigns[4] = {0};
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint64_t node = 1; node <= 3; node++) {
+            struct placement_heartbeat_reply reply = beat(node, NULL, 0, true);
+            for (uint32_t i = 0; i < reply.create_count; i++) {
+                uint64_t range_id = reply.creates[i].descriptor->range_id;
+                if (reply.creates[i].campaign) {
+                    cr_assert_geq(made[range_id], 1);
+                    campaigns[node]++;
+                }
+                made[range_id]++;
+            }
+            if (reply.create_count) cr_assert_leq(reply.next_heartbeat_ms, 50);
+            report_made(node, &reply);
         }
     }
     for (uint32_t range = 1; range <= 6; range++)
-        cr_assert_eq(campaigns[range], 1);
+        cr_assert_eq(made[range], 3);
     for (uint32_t node = 1; node <= 3; node++)
-        cr_assert_eq(per_node[node], 2);
+        cr_assert_eq(campaigns[node], 2);
+    cr_assert_eq(status_now().replicas_unconfirmed, 0);
+    cr_assert_eq(beat(1, NULL, 0, true).next_heartbeat_ms, 1000);
 }
 
 /* The range map is what the heartbeats say, and is rebuilt after placement's restart. */
