@@ -1,37 +1,19 @@
-/* The follower's side of replication (thesis 3.5, 5.1). */
+/* The follower's side of replication: taking entries, heartbeats and snapshots (thesis 3.5, 5). */
 #include "base/assert.h"
-#include "base/log.h"
 #include "raft/internal.h"
 
-static uint64_t min_u64(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
-/* Indexes without gaps after the previous entry, terms that never go down or beyond the sender's.
- */
-static bool entries_sane(const struct raft_message *message) {
-    uint64_t term = message->log.term;
-    for (uint32_t at = 0; at < message->entry_count; at++) {
-        const struct raft_entry *entry = &message->entries[at];
-        if (entry->id.index != message->log.index + 1 + at) return false;
-        if (entry->id.term < term || entry->id.term > message->term) return false;
-        term = entry->id.term;
-    }
-    return true;
-}
-
-static void respond(struct raft *raft, const struct raft_message *to, uint64_t index) {
+static void answer_append(struct raft *raft, const struct raft_message *message, uint64_t index) {
     raft_send(raft, (struct raft_message){.kind = RAFT_MSG_APPEND_RESPONSE,
-                                          .to = to->from,
-                                          .log = {0, index},
-                                          .sent_us = to->sent_us});
+                                          .to = message->from,
+                                          .log = {.index = index},
+                                          .sent_us = message->sent_us});
 }
 
-/* Tells the leader where the logs may still agree: the largest index here at or below its previous
- * entry whose term is at most that entry's. */
-static void reject(struct raft *raft, const struct raft_message *message) {
-    struct raft_log_id guess = {message->log.term,
-                                min_u64(message->log.index, raft->log.last.index)};
+/* Says where the logs can still agree: no entry of a term above the leader's at that place can. */
+static void reject_append(struct raft *raft, const struct raft_message *message) {
+    uint64_t last = raft->log.last.index;
+    struct raft_log_id guess = {.term = message->log.term,
+                                .index = message->log.index < last ? message->log.index : last};
     struct raft_log_id hint = raft_core_log_find_conflict_by_term(&raft->log, guess);
     raft_send(raft, (struct raft_message){.kind = RAFT_MSG_APPEND_RESPONSE,
                                           .to = message->from,
@@ -42,28 +24,39 @@ static void reject(struct raft *raft, const struct raft_message *message) {
 }
 
 enum status raft_handle_append(struct raft *raft, const struct raft_message *message) {
-    if (!entries_sane(message)) return STATUS_INVALID;
     if (message->log.index < raft->log.committed) {
-        /* Old news: what is committed here is known to agree. */
-        respond(raft, message, raft->log.committed);
+        answer_append(raft, message, raft->log.committed); /* known long since */
         return STATUS_OK;
     }
     if (!raft_core_log_matches(&raft->log, message->log)) {
-        reject(raft, message);
+        reject_append(raft, message);
         return STATUS_OK;
     }
     enum status status = raft_core_log_append_after(&raft->log, message->log, message->entries,
                                                     message->entry_count);
-    if (status != STATUS_OK) return status;
-    uint64_t last = message->log.index + message->entry_count;
-    /* Beyond `last` the logs may still differ. */
-    raft_core_log_commit_to(&raft->log, min_u64(message->commit, last));
-    respond(raft, message, last);
+    if (status != STATUS_OK) {
+        log_error("raft_append_contradicts_commit", "%s from=%lu previous=%lu commit=%lu",
+                  raft->config.log_prefix ? raft->config.log_prefix : "",
+                  (unsigned long)message->from, (unsigned long)message->log.index,
+                  (unsigned long)raft->log.committed);
+        return status;
+    }
+    /* The leader's commit index says nothing about what lies beyond this message. */
+    uint64_t covered = message->log.index + message->entry_count;
+    raft_core_log_commit_to(&raft->log, message->commit < covered ? message->commit : covered);
+    answer_append(raft, message, covered);
     return STATUS_OK;
 }
 
 enum status raft_handle_heartbeat(struct raft *raft, const struct raft_message *message) {
-    if (message->commit > raft->log.last.index) return STATUS_INVALID;
+    if (message->commit > raft->log.last.index) {
+        /* The leader was told that these entries are durable here. */
+        log_error("raft_log_lost", "%s from=%lu commit=%lu last=%lu",
+                  raft->config.log_prefix ? raft->config.log_prefix : "",
+                  (unsigned long)message->from, (unsigned long)message->commit,
+                  (unsigned long)raft->log.last.index);
+        return STATUS_INVALID;
+    }
     raft_core_log_commit_to(&raft->log, message->commit);
     raft_send(raft, (struct raft_message){.kind = RAFT_MSG_HEARTBEAT_RESPONSE,
                                           .to = message->from,
@@ -72,27 +65,28 @@ enum status raft_handle_heartbeat(struct raft *raft, const struct raft_message *
     return STATUS_OK;
 }
 
-/* True when the log was replaced by the snapshot; false when there was no need. */
+/* False: the snapshot brings nothing, or is not for this replica. */
 static bool restore(struct raft *raft, const struct raft_snapshot *snapshot) {
     if (snapshot->id.index <= raft->log.committed) return false;
-    struct raft_id_set members;
-    raft_conf_state_members(&snapshot->conf, &members);
-    /* Whoever is not in it cannot be meant: a replica that was removed, or a mix-up. */
-    if (!raft_id_set_has(&members, raft->config.id)) return false;
+    struct raft_conf_edit edit = {.conf = snapshot->conf};
+    raft_conf_state_members(&snapshot->conf, &edit.members);
+    if (!raft_id_set_has(&edit.members, raft->config.id)) {
+        log_warn("raft_snapshot_for_others", "%s index=%lu",
+                 raft->config.log_prefix ? raft->config.log_prefix : "",
+                 (unsigned long)snapshot->id.index);
+        return false;
+    }
     if (raft_core_log_matches(&raft->log, snapshot->id)) {
-        raft_core_log_commit_to(&raft->log, snapshot->id.index);
+        raft_core_log_commit_to(&raft->log, snapshot->id.index); /* the entries are here anyway */
         return false;
     }
     raft_core_log_restore(&raft->log, snapshot);
-    struct raft_conf_edit edit = {.conf = snapshot->conf, .members = members, .fresh = members};
+    raft_progress_set_done(&raft->progress); /* nothing known of before holds any more */
     raft_switch_configuration(raft, &edit);
-    struct raft_progress *own = raft_progress_of(raft, raft->config.id);
-    (void)raft_progress_acked(own, snapshot->id.index); /* it is the first thing it knows */
     return true;
 }
 
 void raft_handle_snapshot(struct raft *raft, const struct raft_message *message) {
-    if (!raft_conf_state_valid(&message->snapshot->conf)) return;
     bool restored = restore(raft, message->snapshot);
-    respond(raft, message, restored ? raft->log.last.index : raft->log.committed);
+    answer_append(raft, message, restored ? raft->log.last.index : raft->log.committed);
 }

@@ -54,7 +54,6 @@ struct raft {
     uint32_t election_elapsed;  /* ticks since the leader was heard, or since the last check */
     uint32_t heartbeat_elapsed; /* ticks, leaders only */
     uint32_t election_timeout;  /* drawn anew on every change of role or term */
-    uint32_t grace_ticks_left;  /* restart_grace in ticks: an owner that hands in no time */
 
     uint64_t now_us; /* 0: no time was ever handed in */
     uint64_t
@@ -98,6 +97,8 @@ struct raft_progress *raft_progress_of(const struct raft *raft, uint64_t id);
 struct raft_hard_state raft_hard_state_now(const struct raft *raft);
 /* Whether this replica may lead: a voter of the configuration, with its snapshot installed. */
 bool raft_promotable(const struct raft *raft);
+/* Sends a proposal on to the leader. DROPPED: none known, or forwarding is off. */
+enum status raft_forward_proposal(struct raft *raft, struct raft_entry *entry);
 void raft_set_election_timeout(struct raft *raft, uint32_t ticks); /* tests */
 
 /* election.c */

@@ -232,14 +232,16 @@ struct raft_conf_change {
     struct slice context; /* the owner's, carried in the entry: e.g. the new range descriptor */
 };
 
-/* As raft_propose. An entry for a change that may not start now becomes an empty one (thesis 4.1).
- */
+/* As raft_propose. A change that may not start now, or does not follow from the configuration,
+ * becomes an empty entry (thesis 4.1). INVALID: too many changes, or several in the one-change
+ * format. */
 enum status raft_propose_conf_change(struct raft *raft, const struct raft_conf_change *change,
                                      struct raft_log_id *ret_id) MUST_CHECK;
 /* Reads an entry of either conf-change kind. CORRUPTION. `context` borrows from the entry. */
 enum status raft_decode_conf_change(const struct raft_entry *entry,
                                     struct raft_conf_change *ret_change) MUST_CHECK;
-/* To be called when the entry is applied; the configuration takes effect here. */
+/* To be called when the entry is applied; the configuration takes effect here. ret_conf may be
+ * NULL. */
 void raft_apply_conf_change(struct raft *raft, const struct raft_conf_change *change,
                             struct raft_conf_state *ret_conf);
 
@@ -314,6 +316,7 @@ struct raft_progress_view {
     bool learner, recently_active, paused;
     uint64_t pending_snapshot; /* index, state RAFT_SNAPSHOT */
     uint32_t inflight;         /* messages */
+    bool inflight_full;        /* no more may be sent before an answer */
 };
 
 struct raft_view {

@@ -1,14 +1,9 @@
-/* The leader's side of replication (thesis 3.5, 3.6.2; flow control 10.2). */
+/* The leader's side of replication: appending, feeding followers, counting what a quorum has
+ * (thesis 3.5, 3.6, 10.2). */
 #include "base/assert.h"
 #include "raft/internal.h"
 
-static uint64_t min_u64(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
-/* ---- the own log ---- */
-
-static size_t payload_bytes(const struct raft_entry *entries, uint32_t count) {
+static size_t entries_bytes(const struct raft_entry *entries, uint32_t count) {
     size_t bytes = 0;
     for (uint32_t at = 0; at < count; at++) {
         bytes += payload_slice(entries[at].payload).len;
@@ -16,45 +11,42 @@ static size_t payload_bytes(const struct raft_entry *entries, uint32_t count) {
     return bytes;
 }
 
-/* Bounds the tail that a leader without a quorum piles up. Empty entries always pass, and so does a
- * single proposal of any size when nothing else waits. */
-static bool account_uncommitted(struct raft *raft, size_t bytes) {
-    size_t most = raft->config.uncommitted_bytes_max;
-    bool full =
-        most && raft->uncommitted_bytes > 0 && bytes > 0 && raft->uncommitted_bytes + bytes > most;
-    if (full) return false;
-    raft->uncommitted_bytes += bytes;
-    return true;
+/* An empty tail takes a proposal of any size; empty entries are never refused. */
+static bool fits_uncommitted(const struct raft *raft, size_t bytes) {
+    size_t max = raft->config.uncommitted_bytes_max;
+    if (max == 0 || raft->uncommitted_bytes == 0 || bytes == 0) return true;
+    return raft->uncommitted_bytes + bytes <= max;
 }
 
-/* Numbers the entries in place. The own acknowledgement waits for the own disk (10.2.1). */
+/* Numbers the entries and appends them. False, nothing changed: too much is uncommitted. */
 bool raft_append_own(struct raft *raft, struct raft_entry *entries, uint32_t count) {
-    if (!account_uncommitted(raft, payload_bytes(entries, count))) return false;
+    size_t bytes = entries_bytes(entries, count);
+    if (!fits_uncommitted(raft, bytes)) return false;
+    raft->uncommitted_bytes += bytes;
     for (uint32_t at = 0; at < count; at++) {
         entries[at].id = (struct raft_log_id){raft->term, raft->log.last.index + 1 + at};
     }
     raft_core_log_append(&raft->log, entries, count);
+    /* The leader's own acknowledgement counts once its entries are durable (10.2.1). */
     raft_send(raft, (struct raft_message){.kind = RAFT_MSG_APPEND_RESPONSE,
                                           .to = raft->config.id,
-                                          .log = {0, raft->log.last.index}});
+                                          .log = {.index = raft->log.last.index}});
     return true;
 }
 
 enum status raft_propose_entries(struct raft *raft, struct raft_entry *entries, uint32_t count) {
     ASSERT(raft->role == RAFT_LEADER);
-    if (!raft_progress_of(raft, raft->config.id)) return STATUS_DROPPED; /* removed meanwhile */
+    if (!raft_progress_of(raft, raft->config.id)) return STATUS_DROPPED; /* removed */
     if (raft->transfer_target != RAFT_NO_REPLICA) return STATUS_DROPPED;
-    uint64_t pending_before = raft->pending_conf_index;
+    if (!fits_uncommitted(raft, entries_bytes(entries, count))) return STATUS_DROPPED;
     for (uint32_t at = 0; at < count; at++) {
         if (entries[at].kind == RAFT_ENTRY_NORMAL) continue;
-        uint64_t index = raft->log.last.index + 1 + at;
-        enum status status = raft_vet_conf_change(raft, &entries[at], index);
+        enum status status =
+            raft_vet_conf_change(raft, &entries[at], raft->log.last.index + 1 + at);
         if (status != STATUS_OK) return status;
     }
-    if (!raft_append_own(raft, entries, count)) {
-        raft->pending_conf_index = pending_before;
-        return STATUS_DROPPED;
-    }
+    bool accepted = raft_append_own(raft, entries, count);
+    ASSERT(accepted); /* vetting only ever makes entries smaller */
     if (raft->config.coalesce_appends) {
         raft->appends_wanted = true;
     } else {
@@ -63,21 +55,20 @@ enum status raft_propose_entries(struct raft *raft, struct raft_entry *entries, 
     return STATUS_OK;
 }
 
-/* ---- feeding followers ---- */
-
-static bool send_snapshot(struct raft *raft, struct raft_progress *progress) {
-    /* Nobody is there to take it: do not produce one. */
-    if (!progress->recently_active) return false;
+/* The follower needs what was compacted away: its log starts over from a snapshot (thesis 5). */
+static bool maybe_send_snapshot(struct raft *raft, struct raft_progress *progress) {
+    if (!progress->recently_active) return false; /* nobody there to take it */
     struct raft_snapshot snapshot = {0};
     if (raft->log.snapshot) {
         snapshot = *raft->log.snapshot;
         (void)payload_ref(snapshot.data); /* the same pointer comes back */
     } else {
-        const struct raft_storage *storage = &raft->log.storage;
-        enum status status = storage->snapshot(storage->ctx, progress->id, &snapshot);
-        if (status != STATUS_OK)
-            return false; /* not ready: the next heartbeat's answer asks again */
+        enum status status =
+            raft->log.storage.snapshot(raft->log.storage.ctx, progress->id, &snapshot);
+        if (status == STATUS_BUSY) return false;
+        if (status != STATUS_OK) fatal("raft: snapshot: %s", status_text(status));
     }
+    ASSERT_CMP(snapshot.id.index, >, 0);
     raft_progress_become_snapshot(progress, snapshot.id.index);
     raft_send(raft, (struct raft_message){
                         .kind = RAFT_MSG_SNAPSHOT, .to = progress->id, .snapshot = &snapshot});
@@ -85,25 +76,26 @@ static bool send_snapshot(struct raft *raft, struct raft_progress *progress) {
     return true;
 }
 
+/* Sends what the follower lacks, within its window; an append without entries only `if_empty`. */
 bool raft_maybe_send_append(struct raft *raft, struct raft_progress *progress, bool if_empty) {
     if (raft_progress_paused(progress)) return false;
-    struct raft_log_id previous = {0, progress->next - 1};
+    struct raft_log_id previous = {.index = progress->next - 1};
     if (raft_core_log_term(&raft->log, previous.index, &previous.term) != STATUS_OK) {
-        return send_snapshot(raft, progress);
+        return maybe_send_snapshot(raft, progress);
     }
-    struct raft_entry_list *entries = &raft_outbox_filling(raft)->entries;
-    uint32_t before = entries->count;
-    bool window_open =
-        progress->state != RAFT_PROGRESS_REPLICATE || !raft_inflights_full(&progress->inflights);
-    if (window_open) {
-        enum status status =
-            raft_core_log_slice(&raft->log, progress->next, raft->log.last.index,
-                                raft->config.append_bytes_max, RAFT_APPEND_ENTRIES_MAX, entries);
-        if (status != STATUS_OK) return send_snapshot(raft, progress);
+    /* With a full window an empty append still goes out once in a while: had all of the window been
+     * lost, its rejection would be the only way to learn that. */
+    struct raft_entry_list *list = &raft_outbox_filling(raft)->entries;
+    uint32_t before = list->count;
+    enum status status = STATUS_OK;
+    if (progress->state != RAFT_PROGRESS_REPLICATE || !raft_inflights_full(&progress->inflights)) {
+        status = raft_core_log_slice(&raft->log, progress->next, raft->log.last.index,
+                                     raft->config.append_bytes_max, RAFT_APPEND_ENTRIES_MAX, list);
     }
-    uint32_t count = entries->count - before;
+    uint32_t count = list->count - before;
     if (count == 0 && !if_empty) return false;
-    size_t bytes = raft_entry_list_bytes(entries, before);
+    if (status != STATUS_OK) return maybe_send_snapshot(raft, progress);
+    size_t bytes = raft_entry_list_bytes(list, before);
     raft_send(raft, (struct raft_message){.kind = RAFT_MSG_APPEND,
                                           .to = progress->id,
                                           .log = previous,
@@ -115,7 +107,7 @@ bool raft_maybe_send_append(struct raft *raft, struct raft_progress *progress, b
 }
 
 void raft_send_append(struct raft *raft, struct raft_progress *progress) {
-    (void)raft_maybe_send_append(raft, progress, true); /* paused: it will be fed when it answers */
+    (void)raft_maybe_send_append(raft, progress, true); /* paused: it is told later */
 }
 
 void raft_broadcast_append(struct raft *raft) {
@@ -133,11 +125,11 @@ static uint64_t match_of(const void *ctx, uint64_t id) {
     return progress ? progress->match : 0;
 }
 
-/* Counting replicas commits entries of the own term only; earlier ones commit with them (3.6.2). */
+/* Only an entry of the own term is committed by counting (3.6.2). */
 bool raft_maybe_commit(struct raft *raft) {
     uint64_t index =
         raft_quorum_acked(&raft->conf.voters, &raft->conf.voters_outgoing, match_of, raft);
-    if (index == RAFT_QUORUM_EVERYTHING || index <= raft->log.committed) return false;
+    if (index <= raft->log.committed) return false;
     if (!raft_core_log_matches(&raft->log, (struct raft_log_id){raft->term, index})) return false;
     raft_core_log_commit_to(&raft->log, index);
     return true;
@@ -145,27 +137,28 @@ bool raft_maybe_commit(struct raft *raft) {
 
 /* ---- answers ---- */
 
+/* Probes from where the logs can still agree: below every entry of a term that the follower's hint
+ * rules out, so at most one probe per term (the follower does the same on its side). */
 static void handle_rejection(struct raft *raft, struct raft_progress *progress,
                              const struct raft_message *message) {
-    uint64_t probe = message->reject_hint;
+    uint64_t hint = message->reject_hint;
     if (message->log.term > 0) {
-        /* The follower's log has at most that term at the hint. Whatever has a larger term here
-         * cannot match there: skip it in one step (thesis 3.5, last paragraph). */
-        struct raft_log_id guess = {message->log.term, message->reject_hint};
-        probe = raft_core_log_find_conflict_by_term(&raft->log, guess).index;
+        struct raft_log_id guess = {message->log.term, hint};
+        hint = raft_core_log_find_conflict_by_term(&raft->log, guess).index;
     }
-    if (!raft_progress_rejected(progress, message->log.index, probe)) return;
+    if (!raft_progress_rejected(progress, message->log.index, hint)) return;
     if (progress->state == RAFT_PROGRESS_REPLICATE) raft_progress_become_probe(progress);
     raft_send_append(raft, progress);
 }
 
-static void note_match(struct raft *raft, struct raft_progress *progress, uint64_t index) {
+static void leave_probe_or_snapshot(struct raft *raft, struct raft_progress *progress,
+                                    uint64_t index) {
     switch (progress->state) {
     case RAFT_PROGRESS_PROBE:
         raft_progress_become_replicate(progress);
         break;
     case RAFT_PROGRESS_SNAPSHOT:
-        /* Whatever snapshot it got, its log connects to this one now. */
+        /* Whichever snapshot it got, and from wherever: what counts is that the log goes on. */
         if (progress->match + 1 >= raft_core_log_first_index(&raft->log)) {
             raft_progress_become_probe(progress);
             raft_progress_become_replicate(progress);
@@ -177,11 +170,27 @@ static void note_match(struct raft *raft, struct raft_progress *progress, uint64
     }
 }
 
-static void handle_acknowledgement(struct raft *raft, struct raft_progress *progress,
-                                   const struct raft_message *message) {
-    bool probed = progress->match == message->log.index && progress->state == RAFT_PROGRESS_PROBE;
-    if (!raft_progress_acked(progress, message->log.index) && !probed) return;
-    note_match(raft, progress, message->log.index);
+static void note_contact(struct raft *raft, struct raft_progress *progress,
+                         const struct raft_message *message) {
+    progress->recently_active = true;
+    /* An echo from the future would be a peer's mistake: it must not stretch a lease. */
+    if (message->sent_us <= raft->now_us && message->sent_us > progress->lease_sent_us) {
+        progress->lease_sent_us = message->sent_us;
+    }
+}
+
+void raft_handle_append_response(struct raft *raft, const struct raft_message *message) {
+    struct raft_progress *progress = raft_progress_of(raft, message->from);
+    note_contact(raft, progress, message);
+    if (message->reject) {
+        handle_rejection(raft, progress, message);
+        return;
+    }
+    uint64_t index = message->log.index;
+    if (index > raft->log.last.index) return; /* nothing of this term can say so */
+    bool known = progress->match == index && progress->state == RAFT_PROGRESS_PROBE;
+    if (!raft_progress_acked(progress, index) && !known) return;
+    leave_probe_or_snapshot(raft, progress, index);
     bool other = progress->id != raft->config.id;
     if (raft_maybe_commit(raft)) {
         raft_release_early_reads(raft);
@@ -190,37 +199,23 @@ static void handle_acknowledgement(struct raft *raft, struct raft_progress *prog
         raft_send_append(raft, progress);
     }
     if (!other) return;
+    /* The window has moved: several messages may fit now. */
     while (raft_maybe_send_append(raft, progress, false)) {
-        /* Until the window is full or everything is on its way. */
     }
     raft_continue_transfer(raft, progress);
 }
 
-static void note_echo(struct raft_progress *progress, const struct raft_message *message) {
-    progress->recently_active = true;
-    if (message->sent_us > progress->lease_sent_us) progress->lease_sent_us = message->sent_us;
-}
-
-void raft_handle_append_response(struct raft *raft, const struct raft_message *message) {
-    struct raft_progress *progress = raft_progress_of(raft, message->from);
-    note_echo(progress, message);
-    if (message->reject) {
-        handle_rejection(raft, progress, message);
-    } else {
-        handle_acknowledgement(raft, progress, message);
-    }
-}
-
 /* ---- heartbeats ---- */
 
-/* A heartbeat never tells a commit index beyond what the follower is known to have. */
 void raft_broadcast_heartbeat(struct raft *raft) {
-    uint64_t position = raft_reads_position(raft);
     raft->reads.round_wanted = false;
+    uint64_t position = raft_reads_position(raft);
     for (uint32_t at = 0; at < raft->progress.count; at++) {
         struct raft_progress *progress = &raft->progress.items[at];
         if (progress->id == raft->config.id) continue;
-        uint64_t commit = min_u64(progress->match, raft->log.committed);
+        /* Not beyond what is known to match: the rest of the follower's log may be another's. */
+        uint64_t commit =
+            progress->match < raft->log.committed ? progress->match : raft->log.committed;
         raft_send(raft, (struct raft_message){.kind = RAFT_MSG_HEARTBEAT,
                                               .to = progress->id,
                                               .commit = commit,
@@ -231,12 +226,45 @@ void raft_broadcast_heartbeat(struct raft *raft) {
 
 void raft_handle_heartbeat_response(struct raft *raft, const struct raft_message *message) {
     struct raft_progress *progress = raft_progress_of(raft, message->from);
-    note_echo(progress, message);
+    note_contact(raft, progress, message);
     progress->paused = false;
-    bool behind = progress->match < raft->log.last.index;
-    if (behind || progress->state == RAFT_PROGRESS_PROBE) raft_send_append(raft, progress);
-    if (message->context > progress->read_acked) {
-        progress->read_acked = message->context;
-        raft_confirm_reads(raft);
+    /* Also lets a caught-up follower in PROBE prove that it is. */
+    if (progress->match < raft->log.last.index || progress->state == RAFT_PROGRESS_PROBE) {
+        raft_send_append(raft, progress);
     }
+    if (message->context == 0) return;
+    if (message->context > progress->read_acked) progress->read_acked = message->context;
+    raft_confirm_reads(raft);
+}
+
+/* ---- the owner's reports ---- */
+
+void raft_report_unreachable(struct raft *raft, uint64_t id) {
+    struct raft_progress *progress = raft_progress_of(raft, id);
+    if (raft->role != RAFT_LEADER || !progress) return;
+    /* Sent optimistically, lost probably. */
+    if (progress->state == RAFT_PROGRESS_REPLICATE) raft_progress_become_probe(progress);
+}
+
+void raft_report_snapshot(struct raft *raft, uint64_t id, bool failed) {
+    struct raft_progress *progress = raft_progress_of(raft, id);
+    if (raft->role != RAFT_LEADER || !progress) return;
+    if (progress->state != RAFT_PROGRESS_SNAPSHOT) return;
+    if (failed) progress->pending_snapshot = 0; /* probe from what is known instead */
+    raft_progress_become_probe(progress);
+    /* Sent: its answer comes first. Failed: a heartbeat's pause before the next try. */
+    progress->paused = true;
+}
+
+uint64_t raft_min_match(const struct raft *raft) {
+    uint64_t lowest = raft->log.committed;
+    if (raft->role != RAFT_LEADER) return lowest;
+    for (uint32_t at = 0; at < raft->progress.count; at++) {
+        const struct raft_progress *progress = &raft->progress.items[at];
+        if (progress->id == raft->config.id || !progress->recently_active) continue;
+        uint64_t needed = progress->state == RAFT_PROGRESS_SNAPSHOT ? progress->pending_snapshot
+                                                                    : progress->match;
+        if (needed < lowest) lowest = needed;
+    }
+    return lowest;
 }
