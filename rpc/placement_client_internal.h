@@ -45,6 +45,7 @@ struct placement_heartbeats {
     uint32_t until_complete; /* partial heartbeats left before the next complete one */
     bool want_complete;
     uint64_t walks;
+    uint64_t logged_us; /* last complaint; 0: nothing to complain about */
     struct idmap told;
     struct placement_backoff backoff;
     struct rpc_timer leave_timer;

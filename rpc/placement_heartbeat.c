@@ -175,6 +175,7 @@ static void follow_answer(struct placement_client *client,
     struct placement_heartbeats *heartbeats = &client->heartbeats;
     uint32_t next_ms = response->next_heartbeat_ms ? response->next_heartbeat_ms : NEXT_MS_DEFAULT;
     heartbeats->backoff = (struct placement_backoff){0};
+    heartbeats->logged_us = 0;
     if (response->want_complete) heartbeats->want_complete = true;
     follow_addresses(heartbeats, response);
     create_replicas(heartbeats, response);
@@ -223,6 +224,18 @@ static void finish_heartbeat(struct placement_client *client) {
     }
 }
 
+/* Told at the first failure and then every ten seconds, until a heartbeat is answered again. */
+static void complain(struct placement_client *client, enum status status, struct slice reason) {
+    struct placement_heartbeats *heartbeats = &client->heartbeats;
+    uint64_t now_us = rpc_loop_now_us(client->loop);
+    if (heartbeats->logged_us && now_us - heartbeats->logged_us < PLACEMENT_CLIENT_LOG_PAUSE_US)
+        return;
+    heartbeats->logged_us = now_us;
+    log_warn("placement_waiting", "what=heartbeat node=%" PRIu64 " status=%s reason=\"%.*s\"",
+             client->identity.node_id, status_name(status), (int)reason.len,
+             (const char *)reason.data);
+}
+
 static enum placement_verdict on_answer(void *ctx, enum status status, struct slice text,
                                         struct slice response, bool last) {
     struct placement_client *client = ctx;
@@ -242,9 +255,7 @@ static enum placement_verdict on_answer(void *ctx, enum status status, struct sl
         } else if (status == STATUS_MISMATCH || status == STATUS_EXISTS) {
             fence(client, text);
         } else {
-            log_warn("placement_heartbeat", "node=%" PRIu64 " status=%s reason=\"%.*s\"",
-                     client->identity.node_id, status_name(status), (int)text.len,
-                     (const char *)text.data);
+            complain(client, status, text);
             heartbeats->want_complete = true;
             heartbeats->next_us =
                 rpc_loop_now_us(client->loop) + placement_backoff_us(client, &heartbeats->backoff);

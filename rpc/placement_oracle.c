@@ -122,6 +122,7 @@ static void on_grants(void *ctx, struct rpc_stream *stream, struct slice bytes) 
         uint32_t worker = (uint32_t)(grant->id & ((1u << WORKER_BITS) - 1));
         if (!take_ask(oracle, worker, grant->id >> WORKER_BITS)) continue;
         oracle->backoff = (struct placement_backoff){0};
+        if (oracle->logged_us) log_info("placement_back", "what=timestamps");
         oracle->logged_us = 0;
         range_store_timestamps(store, worker, grant->first, grant->count);
     }
