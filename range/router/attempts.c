@@ -83,18 +83,25 @@ static void fill_scan(const struct router_call *call, struct range_request *requ
     request->byte_limit = call->byte_limit - (uint32_t)call->row_bytes;
 }
 
+static uint64_t node_timeout_us(const struct router_call *call) {
+    uint64_t now_us = call->router->now_us, deadline_us = call->deadline.node.key;
+    if (deadline_us <= now_us) return 1;
+    uint64_t left_us = deadline_us - now_us, margin_us = left_us / 16;
+    if (margin_us > ROUTER_ANSWER_MARGIN_US_MAX) margin_us = ROUTER_ANSWER_MARGIN_US_MAX;
+    return left_us - margin_us;
+}
+
 static void encode_attempt(struct router_part *part, const struct route *route, struct buf *frame) {
     static const enum range_request_kind kinds[] = {[ROUTER_GET] = RANGE_GET,
                                                     [ROUTER_SCAN] = RANGE_SCAN,
                                                     [ROUTER_WRITE] = RANGE_WRITE,
                                                     [ROUTER_TRANSFER] = RANGE_TRANSFER};
     const struct router_call *call = part->call;
-    uint64_t now_us = call->router->now_us, deadline_us = call->deadline.node.key;
     struct range_request request = {.call_id = part->attempt.id,
                                     .kind = kinds[call->op],
                                     .range_id = route->descriptor.range_id,
                                     .epoch = route->descriptor.epoch,
-                                    .timeout_us = deadline_us > now_us ? deadline_us - now_us : 1,
+                                    .timeout_us = node_timeout_us(call),
                                     .read_mode = call->read_mode,
                                     .command = call->command,
                                     .to_node = call->to_node};

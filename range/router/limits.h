@@ -27,6 +27,10 @@
 /* What a client is told to wait when the router's own bounds are reached. */
 #define ROUTER_RETRY_AFTER_US 10000u
 
+/* A node is given less time than the client by a sixteenth, at most by this: so that it can still
+ * say "nothing was proposed" where the router alone would have to say "unknown". */
+#define ROUTER_ANSWER_MARGIN_US_MAX 50000u
+
 /* Keys of one GET request to one range. */
 #define ROUTER_GET_BYTES_MAX (1u << 20)
 /* A frame that has grown to this leaves before the flush. */
