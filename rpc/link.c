@@ -146,6 +146,11 @@ static void link_timer(struct rpc_timer *timer) {
         return;
     }
     ASSERT(link->state == LINK_DIALLING);
+    bool patient = link->backoff_us == (uint64_t)RPC_LINK_BACKOFF_MAX_MS * 1000;
+    static const struct rpc_status nobody = {.code = RPC_UNAVAILABLE,
+                                             .text = {(const uint8_t *)"nobody answers there yet",
+                                                      sizeof("nobody answers there yet") - 1}};
+    if (patient) log_failure(link, &nobody);
     rpc_client_hurry(link->client);
     start_timer(link, next_pause_us(link));
 }

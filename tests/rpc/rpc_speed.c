@@ -135,9 +135,12 @@ static pid_t start_child(char *address, size_t size) {
     ASSERT(posix_spawn_file_actions_init(&actions) == 0);
     ASSERT(posix_spawn_file_actions_adddup2(&actions, pipes[1], 1) == 0);
     ASSERT(posix_spawn(&pid, path, &actions, NULL, arguments, environ) == 0);
+    (void)posix_spawn_file_actions_destroy(&actions); /* Always succeeds. */
+    (void)close(pipes[1]);                            /* The child has its own. */
     FILE *from_child = fdopen(pipes[0], "r");
     ASSERT(from_child && fscanf(from_child, "%u", &port) == 1);
     (void)snprintf(address, size, "127.0.0.1:%u", port);
+    (void)fclose(from_child);
     return pid;
 }
 

@@ -172,6 +172,30 @@ Test(rpc_stream, send_queue_is_bounded) {
     cr_assert_geq(rpc_stream_queued_bytes(stream), 1024 * 1024 - sizeof(chunk));
 }
 
+/* A full queue empties again as the peer reads: many times the bound passes through it. */
+Test(rpc_stream, full_queue_empties_again) {
+    static uint8_t chunk[16 * 1024];
+    struct rpc_open_options options = {.wait_for_ready = true,
+                                       .stream = {.queue_bytes_max = 64 * 1024}};
+    struct rpc_stream *stream =
+        rpc_client_open(client, ECHO_STREAM, &options, &echo_client_events, &answer);
+    bool never = false;
+    size_t busy = 0;
+    for (size_t sent = 0; sent < 500;) {
+        enum status status = rpc_stream_send(stream, slice_make(chunk, sizeof(chunk)));
+        cr_assert(status == STATUS_OK || status == STATUS_BUSY);
+        if (status == STATUS_OK) {
+            sent++;
+            continue;
+        }
+        cr_assert_lt(busy++, 20000, "the queue stays full");
+        (void)rpc_loop_run_until(loop, &never, 500);
+    }
+    ECHO_WAIT(loop, answer.messages == 500);
+    cr_assert_gt(busy, 0);
+    cr_assert_eq(rpc_stream_queued_bytes(stream), 0);
+}
+
 /* A peer that does not read what it asked for is cut off at the bound. */
 Test(rpc_stream, client_that_does_not_read_is_cut_off) {
     struct rpc_stream *stream = open_stream(ECHO_DEAF, &echo_client_events, &answer);
