@@ -71,8 +71,8 @@ build_stage() { # name, compiler, meson options...
 
 # Reads what meson recorded and prints "passed failed skipped", then a line for each failed test.
 # A Criterion program counts as its tests, any other program as one test.
-count_results() { # testlog.json, text that names of other programs must contain
-    /usr/bin/python3 - "$1" "$2" <<'PYTHON'
+count_results() { # the JSON record
+    /usr/bin/python3 - "$1" <<'PYTHON'
 import json, re, sys
 
 
@@ -118,11 +118,11 @@ PYTHON
 }
 
 # Adds what one run of meson test recorded, or one failure if it recorded nothing readable.
-add_results() { # build name, exit code of meson
+add_results() { # the record without its suffix, exit code of meson
     local results counts notes p f s note
-    if ! results=$(count_results "build/$1/meson-logs/testlog.json" "$filter" 2>>"$stage_log"); then
+    if ! results=$(count_results "$1.json" 2>>"$stage_log"); then
         stage_failed=$((stage_failed + 1))
-        failures+=("$stage_name: no readable results in build/$1/meson-logs (see $stage_log)")
+        failures+=("$stage_name: no readable results in $1.json (see $stage_log)")
         return
     fi
     counts=${results%%$'\n'*} notes=${results#"$counts"}
@@ -132,17 +132,19 @@ add_results() { # build name, exit code of meson
     fi
     stage_passed=$((stage_passed + p)) stage_failed=$((stage_failed + f)) stage_skipped=$((stage_skipped + s))
     while IFS= read -r note; do
-        [[ -z $note ]] || failures+=("$stage_name: $note (see build/$1/meson-logs/testlog.txt)")
+        [[ -z $note ]] || failures+=("$stage_name: $note (see $1.txt)")
     done <<<"$notes"
 }
 
-meson_test() { # build name, meson arguments...
-    local name=$1 code=0
-    shift
-    rm -f "build/$name/meson-logs/testlog.json"
-    meson test -C "build/$name" --no-rebuild --print-errorlogs "$@" >>"$stage_log" 2>&1 </dev/null || code=$?
-    [[ -f build/$name/meson-logs/testlog.json ]] || [[ $code -ne 0 ]] || return 0 # none were selected
-    add_results "$name" "$code"
+meson_test() { # build name, name of the record, meson arguments...
+    local name=$1 record=build/$1/meson-logs/$2 code=0
+    local logbase=$2
+    shift 2
+    rm -f "$record".*
+    meson test -C "build/$name" --no-rebuild --print-errorlogs --logbase "$logbase" "$@" \
+        >>"$stage_log" 2>&1 </dev/null || code=$?
+    [[ -f $record.json || $code -ne 0 ]] || return 0 # none were selected
+    add_results "$record" "$code"
 }
 
 # The unit tests of build/NAME: Criterion programs, then the replayed fuzz corpora.
@@ -153,11 +155,11 @@ run_unit_tests() { # build name
         criterion=(--test-args="--filter=*$filter*")
         mapfile -t other < <(meson test -C "build/$1" --list --suite fuzz 2>/dev/null | sed 's/.* //' | grep -F -- "$filter")
     fi
-    meson_test "$1" --no-suite fuzz "${criterion[@]}"
+    meson_test "$1" unit --no-suite fuzz "${criterion[@]}"
     if [[ -z $filter ]]; then
-        meson_test "$1" --suite fuzz
+        meson_test "$1" fuzz --suite fuzz
     elif [[ ${#other[@]} -gt 0 ]]; then
-        meson_test "$1" "${other[@]}"
+        meson_test "$1" fuzz "${other[@]}"
     fi
     finish_tests
 }
@@ -264,12 +266,12 @@ run_tests() {
     if build_stage clang clang; then run_unit_tests clang; fi
 
     begin_stage "address and undefined-behaviour sanitizers"
-    if build_stage asan clang -Db_sanitize=address,undefined -Db_lundef=false -Djemalloc=false; then
+    if build_stage asan clang -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false -Djemalloc=false; then
         run_unit_tests asan
     fi
 
     begin_stage "thread sanitizer"
-    if build_stage tsan clang -Db_sanitize=thread -Db_lundef=false -Djemalloc=false; then
+    if build_stage tsan clang -Doptimization=1 -Db_sanitize=thread -Db_lundef=false -Djemalloc=false; then
         run_unit_tests tsan
     fi
 
