@@ -6,11 +6,36 @@
 
 static const struct slice identity_key = {(const uint8_t *)"\0i", 2};
 
+/* OK: not a single record in any family. */
+static enum status check_empty(struct storage_engine *engine, struct buf *error) {
+    enum status status = STATUS_OK;
+    for (int family = 0; family < STORAGE_FAMILY_COUNT && status == STATUS_OK; family++) {
+        struct storage_iterator *iterator =
+            storage_iterator_new(engine, NULL, family, SLICE_EMPTY, SLICE_EMPTY);
+        storage_iterator_seek_first(iterator);
+        if (storage_iterator_valid(iterator)) {
+            buf_printf(error, "the data directory holds data but no node's identity: it is not a "
+                              "node's; choose another --data-dir");
+            status = STATUS_MISMATCH;
+        } else {
+            status = storage_iterator_status(iterator);
+            if (status != STATUS_OK)
+                buf_printf(error, "cannot read the data directory: %s", status_text(status));
+        }
+        storage_iterator_free(iterator);
+    }
+    return status;
+}
+
 enum status node_identity_load(struct storage_engine *engine, struct buf *error,
                                struct placement_identity *ret_identity) {
     struct buf value = {0};
     enum status status = storage_get(engine, NULL, STORAGE_META, identity_key, &value);
-    if (status == STATUS_NOT_FOUND) goto out;
+    if (status == STATUS_NOT_FOUND) {
+        enum status empty = check_empty(engine, error);
+        if (empty != STATUS_OK) status = empty;
+        goto out;
+    }
     if (status != STATUS_OK) {
         buf_printf(error, "cannot read the node's identity: %s", status_text(status));
         goto out;

@@ -12,7 +12,8 @@
 #include "rpc/placement_client.h"
 #include "storage/engine.h"
 
-/* NOT_FOUND: a fresh directory. CORRUPTION, IO: `error` says what. */
+/* NOT_FOUND: a fresh directory. MISMATCH: it holds data, but a node's it is not (a placement
+ * member's, say). CORRUPTION, IO. `error` says what, except for NOT_FOUND. */
 enum status node_identity_load(struct storage_engine *engine, struct buf *error,
                                struct placement_identity *ret_identity) MUST_CHECK;
 /* Durable on return. */

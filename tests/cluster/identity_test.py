@@ -45,7 +45,7 @@ class Identity(unittest.TestCase):
         finally:
             node.resume()
         twin = c.make_node(12, data_dir=c.path("copy"))
-        self.refuses(twin, "node", "alive")
+        self.refuses(twin, "is running at", "copy of this data directory")
         self.assertTrue(node.running())
 
     def test_data_directory_of_another_cluster(self):
@@ -57,11 +57,20 @@ class Identity(unittest.TestCase):
         process.start()
         other.wait_led()
 
-    def test_data_directory_of_a_placement(self):
+    def test_data_directory_of_another_role(self):
         confused = c.make_node(14, data_dir=c.path("placement-as-node"))
+        c.placement.pause()  # so that the copy is of one moment
         shutil.copytree(c.path("placement"), c.path("placement-as-node"))
-        got = confused.launch().wait(20)
-        self.assertEqual(got, 1, confused.log())
+        c.placement.resume()
+        self.refuses(confused, "not a node's")
+        self.assertEqual(other.nodes[0].stop(), 0)
+        shutil.copytree(other.path("node1"), c.path("node-as-placement"))
+        port = cluster.free_port()
+        confused = Process("placement3", c.directory, [
+            "placement", "--data-dir", c.path("node-as-placement"), "--listen", f"127.0.0.1:{port}"], port)
+        self.refuses(confused, c.path("node-as-placement"))
+        other.nodes[0].start()
+        other.wait_led()
 
     def test_a_node_keeps_its_id_over_restarts(self):
         before = c.node_id(1)

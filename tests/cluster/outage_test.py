@@ -11,7 +11,7 @@ import unittest
 import cluster
 from cluster import Cluster, wait_until
 
-kv = grpc = stub = c = None
+kv = services = grpc = stub = c = None
 
 
 def put(key, value, timeout=5.0, request_id=b""):
@@ -33,6 +33,14 @@ class Outage(unittest.TestCase):
         for word in words:
             self.assertIn(word, error.details())
         return time.monotonic() - started
+
+    def setUp(self):
+        """One test's failure must not be the next one's."""
+        for process in c.processes():
+            if not process.running():
+                process.child = None
+                process.start()
+        c.wait_led()
 
     def test_no_quorum(self):
         put(b"quorum", b"1")
@@ -83,7 +91,10 @@ class Outage(unittest.TestCase):
         c.placement.kill()
         c.router.start()
         S = grpc.StatusCode
-        took = self.fails((S.UNAVAILABLE,), lambda: put(b"lost", b"1", timeout=2), "placement")
+        with grpc.insecure_channel(c.router_address) as channel:  # not the one that was cut off
+            fresh = services.KeyValueStub(channel)
+            took = self.fails((S.UNAVAILABLE,), lambda: fresh.Put(
+                kv.PutRequest(key=b"lost", value=b"1"), timeout=2), "placement")
         self.assertLess(took, 2.5)
         c.placement.start()
         wait_until("the router has found its way", lambda: self.tries(lambda: put(b"lost", b"2")), 20)
@@ -105,15 +116,17 @@ class Outage(unittest.TestCase):
         c.wait_led()
 
     def test_nobody_reads_the_log(self):
-        """The reader of a node's log leaves: the node does not."""
-        code = subprocess.run(
-            ["bash", "-c", f"({cluster.BIN} router --listen 127.0.0.1:0 --placement {c.placement_address} "
-             "--log-level debug 2>&1 & echo $! >&3; wait $!; echo $? >&4) 3>pid 4>code | head -n 1; "
-             "for i in $(seq 100); do [ -s pid ] && break; sleep 0.05; done; sleep 0.5; "
-             "kill -TERM $(cat pid); for i in $(seq 100); do [ -s code ] && break; sleep 0.05; done; "
-             "exit $(cat code)"], cwd=c.directory, env=cluster.environment(), check=False,
-            stdout=subprocess.DEVNULL).returncode
-        self.assertEqual(code, 0)
+        """The reader of a process's log leaves: the process does not."""
+        reader, writer = os.pipe()
+        process = subprocess.Popen(
+            [cluster.BIN, "router", "--listen", "127.0.0.1:0", "--placement", c.placement_address,
+             "--log-level", "debug"], stdin=subprocess.DEVNULL, stdout=writer, stderr=writer,
+            env=cluster.environment(), preexec_fn=cluster._die_with_parent)
+        os.close(writer)
+        self.assertTrue(os.read(reader, 1))
+        os.close(reader)  # from here on every line that it writes fails
+        process.terminate()
+        self.assertEqual(process.wait(10), 0)
 
     def test_full_disk(self):
         """The node on the full disk stops with the reason on its last line; the others serve on; with
@@ -162,7 +175,7 @@ class Outage(unittest.TestCase):
 
 
 def main():
-    global kv, grpc, stub, c
+    global kv, services, grpc, stub, c
     with Cluster(nodes=3, ranges=4) as c_:
         c = c_
         kv, services = cluster.generated_client(c.directory)
@@ -172,9 +185,10 @@ def main():
         channel = grpc.insecure_channel(c.router_address, options=[("grpc.max_reconnect_backoff_ms", 200)])
         stub = services.KeyValueStub(channel)
         # The disk comes last: it costs its node its directory.
-        tests = unittest.TestSuite(Outage(name) for name in (
+        names = sys.argv[1:] or (
             "test_no_quorum", "test_placement_away", "test_router_without_placement", "test_frozen_leader",
-            "test_nobody_reads_the_log", "test_little_space_is_refused_at_the_start", "test_full_disk"))
+            "test_nobody_reads_the_log", "test_little_space_is_refused_at_the_start", "test_full_disk")
+        tests = unittest.TestSuite(Outage(name) for name in names)
         result = unittest.TextTestRunner(verbosity=2).run(tests)
         channel.close()
         if not result.wasSuccessful():

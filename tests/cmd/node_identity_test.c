@@ -33,6 +33,24 @@ Test(node_identity, of_a_fresh_directory_is_not_found) {
     storage_close(engine);
 }
 
+/* A placement member's data, or a node's whose identity is gone: whatever it is, it must not be
+ * taken for a fresh directory. */
+Test(node_identity, is_not_made_up_for_data_of_another_kind) {
+    for (int family = 0; family < STORAGE_FAMILY_COUNT; family++) {
+        struct placement_identity loaded;
+        struct buf error = {0};
+        struct storage_engine *engine = memory_engine_new();
+        struct storage_batch *batch = storage_batch_new(engine);
+        storage_batch_put(batch, family, SLICE_LITERAL("x"), SLICE_LITERAL("y"));
+        cr_assert_eq(storage_write(engine, batch, STORAGE_SYNCED), STATUS_OK);
+        cr_expect_eq(node_identity_load(engine, &error, &loaded), STATUS_MISMATCH);
+        cr_expect_gt(error.len, 0);
+        buf_done(&error);
+        storage_batch_free(batch);
+        storage_close(engine);
+    }
+}
+
 /* Every single damaged byte is noticed, and so is every truncation: a guessed id is worse than
  * none. */
 Test(node_identity, that_is_damaged_is_refused) {
