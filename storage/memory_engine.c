@@ -19,7 +19,7 @@
 
 /* Stale versions are pruned when they have doubled since the last time (and are worth a walk): so
  * pruning costs a constant per write however long a snapshot stays open. */
-#define PRUNE_AT_LEAST 256u
+#define PRUNE_AT_LEAST 64u
 
 /* A reader's hold on a sequence. */
 struct pin {
@@ -34,7 +34,7 @@ struct memory_engine {
     uint64_t sequence;         /* of the last write */
     uint64_t synced;           /* every write up to here survives a crash */
     struct list_node pins;     /* the oldest reader first */
-    size_t stale_after_prune;  /* nodes that the last prune had to leave */
+    size_t stale_after_prune;  /* versions that the last prune had to leave */
     size_t open_ingests;       /* for the assert at crash and close */
     enum status fault;         /* what operations fail with; OK: no fault is set */
     uint64_t fault_countdown;  /* operations that still succeed */
@@ -137,6 +137,7 @@ void memory_engine_crash(struct storage_engine *base, size_t keep_writes) {
     uint64_t unsynced = engine->sequence - engine->synced;
     uint64_t survives = engine->synced + (keep_writes < unsynced ? keep_writes : unsynced);
     for (int family = 0; family < STORAGE_FAMILY_COUNT; family++) {
+        memory_table_check(&engine->tables[family]);
         memory_table_roll_back(&engine->tables[family], survives);
         memory_table_prune(&engine->tables[family], survives);
         memory_table_check(&engine->tables[family]);
@@ -179,7 +180,7 @@ static uint64_t read_sequence(const struct memory_engine *engine,
 static void prune(struct memory_engine *engine) {
     size_t stale = 0;
     for (int family = 0; family < STORAGE_FAMILY_COUNT; family++)
-        stale += engine->tables[family].stale_count;
+        stale += engine->tables[family].stale_versions;
     if (stale < PRUNE_AT_LEAST || stale < 2 * engine->stale_after_prune) return;
     uint64_t horizon = engine->synced;
     if (!list_empty(&engine->pins)) {
@@ -189,7 +190,7 @@ static void prune(struct memory_engine *engine) {
     engine->stale_after_prune = 0;
     for (int family = 0; family < STORAGE_FAMILY_COUNT; family++) {
         memory_table_prune(&engine->tables[family], horizon);
-        engine->stale_after_prune += engine->tables[family].stale_count;
+        engine->stale_after_prune += engine->tables[family].stale_versions;
     }
 }
 
@@ -636,9 +637,11 @@ static void memory_describe(struct storage_engine *base, struct buf *out) {
     struct memory_engine *engine = memory_engine_of(base);
     lock(engine);
     buf_printf(out, "engine memory\n");
-    for (int family = 0; family < STORAGE_FAMILY_COUNT; family++)
-        buf_printf(out, "keys_%s %zu\n", storage_family_name((enum storage_family)family),
-                   engine->tables[family].key_count);
+    for (int family = 0; family < STORAGE_FAMILY_COUNT; family++) {
+        const char *name = storage_family_name((enum storage_family)family);
+        buf_printf(out, "keys_%s %zu\nstale_versions_%s %zu\n", name,
+                   engine->tables[family].key_count, name, engine->tables[family].stale_versions);
+    }
     buf_printf(out, "writes %llu\nreads %llu\nbytes_written %llu\nunsynced_writes %llu\n",
                (unsigned long long)engine->write_count, (unsigned long long)engine->read_count,
                (unsigned long long)engine->bytes_written,

@@ -77,12 +77,19 @@ static struct memory_node *find_before(const struct memory_table *table, struct 
     return node;
 }
 
+static size_t count_versions(const struct memory_node *node) {
+    size_t count = 0;
+    for (const struct memory_version *version = node->newest; version; version = version->older)
+        count++;
+    return count;
+}
+
 static void mark_stale(struct memory_table *table, struct memory_node *node) {
-    if (node->stale) return;
+    ASSERT(!node->stale);
     node->stale = true;
     node->stale_next = table->stale;
     table->stale = node;
-    table->stale_count++;
+    table->stale_versions += count_versions(node);
 }
 
 static void node_link(struct memory_table *table, struct memory_node *node,
@@ -127,16 +134,21 @@ static void node_push_version(struct memory_table *table, struct memory_node *no
                               struct memory_version *version) {
     struct memory_version *newest = node->newest;
     if (newest) ASSERT_CMP(newest->sequence, <=, version->sequence);
+    /* Even a key's only version is stale until it is below the horizon: rolling back may remove it.
+     */
+    if (newest && !node->stale) mark_stale(table, node);
     if (newest && newest->sequence == version->sequence) {
         version->older = newest->older;
         memory_free(newest);
-    } else {
-        version->older = newest;
+        node->newest = version;
+        return;
     }
+    version->older = newest;
     node->newest = version;
-    /* Even a key's only version is stale until it is below the horizon: rolling back may remove
-     * it. */
-    mark_stale(table, node);
+    if (node->stale)
+        table->stale_versions++;
+    else
+        mark_stale(table, node);
 }
 
 void memory_table_put(struct memory_table *table, struct slice key, struct slice value,
@@ -211,7 +223,7 @@ static void settle_stale(struct memory_table *table,
                          uint64_t sequence) {
     struct memory_node *node = table->stale;
     table->stale = NULL;
-    table->stale_count = 0;
+    table->stale_versions = 0;
     while (node) {
         struct memory_node *next = node->stale_next;
         node->stale = false;
@@ -270,13 +282,13 @@ void memory_table_check(const struct memory_table *table) {
         for (const struct memory_version *v = node->newest; v->older; v = v->older)
             ASSERT_CMP(v->sequence, >, v->older->sequence);
         ASSERT(node->stale || (!node->newest->older && !node->newest->deleted));
-        stale += node->stale;
+        if (node->stale) stale += count_versions(node);
         count++;
         previous = node;
     }
     ASSERT(table->head->previous == previous);
     ASSERT_CMP(count, ==, table->key_count);
-    ASSERT_CMP(stale, ==, table->stale_count);
+    ASSERT_CMP(stale, ==, table->stale_versions);
     for (uint8_t level = 1; level < table->height; level++) {
         const struct memory_node *lower = table->head->next[0];
         for (const struct memory_node *node = table->head->next[level]; node;

@@ -7,7 +7,8 @@
  * 2. Along a chain sequences descend strictly; no chain is empty.
  * 3. A node with more than one version, or whose newest is a deletion, is on the stale list: these
  *    are the only nodes that pruning or rolling back can change. Every version above the sequence
- *    last given to memory_table_prune is on a node of that list as well.
+ *    last given to memory_table_prune is on a node of that list as well. `stale_versions` counts
+ * the versions of these nodes, so that one key written over and over is noticed as well.
  *
  * A node lives until pruning or rolling back removes its last version. Not thread-safe. */
 #ifndef FLOTILLA_STORAGE_MEMORY_TABLE_H
@@ -39,8 +40,8 @@ struct memory_table {
     uint8_t height;           /* highest level in use */
     struct prng prng;         /* for heights; seeded with a constant, so runs repeat exactly */
     struct memory_node *stale;
-    size_t stale_count;
-    size_t key_count; /* nodes, those with only a tombstone included */
+    size_t stale_versions; /* on the nodes of that list: what pruning has to look at */
+    size_t key_count;      /* nodes, those with only a tombstone included */
 };
 
 void memory_table_init(struct memory_table *table);

@@ -2,6 +2,7 @@
 #include "storage/memory_engine.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tests/storage/harness.h"
 
@@ -85,6 +86,25 @@ Test(memory_engine_crash, restores_after_many_overwrites_and_prunings) {
     cr_assert_str_eq(get(&harness, NULL, STORAGE_DATA, "k24"), "2024");
     cr_assert_str_eq(get(&harness, NULL, STORAGE_DATA, "k27"), "2027");
     cr_assert_str_eq(get(&harness, NULL, STORAGE_DATA, "k28"), "1978");
+    harness_done(&harness);
+}
+
+/* One key written over and over (a hard state) must not gather its whole history: a long simulation
+ * would run out of memory. */
+Test(memory_engine_crash, forgets_overwritten_versions_of_one_hot_key) {
+    struct harness harness;
+    harness_init(&harness, ENGINE_MEMORY);
+    for (int round = 0; round < 10000; round++) {
+        put(&harness, STORAGE_RAFT, "hot", "value");
+        sync_engine(&harness);
+    }
+    struct buf text = {0};
+    storage_describe(harness.engine, &text);
+    buf_append_byte(&text, 0);
+    const char *line = strstr((const char *)text.data, "stale_versions_raft ");
+    cr_assert_not_null(line);
+    cr_assert_lt(atoi(line + strlen("stale_versions_raft ")), 200);
+    buf_done(&text);
     harness_done(&harness);
 }
 
