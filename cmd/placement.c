@@ -116,11 +116,11 @@ static enum status open_driver(struct placement_process *process, struct buf *er
     config.silence_ms = options->silence_ms;
     config.node_heartbeat_ms = options->node_heartbeat_ms;
     config.seed = prng_seed_from_system();
-    size_t told = error->len;
     enum status status =
         placement_driver_open(&config, process->engine, &no_peers, clock_system(),
                               clock_monotonic_us(clock_system()), error, &process->driver);
-    if (status && error->len > told) buf_printf(error, " (--data-dir %s)", options->data_dir);
+    if (status && status != STATUS_INVALID)
+        buf_printf(error, " (--data-dir %s)", options->data_dir);
     return status;
 }
 
@@ -183,10 +183,13 @@ int cmd_placement(int argument_count, char **arguments) {
         break;
     }
     placement_metrics_register();
-    if (open_engine(&process, &error) || open_driver(&process, &error) ||
-        open_network(&process, &error) || tell_ready(&process, &error)) {
+    enum status status = open_engine(&process, &error);
+    if (!status) status = open_driver(&process, &error);
+    if (!status) status = open_network(&process, &error);
+    if (!status) status = tell_ready(&process, &error);
+    if (status) {
         common_complain("placement", &error);
-        process.exit_code = CMD_FAILED;
+        process.exit_code = status == STATUS_INVALID ? CMD_USAGE : CMD_FAILED;
     } else {
         process.signals = signals_watch(process.loop, signal_caught, &process);
         rpc_loop_run(process.loop);

@@ -209,11 +209,10 @@ static void register_later(struct placement_client *client, enum status status, 
     if (!client->register_logged_us ||
         now_us - client->register_logged_us >= PLACEMENT_CLIENT_LOG_PAUSE_US) {
         client->register_logged_us = now_us;
-        log_warn("placement_waiting",
-                 "what=registration member=%s status=%s reason=\"%.*s\" hint=\"is flotilla "
-                 "placement running there?\"",
+        log_warn("placement_waiting", "what=registration member=%s status=%s reason=\"%.*s\"%s",
                  rpc_client_address(client->members[client->leader]), status_name(status),
-                 (int)text.len, (const char *)text.data);
+                 (int)text.len, (const char *)text.data,
+                 status == STATUS_EXISTS ? "" : " hint=\"is flotilla placement running there?\"");
     }
     rpc_timer_start(client->loop, &client->register_timer, now_us + pause_us);
 }

@@ -9,6 +9,7 @@
 static struct placement_view view;
 
 static void setup(void) {
+    log_set_level(LOG_NONE);
     placement_view_init(&view, 1000);
 }
 
@@ -78,7 +79,6 @@ Test(placement_view, the_higher_term_names_the_leader) {
 Test(placement_view, a_second_leader_of_the_same_term_changes_nothing) {
     learn(1, "", "");
     struct placement_replica_report claim = report(1, 6, true);
-    log_set_level(LOG_NONE);
     hear(1, true, &claim, 1, 2000);
     hear(2, true, &claim, 1, 2000);
     cr_assert_eq(leader_of(1, 2100), 1);
