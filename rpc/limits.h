@@ -8,6 +8,8 @@
 
 /* Bytes that may wait in one stream's send queue, unless the stream says otherwise. */
 #define RPC_STREAM_QUEUE_BYTES_DEFAULT (64u * 1024u * 1024u)
+/* What a waiting message counts beyond its own bytes, so that many tiny ones are bounded too. */
+#define RPC_STREAM_MESSAGE_OVERHEAD_BYTES 64u
 /* Messages that wait together are merged (rpc/stream.h) up to this size: large enough to make the
  * cost of a message vanish, small enough that the receiver need not gather far-apart buffers. */
 #define RPC_STREAM_MERGE_BYTES_MAX (256u * 1024u)
@@ -18,6 +20,11 @@
 #define RPC_SERVER_STREAMS_DEFAULT 4096u                        /* streams open */
 #define RPC_SERVER_REQUEST_BYTES_DEFAULT (256u * 1024u * 1024u) /* of unary calls being served */
 #define RPC_SERVER_METHODS_MAX 64u
+/* All that the core may hold for a server's connections: half-received messages above all, which
+ * are counted nowhere else. The core reads more slowly, then drops connections. */
+#define RPC_SERVER_MEMORY_BYTES_MAX (1024u * 1024u * 1024u)
+/* A connection that says nothing is closed after this. */
+#define RPC_SERVER_HANDSHAKE_TIMEOUT_MS 10000
 /* Arrivals that the core may report per method before the loop posts the next request for one. */
 #define RPC_SERVER_UNARY_ACCEPTS 16u
 #define RPC_SERVER_STREAM_ACCEPTS 2u
@@ -45,6 +52,9 @@
 
 _Static_assert(RPC_STREAM_QUEUE_BYTES_DEFAULT >= 2 * RPC_MESSAGE_BYTES_MAX,
                "a queue must take the largest message even while another one leaves");
+_Static_assert(RPC_SERVER_MEMORY_BYTES_MAX >=
+                   2 * RPC_SERVER_REQUEST_BYTES_DEFAULT + 4 * RPC_MESSAGE_BYTES_MAX,
+               "what the server admits must fit in what the core may hold");
 _Static_assert(RPC_STREAM_MERGE_BYTES_MAX <= RPC_MESSAGE_BYTES_MAX,
                "a merged message must be one that the peer accepts");
 

@@ -32,6 +32,14 @@ static void set_int(grpc_arg *args, size_t *count, const char *key, int value) {
     (*count)++;
 }
 
+static void set_quota(grpc_arg *args, size_t *count, grpc_resource_quota *quota) {
+    args[*count].type = GRPC_ARG_POINTER;
+    args[*count].key = (char *)GRPC_ARG_RESOURCE_QUOTA; /* The core only reads it. */
+    args[*count].value.pointer.p = quota;
+    args[*count].value.pointer.vtable = grpc_resource_quota_arg_vtable();
+    (*count)++;
+}
+
 #define SERVER_ARGS_MAX 16
 
 /* Why each: SO_REUSEPORT would let a second server take the same port without an error; pings keep
@@ -51,9 +59,15 @@ static grpc_server *new_core(void) {
     set_int(args, &count, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1);
     set_int(args, &count, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     set_int(args, &count, GRPC_ARG_ENABLE_CHANNELZ, 0);
+    set_int(args, &count, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, RPC_SERVER_HANDSHAKE_TIMEOUT_MS);
+    grpc_resource_quota *quota = grpc_resource_quota_create("rpc_server");
+    grpc_resource_quota_resize(quota, RPC_SERVER_MEMORY_BYTES_MAX);
+    set_quota(args, &count, quota);
     ASSERT_CMP(count, <=, SERVER_ARGS_MAX);
     grpc_channel_args channel_args = {.num_args = count, .args = args};
-    return grpc_server_create(&channel_args, NULL);
+    grpc_server *core = grpc_server_create(&channel_args, NULL);
+    grpc_resource_quota_unref(quota); /* The server has its own reference. */
+    return core;
 }
 
 struct rpc_server *rpc_server_new(struct rpc_loop *loop, const struct rpc_server_config *config) {

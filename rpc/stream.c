@@ -3,7 +3,7 @@
  * Invariants:
  * 1. At most one SEND_MESSAGE and one RECV_MESSAGE are under way; all starts happen under the lock,
  *    because the core allows no two at once on a call.
- * 2. queued_bytes is the size of all that waits or is under way, and stays within the bound unless
+ * 2. queued_bytes is the cost of all that waits or is under way, and stays within the bound unless
  *    a single message is larger than what is left of an empty queue.
  * 3. When `pending` comes to 0 the call is over: the batch that reports the end (close_tag) is
  * under way from the first moment to the last.
@@ -157,7 +157,7 @@ static void start_send_locked(struct rpc_stream *stream) {
     for (size_t i = 0; i < count; i++)
         grpc_slice_unref(batch[i]); /* The buffer has its own references. */
     stream->sending = true;
-    stream->sending_bytes = bytes;
+    stream->sending_bytes = bytes + count * RPC_STREAM_MESSAGE_OVERHEAD_BYTES;
     grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
     /* More is waiting: the core may keep this one back to write both with one call. */
     op.flags = front ? GRPC_WRITE_BUFFER_HINT : 0;
@@ -179,6 +179,7 @@ enum status rpc_stream_send_parts(struct rpc_stream *stream, const struct slice 
 
 enum status rpc_stream_send_slice(struct rpc_stream *stream, grpc_slice message) {
     size_t len = GRPC_SLICE_LENGTH(message);
+    size_t cost = len + RPC_STREAM_MESSAGE_OVERHEAD_BYTES;
     enum status status = STATUS_OK;
     if (len > RPC_MESSAGE_BYTES_MAX) {
         grpc_slice_unref(message);
@@ -188,11 +189,11 @@ enum status rpc_stream_send_slice(struct rpc_stream *stream, grpc_slice message)
     if (stream->send_state != RPC_SEND_OPEN)
         status = STATUS_UNAVAILABLE;
     else if (stream->queued_bytes > 0 &&
-             stream->queued_bytes + len > stream->options.queue_bytes_max)
+             stream->queued_bytes + cost > stream->options.queue_bytes_max)
         status = STATUS_BUSY;
     if (status == STATUS_OK) {
         queue_push(&stream->queue, message);
-        stream->queued_bytes += len;
+        stream->queued_bytes += cost;
         if (!stream->sending) start_send_locked(stream);
     }
     unlock(stream);

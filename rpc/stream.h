@@ -28,8 +28,8 @@ struct rpc_stream_events {
     /* Server: the client will send nothing more. NULL: the stream is then closed with OK once the
      * queued messages have left. Client: never (the status follows). */
     void (*on_half_close)(void *ctx, struct rpc_stream *stream);
-    /* The stream is over; nothing is called after this. Server: the code is OK when the stream
-     * ended by rpc_stream_close, CANCELLED when the client or the connection went away. */
+    /* The stream is over; nothing is called after this. Server: the code is the one given
+     * to rpc_stream_close, CANCELLED when the client or the connection went away. */
     void (*on_close)(void *ctx, struct rpc_stream *stream, const struct rpc_status *status);
 };
 
@@ -48,7 +48,9 @@ struct rpc_stream_options {
 enum status rpc_stream_send_parts(struct rpc_stream *stream, const struct slice *parts,
                                   size_t part_count) MUST_CHECK;
 enum status rpc_stream_send(struct rpc_stream *stream, struct slice message) MUST_CHECK;
-size_t rpc_stream_queued_bytes(struct rpc_stream *stream); /* any thread */
+/* What waits or is under way, with RPC_STREAM_MESSAGE_OVERHEAD_BYTES for each message. Any thread.
+ */
+size_t rpc_stream_queued_bytes(struct rpc_stream *stream);
 
 /* Server: sends the status once the queued messages have left (with RPC_OK), or at once, dropping
  * them (any other code). Client: cancels the call, whatever the code. Any thread; the first close

@@ -41,8 +41,8 @@ struct rpc_stream {
     bool reading; /* a RECV_MESSAGE is under way */
     bool held_back;
     struct rpc_send_queue queue;
-    size_t queued_bytes;  /* in the queue and under way */
-    size_t sending_bytes; /* under way */
+    size_t queued_bytes;  /* in the queue and under way, with each message's overhead */
+    size_t sending_bytes; /* under way, likewise */
     grpc_byte_buffer *send_buffer;
     enum rpc_code local_code; /* of rpc_stream_close */
     struct buf local_text;
