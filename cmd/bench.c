@@ -49,6 +49,8 @@ enum status load_run_open(struct load_run *run, const char *command, const char 
     enum status status = check_options(options, error);
     if (status != STATUS_OK) return status;
     run->loop = rpc_loop_new();
+    uint32_t in_flight = (uint32_t)options->in_flight;
+    if (in_flight < LOAD_RUN_IN_FLIGHT_MIN) in_flight = LOAD_RUN_IN_FLIGHT_MIN;
     run->session = bench_session_new(
         run->loop,
         &(struct bench_session_config){.router = options->router,

@@ -44,6 +44,9 @@ struct load_options {
         LOAD_ENTRY(type, "json", CONFIG_TEXT, json, "", "", 0, 0,                                  \
                    "file to write the final JSON line to as well")
 
+/* What every connection takes in flight at least, whatever --in-flight says. */
+#define LOAD_RUN_IN_FLIGHT_MIN 64u
+
 /* A workload at work: from the options to the figures. */
 struct load_run {
     const char *command;

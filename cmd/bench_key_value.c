@@ -94,6 +94,10 @@ static enum status preload(struct load_run *run, struct key_value *workload, str
     struct bench_load_config config = load_run_config(run);
     config.count = config.duration_us = 0; /* to the last key */
     config.rate_per_s = 0;
+    /* Not what is being measured: as fast as the cluster takes it. */
+    if (config.in_flight < LOAD_RUN_IN_FLIGHT_MIN) config.in_flight = LOAD_RUN_IN_FLIGHT_MIN;
+    if (config.clients * config.in_flight > BENCH_IN_FLIGHT_MAX)
+        config.clients = BENCH_IN_FLIGHT_MAX / config.in_flight;
     struct bench_workload writes = key_value_preload(workload);
     struct bench_load *load = run_load(run, &config, &writes, error);
     const struct bench_totals *totals = bench_load_totals(load);
