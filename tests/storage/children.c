@@ -2,7 +2,9 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,7 +14,11 @@ pid_t child_start(child_fn *run, void *ctx) {
     fflush(NULL);
     pid_t pid = fork();
     cr_assert_geq(pid, 0);
-    if (pid == 0) _exit(run(ctx));
+    if (pid == 0) {
+        /* A test that is ended by its time limit must not leave a writer behind. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        _exit(run(ctx));
+    }
     return pid;
 }
 
