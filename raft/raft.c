@@ -188,14 +188,18 @@ static bool term_valid(const struct raft_message *message) {
     }
 }
 
+/* What a replica may receive from itself: its promises, once its disk has kept them, and what it
+ * forwarded to somebody who by then took it for the leader. A transfer names its target in `from`.
+ */
+static bool may_come_back(enum raft_message_kind kind) {
+    return is_promise(kind) || kind == RAFT_MSG_PROPOSE || kind == RAFT_MSG_READ_INDEX ||
+           kind == RAFT_MSG_TRANSFER_LEADER;
+}
+
 static bool message_valid(const struct raft *raft, const struct raft_message *message) {
     if (message->kind < RAFT_MSG_APPEND || message->kind > RAFT_MSG_FORGET_LEADER) return false;
     if (message->from == RAFT_NO_REPLICA || message->to != raft->config.id) return false;
-    /* Only promises come back from the own disk. A transfer names its target in `from`. */
-    if (message->from == raft->config.id && !is_promise(message->kind) &&
-        message->kind != RAFT_MSG_TRANSFER_LEADER) {
-        return false;
-    }
+    if (message->from == raft->config.id && !may_come_back(message->kind)) return false;
     if (message->log.index > RAFT_INDEX_MAX || message->commit > RAFT_INDEX_MAX ||
         message->reject_hint > RAFT_INDEX_MAX || !term_valid(message)) {
         return false;
