@@ -34,6 +34,8 @@
 #define SETTLE_US 30000000u
 #define ATTEMPT_TIMEOUT_US 2000000u
 #define TABLE_INTERVAL_US 1000000u
+/* So long after the kill, every answer that the dead node had sent has come in. */
+#define LAST_ANSWERS_US 200000u
 #define HEADER_EVERY 20u
 
 struct demo_options {
@@ -97,6 +99,7 @@ struct demo {
     struct signals *signals;
     struct hot_issuer workload;
     struct bench_load *load;
+    uint64_t load_began_us; /* 0: not yet */
     struct buf hottest_key;
 
     /* what the range map said last */
@@ -106,10 +109,9 @@ struct demo {
     uint32_t hottest_index;                 /* of the leader among the cluster's nodes */
 
     enum fault fault;
-    struct rpc_timer kill_timer, restart_timer;
+    struct rpc_timer kill_timer, last_answers_timer, restart_timer;
     uint32_t killed_index;
-    uint64_t watched_at_kill;
-    bool led_after_kill;
+    uint64_t watched_before; /* answers to the hottest issuer that the dead node may have given */
 
     bool terminal;
     uint32_t rows;
@@ -128,7 +130,9 @@ static void print_event(struct demo *demo, const char *format, ...) {
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments); /* a cut event still says enough */
     va_end(arguments);
-    double at_s = demo->load ? (double)bench_load_elapsed_us(demo->load) / 1e6 : 0.0;
+    double at_s = 0;
+    if (demo->load_began_us)
+        at_s = (double)(rpc_loop_now_us(demo->loop) - demo->load_began_us) / 1e6;
     fprintf(stderr, "%s%6.1f s  * %s%s\n", demo->terminal ? "\033[1m" : "", at_s, text,
             demo->terminal ? "\033[0m" : "");
 }
@@ -183,8 +187,10 @@ static uint32_t index_of_node(const struct demo *demo, const struct placement_cl
 static void kill_hottest_leader(struct demo *demo) {
     demo->fault = FAULT_KILLED;
     demo->killed_index = demo->hottest_index;
-    demo->watched_at_kill = bench_load_totals(demo->load)->watched;
     demo_cluster_kill_node(&demo->cluster, demo->killed_index);
+    demo->watched_before = UINT64_MAX; /* until last_answers_timer has counted them */
+    rpc_timer_start(demo->loop, &demo->last_answers_timer,
+                    rpc_loop_now_us(demo->loop) + LAST_ANSWERS_US);
     print_event(demo, "SIGKILL to node %" PRIu64 ", which leads range %" PRIu64 ", the hottest",
                 demo->hottest_leader, demo->hottest_range);
 }
@@ -195,7 +201,6 @@ static void note_leader(struct demo *demo, const struct router_range *hottest, u
     demo->hottest_leader = hottest->leader_node;
     demo->hottest_index = index;
     if (before == hottest->leader_node || hottest->leader_node == 0 || !demo->load) return;
-    if (demo->fault >= FAULT_KILLED && index != demo->killed_index) demo->led_after_kill = true;
     if (before != 0 || demo->fault != FAULT_NONE)
         print_event(demo, "range %" PRIu64 " is led by node %" PRIu64, demo->hottest_range,
                     demo->hottest_leader);
@@ -239,6 +244,11 @@ static void kill_timer_fired(struct rpc_timer *timer) {
     rpc_timer_start(demo->loop, &demo->map_timer, rpc_loop_now_us(demo->loop));
 }
 
+static void last_answers_timer_fired(struct rpc_timer *timer) {
+    struct demo *demo = CONTAINER_OF(timer, struct demo, last_answers_timer);
+    demo->watched_before = bench_load_totals(demo->load)->watched;
+}
+
 static void restart_timer_fired(struct rpc_timer *timer) {
     struct demo *demo = CONTAINER_OF(timer, struct demo, restart_timer);
     struct demo_node *node = &demo->cluster.nodes[demo->killed_index];
@@ -256,8 +266,9 @@ static void restart_timer_fired(struct rpc_timer *timer) {
 
 static void plan_fault(struct demo *demo) {
     if (!demo->options.kill_leader) return;
-    uint64_t now_us = rpc_loop_now_us(demo->loop), seconds_us = demo->options.seconds * 1000000;
+    uint64_t now_us = demo->load_began_us, seconds_us = demo->options.seconds * 1000000;
     demo->kill_timer.fire = kill_timer_fired;
+    demo->last_answers_timer.fire = last_answers_timer_fired;
     demo->restart_timer.fire = restart_timer_fired;
     rpc_timer_start(demo->loop, &demo->kill_timer, now_us + seconds_us / 2);
     rpc_timer_start(demo->loop, &demo->restart_timer, now_us + seconds_us * 3 / 4);
@@ -387,17 +398,18 @@ static void run_load(struct demo *demo) {
                                        .seed = options->seed};
     demo->load =
         bench_load_new(&config, &workload, bench_session_target(demo->session), clock_system());
+    demo->load_began_us = rpc_loop_now_us(demo->loop);
     plan_fault(demo);
     bench_session_run(demo->session, demo->load);
 }
 
-/* Did the hottest issuer get answers again, from another leader? */
+/* Did the hottest issuer get answers again that the dead node cannot have given? */
 static bool served_after_kill(struct demo *demo) {
     if (!demo->options.kill_leader) return true;
     uint64_t watched = bench_load_totals(demo->load)->watched;
     if (demo->fault < FAULT_KILLED)
         buf_printf(&demo->error, "no leader of the hottest range was found to kill");
-    else if (watched <= demo->watched_at_kill)
+    else if (watched <= demo->watched_before)
         buf_printf(&demo->error, "the hottest issuer got no answer after the kill");
     else
         return true;
@@ -438,6 +450,7 @@ static void disconnect_all(struct demo *demo) {
     if (!demo->loop) return;
     rpc_timer_stop(demo->loop, &demo->map_timer);
     rpc_timer_stop(demo->loop, &demo->kill_timer);
+    rpc_timer_stop(demo->loop, &demo->last_answers_timer);
     rpc_timer_stop(demo->loop, &demo->restart_timer);
     signals_free(demo->signals);
     if (demo->placement) placement_client_free(demo->placement);
