@@ -148,6 +148,18 @@ Test(rpc_unary, missing_peer_is_unavailable_or_waited_for) {
     rpc_client_free(lonely);
 }
 
+/* A connection that is merely open must not delay a shutdown: its client need not even listen. */
+Test(rpc_unary, server_shutdown_does_not_wait_for_idle_connections) {
+    struct echo_server *doomed = echo_server_new(NULL);
+    struct rpc_client *idle = rpc_client_new(loop, doomed->address);
+    echo_call(loop, idle, ECHO_UNARY, SLICE_LITERAL("x"), 5000000, &answer);
+    uint64_t before_us = rpc_loop_now_us(loop);
+    echo_server_free(doomed);
+    uint64_t took_us = rpc_loop_now_us(loop) - before_us;
+    cr_assert_lt(took_us, 1000000, "shutdown took %lu us", took_us);
+    rpc_client_free(idle);
+}
+
 /* The bound on calls being served is kept, and said. */
 Test(rpc_unary, too_many_calls_are_refused) {
     struct rpc_server_config config = {.listen = "127.0.0.1:0", .calls_max = 2};
