@@ -99,6 +99,26 @@ void raft_tick_election(struct raft *raft) {
                               raft->config.pre_vote ? RAFT_CAMPAIGN_PRE_VOTE : RAFT_CAMPAIGN_VOTE);
 }
 
+struct raft_log_id raft_committed_id(const struct raft *raft) {
+    uint64_t index = raft->log.committed;
+    uint64_t term = raft_core_log_term_or_zero(&raft->log, index);
+    return term ? (struct raft_log_id){term, index} : (struct raft_log_id){0, 0};
+}
+
+/* That an entry is committed is true for ever and for everybody who has it. Without this a group
+ * can lock itself out: a leader that left the configuration knows that the change is committed, but
+ * is no candidate any more; who is, still needs its vote by the old configuration, and is refused
+ * it for the shorter log. The refusal brings what the candidate lacks. */
+void raft_learn_commit(struct raft *raft, struct raft_log_id committed) {
+    if (raft->role == RAFT_LEADER || !raft_core_log_matches(&raft->log, committed)) return;
+    raft_core_log_commit_to(&raft->log, committed.index);
+    bool stands = raft->role == RAFT_CANDIDATE || raft->role == RAFT_PRE_CANDIDATE;
+    if (stands && raft_core_log_has_unapplied_conf_change(&raft->log)) {
+        raft_become_follower(raft, raft->term,
+                             RAFT_NO_REPLICA); /* stands in an old configuration */
+    }
+}
+
 void raft_handle_vote_request(struct raft *raft, const struct raft_message *message) {
     bool pre_vote = message->kind == RAFT_MSG_PRE_VOTE;
     bool may_vote = raft->vote == message->from ||
@@ -113,6 +133,8 @@ void raft_handle_vote_request(struct raft *raft, const struct raft_message *mess
                                           /* A grant answers in the term asked about; this replica
                                            * may still be in an older one. */
                                           .term = grant ? message->term : raft->term,
+                                          .committed = grant ? (struct raft_log_id){0, 0}
+                                                             : raft_committed_id(raft),
                                           .reject = !grant});
     if (grant && !pre_vote) {
         raft->election_elapsed = 0;

@@ -105,6 +105,8 @@ void raft_set_election_timeout(struct raft *raft, uint32_t ticks); /* tests */
 enum status raft_start_election(struct raft *raft, enum raft_campaign_kind kind);
 void raft_handle_vote_request(struct raft *raft, const struct raft_message *message);
 void raft_handle_vote_response(struct raft *raft, const struct raft_message *message);
+struct raft_log_id raft_committed_id(const struct raft *raft); /* {0,0}: its term is compacted */
+void raft_learn_commit(struct raft *raft, struct raft_log_id committed);
 void raft_tick_election(struct raft *raft);
 void raft_check_quorum(struct raft *raft);
 

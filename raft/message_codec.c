@@ -1,10 +1,11 @@
 /* Bytes of messages, entries and states. Integers are varints unless said otherwise.
  *
  * Message:
- *   u8 kind | u8 flags (1 reject, 2 force, 4 snapshot; others must be 0)
+ *   u8 kind | u8 flags (1 reject, 2 force, 4 snapshot, 8 committed; others must be 0)
  *   from | to | term | log term | log index | commit | reject hint | context | sent_us
  *   entry count | entries: term, index (not in appends: it follows from log index), u8 kind,
  *                          length and bytes of the payload
+ *   committed, if flagged: term | index
  *   snapshot, if flagged: term | index | configuration | length and bytes of the data
  * Entry as stored:  u8 kind | term | payload to the end
  * Hard state:       u8 version (1) | term | vote | commit
@@ -17,7 +18,7 @@
 #include "raft/configuration.h"
 #include "raft/limits.h"
 
-enum { FLAG_REJECT = 1, FLAG_FORCE = 2, FLAG_SNAPSHOT = 4, FLAGS_ALL = 7 };
+enum { FLAG_REJECT = 1, FLAG_FORCE = 2, FLAG_SNAPSHOT = 4, FLAG_COMMITTED = 8, FLAGS_ALL = 15 };
 enum { HARD_STATE_VERSION = 1 };
 /* term, index or nothing, kind, payload length: what an entry takes at the least. */
 enum { ENTRY_BYTES_MIN = 3 };
@@ -39,7 +40,8 @@ void raft_encode_message(struct buf *out, const struct raft_message *message) {
     encode_u8(out, (uint8_t)message->kind);
     encode_u8(out,
               (uint8_t)((message->reject ? FLAG_REJECT : 0) | (message->force ? FLAG_FORCE : 0) |
-                        (message->snapshot ? FLAG_SNAPSHOT : 0)));
+                        (message->snapshot ? FLAG_SNAPSHOT : 0) |
+                        (message->committed.index ? FLAG_COMMITTED : 0)));
     encode_varint(out, message->from);
     encode_varint(out, message->to);
     encode_varint(out, message->term);
@@ -56,6 +58,7 @@ void raft_encode_message(struct buf *out, const struct raft_message *message) {
         encode_u8(out, (uint8_t)entry->kind);
         encode_bytes(out, payload_slice(entry->payload));
     }
+    if (message->committed.index) encode_log_id(out, message->committed);
     if (message->snapshot) encode_snapshot(out, message->snapshot);
 }
 
@@ -152,7 +155,9 @@ enum status raft_decode_message(struct decoder *in, struct arena *arena,
     message.reject_hint = decode_varint(in);
     message.context = decode_varint(in);
     message.sent_us = decode_varint(in);
-    if (!decode_entries(in, arena, &message) ||
+    bool decoded = decode_entries(in, arena, &message);
+    if (decoded && (flags & FLAG_COMMITTED)) message.committed = decode_log_id(in);
+    if (!decoded || in->failed ||
         ((flags & FLAG_SNAPSHOT) && !decode_snapshot(in, arena, &message))) {
         raft_message_done(&message);
         return STATUS_CORRUPTION;

@@ -204,6 +204,10 @@ static bool message_valid(const struct raft *raft, const struct raft_message *me
         message->reject_hint > RAFT_INDEX_MAX || !term_valid(message)) {
         return false;
     }
+    if (message->committed.index > 0 && message->kind != RAFT_MSG_VOTE_RESPONSE &&
+        message->kind != RAFT_MSG_PRE_VOTE_RESPONSE) {
+        return false;
+    }
     switch (message->kind) {
     case RAFT_MSG_APPEND:
         return message->log.term <= message->term && entries_valid(message);
@@ -216,6 +220,9 @@ static bool message_valid(const struct raft *raft, const struct raft_message *me
                raft_conf_state_valid(&message->snapshot->conf);
     case RAFT_MSG_READ_INDEX:
         return message->context != 0;
+    case RAFT_MSG_VOTE_RESPONSE:
+    case RAFT_MSG_PRE_VOTE_RESPONSE:
+        return message->committed.index <= RAFT_INDEX_MAX;
     default:
         return true;
     }
@@ -372,6 +379,7 @@ static void step_lower_term(struct raft *raft, const struct raft_message *messag
         raft_send(raft, (struct raft_message){.kind = RAFT_MSG_PRE_VOTE_RESPONSE,
                                               .to = message->from,
                                               .term = raft->term,
+                                              .committed = raft_committed_id(raft),
                                               .reject = true});
     }
 }
@@ -381,6 +389,7 @@ enum status raft_step(struct raft *raft, const struct raft_message *message) {
     if (is_response(message->kind) && !raft_progress_of(raft, message->from)) {
         return STATUS_NOT_FOUND;
     }
+    if (message->committed.index > raft->log.committed) raft_learn_commit(raft, message->committed);
     if (message->term > raft->term) {
         if (!step_higher_term(raft, message)) return STATUS_OK;
     } else if (message->term != 0 && message->term < raft->term) {

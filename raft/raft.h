@@ -120,6 +120,8 @@ struct raft_message {
     bool force;           /* vote requested by a leader transfer: overrides stickiness (4.2.3) */
     uint64_t reject_hint; /* append response: highest index worth probing */
     uint64_t context;     /* ReadIndex token, echoed by heartbeats and their responses; 0: none */
+    /* Vote refused: what the refusing replica knows to be committed; {0,0}: nothing. */
+    struct raft_log_id committed;
     uint64_t sent_us; /* leader's monotonic clock when sent, echoed in responses: lease (6.4.1) */
     uint32_t entry_count;
     struct raft_entry *entries;
