@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/assert.h"
+#include "cmd/commands.h"
 
 const char *common_version(void) {
     return FLOTILLA_VERSION;
@@ -57,6 +57,11 @@ void common_complain_text(const char *command, const char *format, ...) {
     (void)vsnprintf(sentence, sizeof(sentence), format, arguments); /* cut is better than none */
     va_end(arguments);
     fprintf(stderr, "flotilla %s: %s\n", command, sentence);
+}
+
+int common_exit_code(enum status status) {
+    if (status == STATUS_OK) return CMD_OK;
+    return status == STATUS_INVALID ? CMD_USAGE : CMD_FAILED;
 }
 
 static enum status describe_errno(struct buf *error, const char *doing, const char *path) {

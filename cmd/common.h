@@ -41,6 +41,9 @@ void common_complain(const char *command, const struct buf *sentence);
 void common_complain_text(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Of a command that could not begin: called wrongly when the status is INVALID, else failed. */
+int common_exit_code(enum status status);
+
 /* Replaces a file atomically with one line of text. IO, NO_SPACE with a sentence. */
 enum status common_write_file(const char *path, const char *line, struct buf *error) MUST_CHECK;
 /* Creates a directory and its parents. */

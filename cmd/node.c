@@ -423,13 +423,12 @@ int cmd_node(int argument_count, char **arguments) {
     storage_metrics_register();
     range_metrics_register();
     rpc_metrics_register();
-    if (check_options(&process.options, &error) != STATUS_OK) {
+    enum status status = check_options(&process.options, &error);
+    if (status == STATUS_OK) status = open_engine(&process, &error);
+    if (status == STATUS_OK) status = open_network(&process, &error);
+    if (status != STATUS_OK) {
         common_complain("node", &error);
-        process.exit_code = CMD_USAGE;
-    } else if (open_engine(&process, &error) != STATUS_OK ||
-               open_network(&process, &error) != STATUS_OK) {
-        common_complain("node", &error);
-        process.exit_code = CMD_FAILED;
+        process.exit_code = common_exit_code(status);
     } else {
         process.state = REGISTERING;
         process.signals = signals_watch(process.loop, signal_caught, &process);

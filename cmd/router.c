@@ -150,9 +150,11 @@ int cmd_router(int argument_count, char **arguments) {
     }
     int exit_code = CMD_OK;
     rpc_metrics_register();
-    if (open_router(&process, &error) != STATUS_OK || tell_ready(&process, &error) != STATUS_OK) {
+    enum status status = open_router(&process, &error);
+    if (status == STATUS_OK) status = tell_ready(&process, &error);
+    if (status != STATUS_OK) {
         common_complain("router", &error);
-        exit_code = CMD_FAILED;
+        exit_code = common_exit_code(status);
     } else {
         process.signals = signals_watch(process.loop, signal_caught, &process);
         rpc_loop_run(process.loop);

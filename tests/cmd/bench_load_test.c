@@ -321,7 +321,7 @@ Test(bench_key_value, final_check_finds_missing_and_foreign_values) {
     struct key_value_check check = {0};
     key_value_init(&workload, &(struct key_value_config){.keys = 10, .value_bytes = 64, .seed = 1});
     struct bench_workload preload = key_value_preload(&workload);
-    struct bench_op op;
+    struct bench_op op = {0};
     while (preload.next(preload.ctx, &op))
         preload.decided(preload.ctx, &op, BENCH_DONE);
     check_row(&workload, &check, "kv/000000000", "000000000 5 ...");
