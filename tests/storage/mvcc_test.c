@@ -231,6 +231,17 @@ ENGINE_TEST(mvcc_scan_sees_live_rows_both_ways) {
     cr_assert_str_eq(scan(harness, "", "", MVCC_TS_MAX, true, 1), "e=1@5 ");
 }
 
+/* Bounds long enough for the prefix filters, but of no key that is there: the filters say that
+ * nothing starts like this, and a scan must not believe that there is nothing behind. */
+ENGINE_TEST(mvcc_scan_starts_at_a_bound_that_is_no_key) {
+    put_version(harness, "account/0000000010", 1, "a");
+    put_version(harness, "account/0000000030", 1, "b");
+    cr_assert_str_eq(scan(harness, "account/0000000020", "", 9, false, 9),
+                     "account/0000000030=b@1 ");
+    cr_assert_str_eq(scan(harness, "", "account/0000000020", 9, true, 9),
+                     "account/0000000010=a@1 ");
+}
+
 /* The guard "no newer version in this interval" rests on this. */
 ENGINE_TEST(mvcc_newest_in_finds_the_newest_version_of_a_span) {
     struct mvcc_reader reader = {harness->engine, NULL};
