@@ -366,17 +366,20 @@ static bool step_higher_term(struct raft *raft, const struct raft_message *messa
     return true;
 }
 
-/* A lower term is refused. Some senders must learn of the term that they missed, or they stay
- * stuck: a leader that was cut off, and a replica that cannot win votes at a term that check-quorum
- * or pre-vote keep from spreading. */
+/* A lower term is refused (3.3). Senders that could stay stuck learn of the term that they missed:
+ * a leader that was cut off, when check-quorum or pre-vote keep terms from spreading by vote
+ * requests; and a candidate, which otherwise runs after the terms of another that it never hears
+ * from. */
 static void step_lower_term(struct raft *raft, const struct raft_message *message) {
     bool refuses_votes = raft->config.check_quorum || raft->config.pre_vote;
-    if (refuses_votes &&
-        (message->kind == RAFT_MSG_HEARTBEAT || message->kind == RAFT_MSG_APPEND)) {
+    bool from_leader = message->kind == RAFT_MSG_HEARTBEAT || message->kind == RAFT_MSG_APPEND;
+    if (refuses_votes && from_leader) {
         raft_send(raft,
                   (struct raft_message){.kind = RAFT_MSG_APPEND_RESPONSE, .to = message->from});
-    } else if (message->kind == RAFT_MSG_PRE_VOTE) {
-        raft_send(raft, (struct raft_message){.kind = RAFT_MSG_PRE_VOTE_RESPONSE,
+    } else if (message->kind == RAFT_MSG_PRE_VOTE || message->kind == RAFT_MSG_VOTE) {
+        bool pre_vote = message->kind == RAFT_MSG_PRE_VOTE;
+        raft_send(raft, (struct raft_message){.kind = pre_vote ? RAFT_MSG_PRE_VOTE_RESPONSE
+                                                               : RAFT_MSG_VOTE_RESPONSE,
                                               .to = message->from,
                                               .term = raft->term,
                                               .committed = raft_committed_id(raft),

@@ -72,13 +72,13 @@ static void answer(struct raft *raft, const struct raft_read_request *request) {
 
 static void accept_in_term(struct raft *raft, struct raft_read_request request) {
     request.commit = raft->log.committed;
-    bool leased = raft->config.read_mode == RAFT_READ_LEASE && raft_lease_valid(raft);
-    if (leased || raft_conf_state_is_singleton(&raft->conf)) {
+    if (raft->config.read_mode == RAFT_READ_LEASE && raft_lease_valid(raft)) {
         answer(raft, &request);
         return;
     }
     push(&raft->reads, request);
-    raft->reads.round_wanted = true;
+    raft_confirm_reads(raft); /* a quorum of one asks nobody */
+    raft->reads.round_wanted = waiting(&raft->reads) > 0;
 }
 
 enum status raft_accept_read(struct raft *raft, uint64_t from, uint64_t context) {
