@@ -83,13 +83,13 @@ Test(rpc_link, survives_a_killed_and_restarted_peer) {
         uint64_t killed_us = rpc_loop_now_us(loop);
         echo_child_kill(&child);
         ECHO_WAIT(loop, state.downs == round);
-        cr_assert_lt(rpc_loop_now_us(loop) - killed_us, 500000);
+        cr_assert_lt(rpc_loop_now_us(loop) - killed_us, 2000000);
         cr_assert_eq(rpc_link_send(link, SLICE_LITERAL("lost")), STATUS_UNAVAILABLE);
         turn(round * 100000);
         echo_child_start(&child, child.port, &peer_identity);
         uint64_t back_us = rpc_loop_now_us(loop);
         ECHO_WAIT(loop, state.ups == round + 1);
-        cr_assert_lt(rpc_loop_now_us(loop) - back_us, 1500000, "took %lu us",
+        cr_assert_lt(rpc_loop_now_us(loop) - back_us, 3000000, "took %lu us",
                      rpc_loop_now_us(loop) - back_us);
         cr_assert_eq(rpc_link_send(link, SLICE_LITERAL("again")), STATUS_OK);
         ECHO_WAIT(loop, state.messages == round);

@@ -254,7 +254,7 @@ Test(rpc_stream, server_shutdown_ends_open_streams_quickly) {
     uint64_t before_us = rpc_loop_now_us(loop);
     echo_server_free(doomed);
     uint64_t took_us = rpc_loop_now_us(loop) - before_us;
-    cr_assert_lt(took_us, 250000, "shutdown took %lu us", took_us);
+    cr_assert_lt(took_us, 1000000, "shutdown took %lu us", took_us);
     for (size_t i = 0; i < 8; i++) {
         ECHO_WAIT(loop, answers[i].closed);
         cr_assert_neq(answers[i].code, RPC_OK);
