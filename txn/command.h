@@ -87,6 +87,8 @@ enum status txn_command_check(const struct txn_command *command, struct buf *err
  * beyond TXN_COMMAND_PARTS_MAX (txn_command_check does): CORRUPTION, or UNSUPPORTED for a version
  * that this program does not know, which a replica must not skip. */
 void txn_command_encode(struct buf *out, const struct txn_command *command);
+/* What txn_command_encode will write: the size that TXN_COMMAND_BYTES_MAX limits. */
+uint64_t txn_command_encoded_bytes(const struct txn_command *command);
 enum status txn_command_decode(struct slice bytes, struct arena *arena,
                                struct txn_command *ret_command) MUST_CHECK;
 void txn_command_stamp(uint8_t *encoded, size_t len, uint64_t commit_ts);

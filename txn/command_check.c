@@ -106,15 +106,40 @@ static enum status check_counts(const struct txn_command *command, struct buf *e
     return STATUS_OK;
 }
 
-/* The sum of what the client sent; the few bytes of framing around it are not its business. */
-static uint64_t content_bytes(const struct txn_command *command) {
-    uint64_t bytes = command->request_id.len;
+static uint64_t varint_bytes(uint64_t value) {
+    uint64_t bytes = 1;
+    for (; value >= 0x80; value >>= 7)
+        bytes++;
+    return bytes;
+}
+
+static uint64_t zigzag_bytes(int64_t value) {
+    return varint_bytes(((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0));
+}
+
+static uint64_t bytes_bytes(struct slice bytes) {
+    return varint_bytes(bytes.len) + bytes.len;
+}
+
+uint64_t txn_command_encoded_bytes(const struct txn_command *command) {
+    uint64_t bytes = 9 + bytes_bytes(command->request_id) + varint_bytes(command->guard_count) +
+                     varint_bytes(command->op_count);
     for (uint32_t i = 0; i < command->guard_count; i++) {
         const struct txn_guard *guard = &command->guards[i];
-        bytes += guard->key.len + guard->end.len + guard->value.len;
+        bytes += 1 + bytes_bytes(guard->key);
+        if (guard->kind == TXN_GUARD_EQUALS) bytes += bytes_bytes(guard->value);
+        if (guard->kind == TXN_GUARD_UNCHANGED) bytes += bytes_bytes(guard->end);
+        if (guard->kind == TXN_GUARD_UNCHANGED || guard->kind == TXN_GUARD_VERSION)
+            bytes += varint_bytes(guard->version);
     }
-    for (uint32_t i = 0; i < command->op_count; i++)
-        bytes += command->ops[i].key.len + command->ops[i].value.len;
+    for (uint32_t i = 0; i < command->op_count; i++) {
+        const struct txn_op *op = &command->ops[i];
+        bytes += 1 + bytes_bytes(op->key);
+        if (op->kind == TXN_OP_PUT || op->kind == TXN_OP_INSERT) bytes += bytes_bytes(op->value);
+        if (op->kind == TXN_OP_ADD)
+            bytes +=
+                zigzag_bytes(op->delta) + zigzag_bytes(op->minimum) + zigzag_bytes(op->maximum);
+    }
     return bytes;
 }
 
@@ -125,9 +150,9 @@ enum status txn_command_check(const struct txn_command *command, struct buf *err
     for (uint32_t i = 0; status == STATUS_OK && i < command->op_count; i++)
         status = check_op(&command->ops[i], i, error);
     if (status != STATUS_OK) return status;
-    uint64_t bytes = content_bytes(command);
+    uint64_t bytes = txn_command_encoded_bytes(command);
     if (bytes > TXN_COMMAND_BYTES_MAX) {
-        buf_printf(error, "the command has %lu bytes of keys and values; the limit is %u", bytes,
+        buf_printf(error, "the command has %lu bytes; the limit is %u", bytes,
                    TXN_COMMAND_BYTES_MAX);
         return STATUS_TOO_LARGE;
     }

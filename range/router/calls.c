@@ -66,8 +66,11 @@ struct router_part *router_part_new(struct router_call *call) {
 
 void router_part_free(struct router_part *part) {
     struct router *router = part->call->router;
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
     router_part_detach(part);
     list_remove(&part->in_call);
+    /* A search that waits for this part's answer goes on with another one. */
+    if (route) route_probe_failed(router, route, part->attempt.id);
     if (router->spare_part_count >= ROUTER_SPARE_MAX) {
         memory_free(part);
         return;

@@ -16,6 +16,11 @@
  * 300 ms and ends at an unknown moment: what is lost on top of it is at most this. One range costs
  * its replicas' count of small requests per round, however many clients wait. */
 #define ROUTER_SEARCH_PAUSE_US_MAX 25000u
+/* A request is not made to ask once more when less is left of its deadline. */
+#define ROUTER_PROBE_TIME_LEFT_US_MIN 5000u
+#define ROUTER_PROBES_LOOKED_AT_MAX 16u
+/* Rounds without success after which placement is asked as well. */
+#define ROUTER_SEARCH_ROUNDS_BEFORE_REFRESH 16u
 /* How long a search waits for one replica before it asks the next one as well. */
 #define ROUTER_SEARCH_PATIENCE_US 100000u
 /* Hints ("not me, node 3") followed at once in a row without anyone answering as leader. */

@@ -23,8 +23,8 @@ void route_search(struct router *router, struct route *route, uint64_t not_node)
     list_push_back(&router->searching, &route->in_searching);
     route->rounds = 0;
     route->preferred_node = 0;
-    route->candidate = 0;
-    /* The one that was believed to lead is asked last. */
+    /* The one that was believed to lead is asked last; without such, the search goes on where the
+     * last one ended. */
     for (uint32_t i = 0; i < route->descriptor.replica_count; i++)
         if (route->descriptor.replicas[i].node_id == not_node) route->candidate = i + 1;
     begin_round(route);
@@ -76,6 +76,8 @@ static void end_round(struct router *router, struct route *route) {
         router_evict(router, route);
         return;
     }
+    /* Nodes may have come back elsewhere: the map brings their addresses as well. */
+    if (route->rounds >= ROUTER_SEARCH_ROUNDS_BEFORE_REFRESH) router_want_refresh(router);
     uint64_t max_us = router->config.backoff_max_us < ROUTER_SEARCH_PAUSE_US_MAX
                           ? router->config.backoff_max_us
                           : ROUTER_SEARCH_PAUSE_US_MAX;
@@ -85,18 +87,33 @@ static void end_round(struct router *router, struct route *route) {
     router_timer_set(router, &route->timer, router->now_us + pause_us);
 }
 
+/* The first who waits, but not one that has been sent before and whose deadline is about to pass:
+ * it would only turn a clear "no leader, nothing was changed" into an unknown outcome. NULL: nobody
+ * has time left. */
+static struct router_part *pick_probe(const struct router *router, const struct route *route) {
+    uint32_t looked_at = 0;
+    LIST_FOR_EACH (link, &route->waiting) {
+        struct router_part *part = CONTAINER_OF(link, struct router_part, link);
+        uint64_t deadline_us = part->call->deadline.node.key;
+        bool has_time = deadline_us > router->now_us + ROUTER_PROBE_TIME_LEFT_US_MIN;
+        if (has_time || part->attempt.id == 0) return part;
+        if (++looked_at == ROUTER_PROBES_LOOKED_AT_MAX) break;
+    }
+    return NULL;
+}
+
 static void search_step(struct router *router, struct route *route) {
     ASSERT(route->searching && route->probe_id == 0);
     if (list_empty(&route->waiting)) {
         route_search_stop(router, route);
         return;
     }
-    uint64_t node_id = next_candidate(router, route);
+    struct router_part *probe = pick_probe(router, route);
+    uint64_t node_id = probe ? next_candidate(router, route) : 0;
     if (node_id == 0) {
         end_round(router, route);
         return;
     }
-    struct router_part *probe = CONTAINER_OF(route->waiting.next, struct router_part, link);
     uint32_t silences = probe->silences < 4 ? probe->silences : 4;
     router_timer_set(router, &route->timer,
                      router->now_us + ((uint64_t)ROUTER_SEARCH_PATIENCE_US << silences));

@@ -42,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (txn_command_decode(bytes, &arena, &command) == STATUS_OK) {
         txn_command_encode(&again, &command);
         ASSERT(slice_equal(slice_from_buf(&again), bytes));
+        ASSERT_CMP(txn_command_encoded_bytes(&command), ==, size);
         txn_command_span(&command, &first, &last);
         ASSERT(slice_compare(first, last) <= 0);
         ASSERT(txn_command_within(&command, SLICE_EMPTY, SLICE_EMPTY));

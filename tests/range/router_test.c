@@ -300,9 +300,13 @@ Test(router, says_which_range_has_no_leader) {
     start_warm(&fake, 1);
     lead(&fake, "h", 0);
     uint64_t began_us = fake.now_us;
+    uint32_t refreshes = fake.refreshes;
     fake_put(&fake, "h", "v", "id", &write);
     fake_get(&fake, keys, 1, &read);
+    fake_run(&fake, began_us + 200000);
+    cr_assert_eq(fake.refreshes, refreshes, "an election is not placement's business");
     fake_run(&fake, began_us + 10 * SECOND);
+    cr_assert_gt(fake.refreshes, refreshes, "but nodes that moved are");
     cr_assert(write.times == 1 && write.code == ROUTER_UNAVAILABLE);
     cr_assert_str_eq(write.text,
                      "range 2 [g, p): no leader elected; replicas on nodes 1, 2, 3, 4, 5; "
@@ -652,6 +656,27 @@ Test(router, forgets_a_range_that_nobody_has) {
     fake_put(&fake, "h", "v", NULL, &answer);
     fake_run(&fake, fake.now_us + SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK, "%s", answer.text);
+    fake_done(&fake);
+}
+
+/* Clients in a hurry find the leader as well: each asks at least once. */
+Test(router, short_deadlines_find_the_leader_too) {
+    struct fake fake;
+    struct answer answer;
+    start_warm(&fake, 1);
+    struct fake_range *range = fake_range_of(&fake, slice_from_text("h"));
+    range->leader = 5;
+    range->hint = 0;
+    uint32_t tries = 0;
+    for (; tries < 50; tries++) {
+        struct slice key = slice_from_text("h");
+        struct router_request request = {
+            .op = ROUTER_GET, .key_count = 1, .keys = &key, .deadline_us = fake.now_us + 500};
+        fake_submit(&fake, &request, &answer);
+        fake_run(&fake, fake.now_us + 1000);
+        if (answer.code == ROUTER_OK) break;
+    }
+    cr_assert_lt(tries, 50);
     fake_done(&fake);
 }
 

@@ -38,6 +38,7 @@ Test(txn_command, reads_back_what_it_writes) {
     struct txn_command decoded;
     arena_init(&arena, 0);
     txn_command_encode(&encoded, &build.command);
+    cr_assert_eq(txn_command_encoded_bytes(&build.command), encoded.len);
     uint64_t fingerprint = txn_command_fingerprint(slice_from_buf(&encoded));
     txn_command_stamp(encoded.data, encoded.len, 0x0123456789abcdefu);
     cr_assert_eq(txn_command_fingerprint(slice_from_buf(&encoded)), fingerprint);
