@@ -56,7 +56,7 @@ enum status load_run_open(struct load_run *run, const char *command, const char 
         &(struct bench_session_config){.router = options->router,
                                        .clients = (uint32_t)options->clients,
                                        .unary = options->unary,
-                                       .in_flight = (uint32_t)options->in_flight,
+                                       .in_flight = in_flight,
                                        .interval_us = PROGRESS_INTERVAL_US,
                                        .progress = options->progress ? print_progress : NULL,
                                        .ctx = run});
@@ -140,8 +140,9 @@ static void print_usage(FILE *out) {
 int cmd_bench(int argument_count, char **arguments) {
     const char *name = argument_count > 0 ? arguments[0] : "--help";
     if (strcmp(name, "hot-issuer") == 0) return bench_hot_issuer(argument_count - 1, arguments + 1);
-    if (strcmp(name, "put") == 0 || strcmp(name, "get") == 0 || strcmp(name, "mixed") == 0)
-        return bench_key_value(name, argument_count - 1, arguments + 1);
+    if (strcmp(name, "put") == 0) return bench_put(argument_count - 1, arguments + 1);
+    if (strcmp(name, "get") == 0) return bench_get(argument_count - 1, arguments + 1);
+    if (strcmp(name, "mixed") == 0) return bench_mixed(argument_count - 1, arguments + 1);
     if (strcmp(name, "verify") == 0) return bench_verify(argument_count - 1, arguments + 1);
     if (strcmp(name, "split-keys") == 0) return bench_split_keys(argument_count - 1, arguments + 1);
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {

@@ -78,7 +78,9 @@ enum status bench_verify_ledger(struct bench_session *session, struct verifier *
 
 int bench_hot_issuer(int argument_count, char **arguments);
 int bench_verify(int argument_count, char **arguments);
-int bench_key_value(const char *command, int argument_count, char **arguments);
+int bench_put(int argument_count, char **arguments);
+int bench_get(int argument_count, char **arguments);
+int bench_mixed(int argument_count, char **arguments);
 int bench_split_keys(int argument_count, char **arguments);
 
 #endif

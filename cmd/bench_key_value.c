@@ -48,23 +48,29 @@ static const struct config_option mixed_options[] = KV_OPTIONS("50", "true");
     does " Values say which key they belong to, and reads check it; at the end a scan checks " \
          "that every acknowledged key is there. Exit code 0 only if so."
 
-static const struct config_table key_value_tables[] = {
-    {.command = "bench put",
-     .synopsis = KV_SYNOPSIS("Writes single keys."),
-     .examples = "  flotilla bench put --clients 16 --in-flight 64\n"
-                 "  flotilla bench put --clients 1 --in-flight 1 --distribution sequential\n",
-     .options = put_options,
-     .option_count = OPTION_COUNT(put_options)},
-    {.command = "bench get",
-     .synopsis = KV_SYNOPSIS("Writes every key once, then reads single keys."),
-     .examples = "  flotilla bench get --clients 16 --in-flight 64 --distribution zipf\n",
-     .options = get_options,
-     .option_count = OPTION_COUNT(get_options)},
-    {.command = "bench mixed",
-     .synopsis = KV_SYNOPSIS("Writes every key once, then reads and writes single keys."),
-     .examples = "  flotilla bench mixed --read-percent 95\n",
-     .options = mixed_options,
-     .option_count = OPTION_COUNT(mixed_options)},
+static const struct config_table put_table = {
+    .command = "bench put",
+    .synopsis = KV_SYNOPSIS("Writes single keys."),
+    .examples = "  flotilla bench put --clients 16 --in-flight 64\n"
+                "  flotilla bench put --clients 1 --in-flight 1 --distribution sequential\n",
+    .options = put_options,
+    .option_count = OPTION_COUNT(put_options),
+};
+
+static const struct config_table get_table = {
+    .command = "bench get",
+    .synopsis = KV_SYNOPSIS("Writes every key once, then reads single keys."),
+    .examples = "  flotilla bench get --clients 16 --in-flight 64 --distribution zipf\n",
+    .options = get_options,
+    .option_count = OPTION_COUNT(get_options),
+};
+
+static const struct config_table mixed_table = {
+    .command = "bench mixed",
+    .synopsis = KV_SYNOPSIS("Writes every key once, then reads and writes single keys."),
+    .examples = "  flotilla bench mixed --read-percent 95\n",
+    .options = mixed_options,
+    .option_count = OPTION_COUNT(mixed_options),
 };
 
 static bool parse_distribution(const char *text, enum key_distribution *ret_distribution) {
@@ -196,14 +202,9 @@ static int run_key_value(const struct config_table *table, const char *unit,
     return exit_code;
 }
 
-int bench_key_value(const char *command, int argument_count, char **arguments) {
-    static const char *const names[] = {"put", "get", "mixed"};
-    static const char *const units[] = {"puts", "gets", "operations"};
+static int run_command(const struct config_table *table, const char *unit, int argument_count,
+                       char **arguments) {
     struct key_value_options options = {0};
-    size_t which = 0;
-    while (strcmp(names[which], command) != 0)
-        which++;
-    const struct config_table *table = &key_value_tables[which];
     switch (common_load(table, argument_count, arguments, &options, &options.common)) {
     case COMMON_USAGE:
         return CMD_USAGE;
@@ -212,7 +213,19 @@ int bench_key_value(const char *command, int argument_count, char **arguments) {
     case COMMON_GO_ON:
         break;
     }
-    int exit_code = run_key_value(table, units[which], &options);
+    int exit_code = run_key_value(table, unit, &options);
     config_free_values(table, &options);
     return exit_code;
+}
+
+int bench_put(int argument_count, char **arguments) {
+    return run_command(&put_table, "puts", argument_count, arguments);
+}
+
+int bench_get(int argument_count, char **arguments) {
+    return run_command(&get_table, "gets", argument_count, arguments);
+}
+
+int bench_mixed(int argument_count, char **arguments) {
+    return run_command(&mixed_table, "operations", argument_count, arguments);
 }
