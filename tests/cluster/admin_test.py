@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+"""What an operator asks: the status as text and as JSON, and a leader moved from node to node."""
+
+import json
+import sys
+import unittest
+
+import cluster
+from cluster import Cluster, run, wait_until
+
+c = None
+
+
+def admin(*arguments):
+    return run(["admin", *arguments, "--placement", c.placement_address])
+
+
+class Admin(unittest.TestCase):
+    def leader(self, range_id):
+        return next(r["leader_node"] for r in c.status()["ranges"] if r["id"] == range_id)
+
+    def test_status_for_people_and_for_programs(self):
+        code, out, err = admin("status")
+        self.assertEqual(code, 0, err)
+        for node in c.nodes:
+            self.assertIn(f"127.0.0.1:{node.port}", out)
+        code, out, err = admin("status", "--json")
+        self.assertEqual(code, 0, err)
+        status = json.loads(out)
+        self.assertEqual((len(status["nodes"]), len(status["ranges"])), (3, 4))
+        self.assertTrue(all(node["alive"] for node in status["nodes"]))
+
+    def test_transfer_moves_a_leader_to_every_node(self):
+        for to_node in (1, 2, 3, 1):
+            code, _, err = admin("transfer", "--range", 2, "--to-node", to_node)
+            self.assertEqual(code, 0, err)
+            wait_until("placement knows", lambda to=to_node: self.leader(2) == to, 10)
+
+    def test_transfer_that_cannot_be(self):
+        for range_id, node in ((99, 1), (2, 99)):
+            code, _, err = admin("transfer", "--range", range_id, "--to-node", node, "--timeout-ms", 2000)
+            self.assertEqual(code, 1)
+            self.assertIn("99", err)
+            self.assertEqual(len(err.strip().splitlines()), 1, err)
+
+    def test_status_without_placement(self):
+        address = f"127.0.0.1:{cluster.free_port()}"
+        code, _, err = run(["admin", "status", "--placement", address, "--timeout-ms", 1000])
+        self.assertEqual(code, 1)
+        self.assertIn(address, err)
+
+
+def main():
+    global c
+    with Cluster(nodes=3, ranges=4) as c_:
+        c = c_
+        result = unittest.main(verbosity=2, exit=False).result
+        if not result.wasSuccessful():
+            c.print_tails()
+            return 1
+        return 0
+
+
+if __name__ == "__main__":
+    cluster.need_binary()
+    sys.exit(main())
