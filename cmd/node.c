@@ -10,8 +10,7 @@
  * A signal before SERVING stops at once. A refusal by placement, or another process in this node's
  * place, stops with exit code 1 and the reason on the last log line.
  *
- * Data directory: engine/ (RocksDB, whose LOCK file keeps a second process out), snapshots/ (being
- * received). */
+ * Data directory: engine/ (RocksDB, whose LOCK file keeps a second process out). */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -108,7 +107,7 @@ struct node_process {
     struct node_options options;
     enum node_state state;
     int exit_code;
-    struct buf engine_path, snapshot_path, address;
+    struct buf engine_path, address;
     struct storage_engine *engine;
     struct placement_identity identity;
     struct rpc_loop *loop;
@@ -232,7 +231,6 @@ static enum status open_store(struct node_process *process, struct buf *error) {
         .log_entries_kept = options->log_entries_kept,
         .log_bytes_kept = options->log_bytes_kept,
         .snapshot_bytes_per_s = options->snapshot_bytes_per_s,
-        .snapshot_directory = (const char *)process->snapshot_path.data,
         .seed = prng_seed_from_system(),
     };
     return range_store_open(&config, process->engine, rpc_node_transport(process->node),
@@ -310,8 +308,6 @@ static enum status open_engine(struct node_process *process, struct buf *error) 
     if (status != STATUS_OK) return status;
     buf_printf(&process->engine_path, "%s/engine", options->data_dir);
     buf_append_byte(&process->engine_path, 0);
-    buf_printf(&process->snapshot_path, "%s/snapshots", options->data_dir);
-    buf_append_byte(&process->snapshot_path, 0);
     struct rocksdb_engine_config config = {
         .directory = (const char *)process->engine_path.data,
         .block_cache_bytes = options->block_cache_bytes,
@@ -403,7 +399,6 @@ static void close_all(struct node_process *process) {
     storage_close(process->engine);
     memory_free(process->workers);
     buf_done(&process->engine_path);
-    buf_done(&process->snapshot_path);
     buf_done(&process->address);
     config_free_values(&node_table, &process->options);
 }
