@@ -202,8 +202,8 @@ static void on_pipe_message(void *ctx, struct rpc_stream *stream, struct slice b
     struct buf error = {0};
     ProtobufCMessage *message = NULL;
     arena_reset(&client->reply_arena);
-    if (rpc_message_unpack(&client->reply_arena, &flotilla__v1__pipe_response__descriptor, bytes,
-                           &error, &message) != STATUS_OK) {
+    if (rpc_message_unpack_response(&client->reply_arena, &flotilla__v1__pipe_response__descriptor,
+                                    bytes, &error, &message) != STATUS_OK) {
         rpc_stream_close(stream, RPC_INTERNAL, "unreadable replies from the router");
         buf_done(&error);
         return;
@@ -259,8 +259,9 @@ static void on_unary_done(void *ctx, const struct rpc_status *status, struct sli
     ProtobufCMessage *message = NULL;
     arena_reset(&client->reply_arena);
     reply.code = status->code;
-    if (status->code == RPC_OK && rpc_message_unpack(&client->reply_arena, method->response, bytes,
-                                                     &text, &message) != STATUS_OK)
+    if (status->code == RPC_OK &&
+        rpc_message_unpack_response(&client->reply_arena, method->response, bytes, &text,
+                                    &message) != STATUS_OK)
         reply.code = RPC_INTERNAL;
     if (message) {
         reply.response_case =

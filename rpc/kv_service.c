@@ -183,8 +183,8 @@ static void on_unary(void *ctx, struct rpc_call *call, struct slice request_byte
     ProtobufCMessage *message = NULL;
     struct router_request request;
     arena_reset(&service->request_arena);
-    enum status status = rpc_message_unpack(&service->request_arena, unary->method->request,
-                                            request_bytes, &error, &message);
+    enum status status = rpc_message_unpack_request(&service->request_arena, unary->method->request,
+                                                    request_bytes, &error, &message);
     if (status == STATUS_OK) {
         Flotilla__V1__PipeCall whole = FLOTILLA__V1__PIPE_CALL__INIT;
         whole.request_case = unary->method->request_case;
@@ -238,8 +238,8 @@ static void on_pipe_message(void *ctx, struct rpc_stream *stream, struct slice b
     struct buf error = {0};
     ProtobufCMessage *message = NULL;
     arena_reset(&service->request_arena);
-    if (rpc_message_unpack(&service->request_arena, &flotilla__v1__pipe_request__descriptor, bytes,
-                           &error, &message) != STATUS_OK) {
+    if (rpc_message_unpack_request(&service->request_arena, &flotilla__v1__pipe_request__descriptor,
+                                   bytes, &error, &message) != STATUS_OK) {
         buf_append_byte(&error, 0);
         rpc_stream_close(stream, RPC_INVALID_ARGUMENT, "%s", (const char *)error.data);
         buf_done(&error);

@@ -44,9 +44,10 @@ static uint32_t unknown_field(const ProtobufCMessage *message, const char **ret_
     return 0;
 }
 
-enum status rpc_message_unpack(struct arena *arena, const ProtobufCMessageDescriptor *descriptor,
-                               struct slice bytes, struct buf *error,
-                               ProtobufCMessage **ret_message) {
+enum status rpc_message_unpack_response(struct arena *arena,
+                                        const ProtobufCMessageDescriptor *descriptor,
+                                        struct slice bytes, struct buf *error,
+                                        ProtobufCMessage **ret_message) {
     ProtobufCAllocator allocator = {
         .alloc = arena_allocate, .free = arena_release, .allocator_data = arena};
     static const uint8_t nothing[1];
@@ -56,6 +57,17 @@ enum status rpc_message_unpack(struct arena *arena, const ProtobufCMessageDescri
         buf_printf(error, "the bytes are not a message of type %s", descriptor->name);
         return STATUS_INVALID;
     }
+    *ret_message = message;
+    return STATUS_OK;
+}
+
+enum status rpc_message_unpack_request(struct arena *arena,
+                                       const ProtobufCMessageDescriptor *descriptor,
+                                       struct slice bytes, struct buf *error,
+                                       ProtobufCMessage **ret_message) {
+    ProtobufCMessage *message = NULL;
+    enum status status = rpc_message_unpack_response(arena, descriptor, bytes, error, &message);
+    if (status != STATUS_OK) return status;
     const char *where = NULL;
     uint32_t tag = unknown_field(message, &where);
     if (tag) {

@@ -9,12 +9,21 @@
 #include "rpc/client.h"
 #include "rpc/server.h"
 
-/* Unpacks into the arena: nothing to free, valid until the arena is reset. INVALID: the bytes are
- * not such a message, or have a field that this version does not know (a newer client's wish must
- * not be dropped silently); `error` names the message and the field number. */
-enum status rpc_message_unpack(struct arena *arena, const ProtobufCMessageDescriptor *descriptor,
-                               struct slice bytes, struct buf *error,
-                               ProtobufCMessage **ret_message) MUST_CHECK;
+/* Both unpack into the arena: nothing to free, valid until the arena is reset. INVALID: the bytes
+ * are not such a message, or, in a request only, have a field that this version does not know;
+ * `error` names the message and the field number.
+ *
+ * A server refuses unknown fields, because a newer client's wish must not be dropped silently. A
+ * client skips them: a newer server answers with more than was asked for, and its older clients
+ * must be able to go on while a cluster is being upgraded. */
+enum status rpc_message_unpack_request(struct arena *arena,
+                                       const ProtobufCMessageDescriptor *descriptor,
+                                       struct slice bytes, struct buf *error,
+                                       ProtobufCMessage **ret_message) MUST_CHECK;
+enum status rpc_message_unpack_response(struct arena *arena,
+                                        const ProtobufCMessageDescriptor *descriptor,
+                                        struct slice bytes, struct buf *error,
+                                        ProtobufCMessage **ret_message) MUST_CHECK;
 
 void rpc_call_reply_message(struct rpc_call *call, const ProtobufCMessage *message);
 enum status rpc_stream_send_message(struct rpc_stream *stream,

@@ -150,7 +150,7 @@ enum status placement_client_read(struct arena *arena, const ProtobufCMessageDes
                                   struct slice bytes, size_t outcome_offset,
                                   ProtobufCMessage **ret_message, struct slice *ret_text) {
     struct buf error = {0};
-    enum status status = rpc_message_unpack(arena, type, bytes, &error, ret_message);
+    enum status status = rpc_message_unpack_response(arena, type, bytes, &error, ret_message);
     if (status) {
         *ret_text = arena_copy(arena, slice_from_buf(&error));
         buf_done(&error);

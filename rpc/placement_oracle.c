@@ -101,8 +101,8 @@ static void on_grants(void *ctx, struct rpc_stream *stream, struct slice bytes) 
     struct buf error = {0};
     ProtobufCMessage *message;
     arena_reset(&oracle->arena);
-    if (rpc_message_unpack(&oracle->arena, &flotilla__v1__timestamp_response__descriptor, bytes,
-                           &error, &message)) {
+    if (rpc_message_unpack_response(&oracle->arena, &flotilla__v1__timestamp_response__descriptor,
+                                    bytes, &error, &message)) {
         log_error("placement_timestamps", "error=\"%.*s\"", (int)error.len,
                   (const char *)error.data);
         buf_done(&error);

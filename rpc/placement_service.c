@@ -46,7 +46,7 @@ static ProtobufCMessage *unpack(struct placement_service *service, struct rpc_ca
     struct buf error = {0};
     ProtobufCMessage *message = NULL;
     arena_reset(&service->arena);
-    if (rpc_message_unpack(&service->arena, type, request, &error, &message))
+    if (rpc_message_unpack_request(&service->arena, type, request, &error, &message))
         rpc_call_fail(call, RPC_INVALID_ARGUMENT, "%.*s", (int)error.len, (const char *)error.data);
     buf_done(&error);
     return message;
@@ -253,8 +253,8 @@ static void on_asks(void *ctx, struct rpc_stream *rpc_stream, struct slice bytes
     struct buf error = {0};
     ProtobufCMessage *message;
     arena_reset(&service->arena);
-    if (rpc_message_unpack(&service->arena, &flotilla__v1__timestamp_request__descriptor, bytes,
-                           &error, &message)) {
+    if (rpc_message_unpack_request(&service->arena, &flotilla__v1__timestamp_request__descriptor,
+                                   bytes, &error, &message)) {
         rpc_stream_close(rpc_stream, RPC_INVALID_ARGUMENT, "%.*s", (int)error.len,
                          (const char *)error.data);
         buf_done(&error);

@@ -1,0 +1,132 @@
+/* What becomes of protocol-buffer fields that only the other side knows: a cluster is upgraded
+ * member by member, so that newer and older versions talk to each other all the time. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "flotilla/v1/kv.pb-c.h"
+#include "flotilla/v1/placement.pb-c.h"
+#include "rpc/kv_client.h"
+#include "rpc/message.h"
+
+#define WAIT_US 10000000u
+
+/* BatchGetResponse {results: {found, field 99: "x"}}, and field 98 of its own. */
+static const uint8_t newer_response[] = {0x0a, 6, 0x08, 1, 0x9a, 0x06, 1, 'x', 0x90, 0x06, 7};
+/* The unknown field is only inside the message in the message. */
+static const uint8_t newer_inner[] = {0x0a, 6, 0x08, 1, 0x9a, 0x06, 1, 'x'};
+
+#define BYTES(array) slice_make((array), sizeof(array))
+
+/* A newer server may answer with fields that this client does not know, at any depth; what it does
+ * know arrives. */
+Test(rpc_message, a_response_may_have_unknown_fields) {
+    struct arena arena;
+    struct buf error = {0};
+    ProtobufCMessage *message = NULL;
+    arena_init(&arena, 0);
+    cr_assert_eq(rpc_message_unpack_response(&arena, &flotilla__v1__batch_get_response__descriptor,
+                                             BYTES(newer_response), &error, &message),
+                 STATUS_OK);
+    const Flotilla__V1__BatchGetResponse *response =
+        (const Flotilla__V1__BatchGetResponse *)(const void *)message;
+    cr_assert_eq(response->n_results, 1);
+    cr_assert(response->results[0]->found);
+    cr_assert_eq(error.len, 0);
+    arena_done(&arena);
+}
+
+/* As a request the same bytes are refused by the field's number, whether the field is in the
+ * message itself or deeper. */
+Test(rpc_message, a_request_may_not_have_unknown_fields) {
+    static const struct {
+        struct slice bytes;
+        const char *field;
+    } cases[] = {
+        {{newer_response, sizeof(newer_response)}, "field 98"},
+        {{newer_inner, sizeof(newer_inner)}, "field 99"},
+    };
+    struct arena arena;
+    arena_init(&arena, 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct buf error = {0};
+        ProtobufCMessage *message = NULL;
+        cr_assert_eq(rpc_message_unpack_request(&arena,
+                                                &flotilla__v1__batch_get_response__descriptor,
+                                                cases[i].bytes, &error, &message),
+                     STATUS_INVALID);
+        cr_assert_null(message);
+        buf_append_byte(&error, 0);
+        cr_assert(strstr((const char *)error.data, cases[i].field), "%s", (char *)error.data);
+        buf_done(&error);
+    }
+    arena_done(&arena);
+}
+
+/* Tolerating what is unknown is not tolerating what is broken. */
+Test(rpc_message, neither_may_be_garbage) {
+    static const uint8_t garbage[] = {0xff, 0xff, 0xff, 0xff};
+    struct arena arena;
+    struct buf error = {0};
+    ProtobufCMessage *message = NULL;
+    arena_init(&arena, 0);
+    cr_assert_eq(rpc_message_unpack_response(&arena, &flotilla__v1__timestamp_response__descriptor,
+                                             BYTES(garbage), &error, &message),
+                 STATUS_INVALID);
+    cr_assert_eq(rpc_message_unpack_request(&arena, &flotilla__v1__timestamp_request__descriptor,
+                                            BYTES(garbage), &error, &message),
+                 STATUS_INVALID);
+    cr_assert_null(message);
+    buf_done(&error);
+    arena_done(&arena);
+}
+
+/* ---- a client whose router is newer than itself ---- */
+
+static void answer_as_a_newer_router(void *ctx, struct rpc_call *call, struct slice request) {
+    static const uint8_t response[] = {0x08, 1, 0x12, 1, 'v', 0x18, 9, 0x9a, 0x06, 1, 'x'};
+    rpc_call_reply(call, BYTES(response));
+}
+
+struct got {
+    bool done;
+    enum router_code code;
+    char value[8];
+    uint64_t version;
+};
+
+static void on_got(void *ctx, const struct router_reply *reply) {
+    struct got *got = ctx;
+    got->done = true;
+    got->code = reply->code;
+    if (reply->row_count != 1) return;
+    (void)snprintf(got->value, sizeof(got->value), "%.*s", (int)reply->rows[0].value.len,
+                   (const char *)reply->rows[0].value.data);
+    got->version = reply->rows[0].version;
+}
+
+/* The whole way of a reply with a field from the future: the value is delivered. */
+Test(rpc_message, a_client_understands_a_newer_router, .timeout = 60) {
+    static const struct rpc_method get = {.path = "/flotilla.v1.KeyValue/Get",
+                                          .unary = answer_as_a_newer_router};
+    struct rpc_loop *loop = rpc_loop_new();
+    struct rpc_server_config server_config = {.listen = "127.0.0.1:0"};
+    struct rpc_server *server = rpc_server_new(loop, &server_config);
+    struct buf error = {0};
+    char address[64];
+    rpc_server_add(server, &get, 1, NULL);
+    cr_assert_eq(rpc_server_start(server, &error), STATUS_OK);
+    (void)snprintf(address, sizeof(address), "127.0.0.1:%u", rpc_server_port(server));
+    struct kv_client_config client_config = {.address = address, .unary = true};
+    struct kv_client *client = kv_client_new(loop, &client_config);
+    struct slice key = SLICE_LITERAL("k");
+    struct router_request request = {.op = ROUTER_GET, .key_count = 1, .keys = &key};
+    struct got got = {0};
+    kv_client_submit(client, &request, on_got, &got);
+    cr_assert(rpc_loop_run_until(loop, &got.done, WAIT_US));
+    cr_assert_eq(got.code, ROUTER_OK);
+    cr_assert_str_eq(got.value, "v");
+    cr_assert_eq(got.version, 9);
+    kv_client_free(client);
+    rpc_server_free(server);
+    rpc_loop_free(loop);
+}
