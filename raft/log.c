@@ -28,6 +28,7 @@ static uint32_t ring_count(const struct raft_core_log *log) {
 
 static void ring_resize(struct raft_core_log *log, uint32_t cap) {
     uint32_t count = ring_count(log);
+    ASSERT_CMP(count, <=, cap);
     struct raft_entry *ring = cap ? memory_alloc(cap * sizeof(*ring)) : NULL;
     for (uint32_t at = 0; at < count; at++) {
         ring[at] = log->ring[(log->ring_head + at) & (log->ring_cap - 1)];

@@ -291,7 +291,8 @@ void rpc_server_free(struct rpc_server *server) {
     rpc_server_abandon_calls(server);
     bool gone = false;
     bool waits = !rpc_loop_running(loop);
-    if (waits) server->gone = &gone;
+    /* It outlives this call only when waiting failed, and is taken back then. */
+    if (waits) server->gone = &gone; /* cppcheck-suppress autoVariables */
     server->shutdown_tag.done = shutdown_done;
     grpc_server_shutdown_and_notify(server->core, rpc_loop_queue(loop), &server->shutdown_tag);
     grpc_server_cancel_all_calls(server->core);

@@ -73,6 +73,7 @@ void rpc_server_take_unary(struct rpc_server *server, struct rpc_accept *accept)
 
 /* The call leaves the server's books: it is being answered, or the server goes away. */
 static void unlink_call(struct rpc_call *call) {
+    ASSERT(call->server); /* each call leaves once */
     list_remove(&call->node);
     call->server->call_count--;
     call->server->request_bytes -= call->request_bytes;

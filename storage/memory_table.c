@@ -108,10 +108,11 @@ static void node_link(struct memory_table *table, struct memory_node *node,
 }
 
 static void node_unlink_and_free(struct memory_table *table, struct memory_node *node) {
-    struct memory_node *before[HEIGHT_MAX];
+    struct memory_node *before[HEIGHT_MAX] = {0};
+    ASSERT_CMP(node->height, <=, table->height);
     (void)find_before(table, memory_node_key(node), before); /* wanted: `before` */
     for (uint8_t level = 0; level < node->height; level++) {
-        ASSERT(before[level]->next[level] == node);
+        ASSERT(before[level] && before[level]->next[level] == node);
         before[level]->next[level] = node->next[level];
     }
     (node->next[0] ? node->next[0] : table->head)->previous = node->previous;

@@ -133,6 +133,7 @@ static void add_number(struct evaluation *eval, uint32_t index, struct txn_overl
         outcome->number = present;
     } else {
         txn_overlay_stage_number(&eval->apply->overlay, key, sum);
+        ASSERT(outcome->numbers); /* room was made for every add of the command */
         outcome->numbers[outcome->number_count++] = sum;
     }
 }

@@ -125,7 +125,9 @@ static pid_t start_child(char *address, size_t size) {
     ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 32);
     ASSERT(len > 0);
     path[len] = '\0';
-    strcpy(strrchr(path, '/'), "/rpc_echo_child");
+    char *slash = strrchr(path, '/');
+    ASSERT(slash);
+    (void)snprintf(slash, 32, "/rpc_echo_child"); /* The room was left by readlink. */
     char *arguments[] = {path, "0", "1", "2", NULL};
     int pipes[2];
     pid_t pid;

@@ -49,10 +49,11 @@ Test(memory_engine_crash, keeps_a_prefix_of_the_unsynced_writes) {
         struct harness harness;
         harness_init(&harness, ENGINE_MEMORY);
         sync_engine(&harness);
-        for (char i = '1'; i <= '5'; i++) {
+        for (int i = 1; i <= 5; i++) {
+            char digit = (char)('0' + i);
             storage_batch_clear(harness.batch);
-            storage_batch_put(harness.batch, STORAGE_RAFT, TEXT("counter"), slice_make(&i, 1));
-            storage_batch_put(harness.batch, STORAGE_DATA, TEXT("counter"), slice_make(&i, 1));
+            storage_batch_put(harness.batch, STORAGE_RAFT, TEXT("counter"), slice_make(&digit, 1));
+            storage_batch_put(harness.batch, STORAGE_DATA, TEXT("counter"), slice_make(&digit, 1));
             cr_assert_eq(storage_write(harness.engine, harness.batch, STORAGE_BUFFERED), STATUS_OK);
         }
         crash(&harness, keep);
