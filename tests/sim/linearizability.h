@@ -1,0 +1,60 @@
+/* Decides whether what clients of one register saw can be explained by operations that took effect
+ * one at a time, each between its call and its return: linearizability (Herlihy and Wing 1990). The
+ * algorithm is Wing and Gong's search (1993) with Lowe's memory of configurations (2017).
+ *
+ * Linearizability is local: a store of many keys is checked key by key, so one history holds the
+ * operations of one key, and the caller partitions. */
+#ifndef FLOTILLA_TESTS_SIM_LINEARIZABILITY_H
+#define FLOTILLA_TESTS_SIM_LINEARIZABILITY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A register is absent, or holds a number. */
+struct register_state {
+    bool present;
+    int64_t number; /* 0 when absent */
+};
+
+enum register_op_kind {
+    REGISTER_GET,
+    REGISTER_PUT,    /* holds `argument` */
+    REGISTER_DELETE, /* absent, whatever it was */
+    REGISTER_INSERT, /* as PUT when absent, else refused */
+    REGISTER_ADD,    /* adds `argument` to the number (absent: to 0), unless it leaves the bounds */
+};
+
+enum register_answer {
+    REGISTER_UNKNOWN, /* took effect at any time after the call, or never will */
+    REGISTER_DONE,
+    REGISTER_REFUSED, /* INSERT, ADD: nothing changed */
+};
+
+struct register_op {
+    enum register_op_kind kind;
+    enum register_answer answer;
+    int64_t argument;
+    int64_t minimum, maximum; /* ADD */
+    /* GET, DONE: what was read. ADD: `number` is the sum when DONE, what stood there when REFUSED.
+     */
+    struct register_state seen;
+    /* Moments on any scale, but no two operations share one; returned is ignored when UNKNOWN. */
+    uint64_t called, returned;
+};
+
+enum linearizability {
+    LINEARIZABLE,
+    NOT_LINEARIZABLE,
+    LINEARIZABILITY_UNDECIDED, /* more than `configurations_max` had to be looked at */
+};
+
+/* The register is absent before the first operation. `ops` may be in any order. When the history is
+ * not linearizable, *ret_culprit (may be NULL) is the position in `ops` of the operation beyond
+ * whose return no order could be continued. */
+enum linearizability linearizability_check(const struct register_op *ops, size_t count,
+                                           size_t configurations_max, size_t *ret_culprit);
+
+const char *register_op_name(enum register_op_kind kind); /* "put" */
+
+#endif

@@ -1,0 +1,206 @@
+/* The checker against histories whose verdict is known, and against a brute-force twin. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "base/prng.h"
+#include "tests/sim/linearizability.h"
+
+#define CONFIGURATIONS_MAX 1000000u
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct register_op get(uint64_t called, uint64_t returned, int64_t number) {
+    return (struct register_op){.kind = REGISTER_GET,
+                                .answer = REGISTER_DONE,
+                                .seen = {true, number},
+                                .called = called,
+                                .returned = returned};
+}
+
+static struct register_op get_absent(uint64_t called, uint64_t returned) {
+    struct register_op op = get(called, returned, 0);
+    op.seen.present = false;
+    return op;
+}
+
+static struct register_op change(enum register_op_kind kind, uint64_t called, uint64_t returned,
+                                 int64_t argument) {
+    return (struct register_op){.kind = kind,
+                                .answer = REGISTER_DONE,
+                                .argument = argument,
+                                .minimum = INT64_MIN,
+                                .maximum = INT64_MAX,
+                                .called = called,
+                                .returned = returned};
+}
+
+static struct register_op put(uint64_t called, uint64_t returned, int64_t number) {
+    return change(REGISTER_PUT, called, returned, number);
+}
+
+static struct register_op add(uint64_t called, uint64_t returned, int64_t delta, int64_t sum) {
+    struct register_op op = change(REGISTER_ADD, called, returned, delta);
+    op.seen.number = sum;
+    return op;
+}
+
+static struct register_op answered(struct register_op op, enum register_answer answer) {
+    op.answer = answer;
+    return op;
+}
+
+static enum linearizability check(const struct register_op *ops, size_t count) {
+    return linearizability_check(ops, count, CONFIGURATIONS_MAX, NULL);
+}
+
+/* Protects against a checker that refuses what is right: plain sequences. */
+Test(linearizability, accepts_one_after_the_other) {
+    struct register_op ops[] = {
+        get_absent(1, 2),
+        put(3, 4, 7),
+        get(5, 6, 7),
+        add(7, 8, 3, 10),
+        get(9, 10, 10),
+        change(REGISTER_DELETE, 11, 12, 0),
+        get_absent(13, 14),
+        change(REGISTER_INSERT, 15, 16, 5),
+        answered(change(REGISTER_INSERT, 17, 18, 6), REGISTER_REFUSED),
+        get(19, 20, 5),
+    };
+    cr_assert_eq(check(ops, COUNT(ops)), LINEARIZABLE);
+    cr_assert_eq(check(ops, 0), LINEARIZABLE);
+}
+
+/* The fault that lease reads risk: an acknowledged write is not seen. */
+Test(linearizability, refuses_a_stale_read) {
+    struct register_op ops[] = {put(1, 2, 1), put(3, 4, 2), get(5, 6, 1)};
+    size_t culprit = 99;
+    cr_assert_eq(linearizability_check(ops, COUNT(ops), CONFIGURATIONS_MAX, &culprit),
+                 NOT_LINEARIZABLE);
+    cr_assert_eq(culprit, 2);
+}
+
+/* Two reads in a row must not see a concurrent write come and go. */
+Test(linearizability, refuses_reads_that_go_back) {
+    struct register_op ops[] = {put(1, 2, 1), put(3, 20, 2), get(4, 5, 2), get(6, 7, 1)};
+    cr_assert_eq(check(ops, COUNT(ops)), NOT_LINEARIZABLE);
+    ops[3] = get(6, 7, 2);
+    cr_assert_eq(check(ops, COUNT(ops)), LINEARIZABLE);
+}
+
+/* Concurrent operations may take effect in any order, but in one. */
+Test(linearizability, orders_concurrent_writes_once) {
+    struct register_op good[] = {put(1, 10, 1), put(2, 9, 2), get(11, 12, 1), get(13, 14, 1)};
+    struct register_op bad[] = {put(1, 10, 1), put(2, 9, 2), get(11, 12, 1), get(13, 14, 2)};
+    cr_assert_eq(check(good, COUNT(good)), LINEARIZABLE);
+    cr_assert_eq(check(bad, COUNT(bad)), NOT_LINEARIZABLE);
+}
+
+/* An unknown write may have happened, late or never; but it cannot happen before its call. */
+Test(linearizability, lets_an_unknown_write_happen_late_or_never) {
+    struct register_op unknown = answered(put(3, 0, 2), REGISTER_UNKNOWN);
+    struct register_op never[] = {put(1, 2, 1), unknown, get(5, 6, 1), get(7, 8, 1)};
+    struct register_op late[] = {put(1, 2, 1), unknown, get(5, 6, 1), get(7, 8, 2)};
+    struct register_op twice[] = {put(1, 2, 1), unknown, get(5, 6, 2), put(7, 8, 1), get(9, 10, 2)};
+    struct register_op early[] = {put(1, 2, 1), get(4, 5, 2),
+                                  answered(put(6, 0, 2), REGISTER_UNKNOWN)};
+    cr_assert_eq(check(never, COUNT(never)), LINEARIZABLE);
+    cr_assert_eq(check(late, COUNT(late)), LINEARIZABLE);
+    cr_assert_eq(check(twice, COUNT(twice)), NOT_LINEARIZABLE);
+    cr_assert_eq(check(early, COUNT(early)), NOT_LINEARIZABLE);
+}
+
+/* A retry that was applied twice shows in the sums. */
+Test(linearizability, refuses_an_add_applied_twice) {
+    struct register_op ops[] = {add(1, 2, 5, 5), add(3, 4, 5, 15)};
+    cr_assert_eq(check(ops, COUNT(ops)), NOT_LINEARIZABLE);
+    struct register_op unknown[] = {add(1, 2, 5, 5), answered(add(3, 0, 5, 0), REGISTER_UNKNOWN),
+                                    get(5, 6, 15)};
+    cr_assert_eq(check(unknown, COUNT(unknown)), NOT_LINEARIZABLE);
+    unknown[2] = get(5, 6, 10);
+    cr_assert_eq(check(unknown, COUNT(unknown)), LINEARIZABLE);
+}
+
+/* A refusal is an observation: it must have been true. */
+Test(linearizability, holds_refusals_to_the_state) {
+    struct register_op full = add(3, 4, 5, 8);
+    full.answer = REGISTER_REFUSED;
+    full.maximum = 10;
+    struct register_op good[] = {add(1, 2, 8, 8), full};
+    struct register_op bad[] = {add(1, 2, 5, 5), full};
+    struct register_op insert[] = {answered(change(REGISTER_INSERT, 1, 2, 6), REGISTER_REFUSED)};
+    cr_assert_eq(check(good, COUNT(good)), LINEARIZABLE);
+    cr_assert_eq(check(bad, COUNT(bad)), NOT_LINEARIZABLE);
+    cr_assert_eq(check(insert, COUNT(insert)), NOT_LINEARIZABLE);
+}
+
+/* Deleting and inserting again must not bring the old value back. */
+Test(linearizability, refuses_a_value_that_rises_again) {
+    struct register_op ops[] = {put(1, 2, 1), change(REGISTER_DELETE, 3, 4, 0),
+                                change(REGISTER_INSERT, 5, 6, 2), get(7, 8, 1)};
+    cr_assert_eq(check(ops, COUNT(ops)), NOT_LINEARIZABLE);
+}
+
+/* It says so when it gives up, instead of guessing. */
+Test(linearizability, says_undecided_at_its_bound) {
+    struct register_op ops[21];
+    for (size_t i = 0; i < 20; i++)
+        ops[i] = put(1 + i, 100 + i, (int64_t)i);
+    ops[20] = get(200, 201, 77);
+    cr_assert_eq(linearizability_check(ops, 21, 1000, NULL), LINEARIZABILITY_UNDECIDED);
+}
+
+/* ---- against every order there is ---- */
+
+static void take_effect(struct register_op *op, struct register_state *state) {
+    int64_t held = state->present ? state->number : 0;
+    op->answer = REGISTER_DONE;
+    if (op->kind == REGISTER_GET) op->seen = *state;
+    if (op->kind == REGISTER_PUT) *state = (struct register_state){true, op->argument};
+    if (op->kind == REGISTER_DELETE) *state = (struct register_state){0};
+    if (op->kind == REGISTER_INSERT) {
+        if (state->present) op->answer = REGISTER_REFUSED;
+        if (!state->present) *state = (struct register_state){true, op->argument};
+    }
+    if (op->kind == REGISTER_ADD) {
+        if (held + op->argument > op->maximum) {
+            op->answer = REGISTER_REFUSED;
+            op->seen.number = held;
+        } else {
+            *state = (struct register_state){true, held + op->argument};
+            op->seen.number = held + op->argument;
+        }
+    }
+}
+
+/* A history made from a true order: operation i takes effect at 10 * i + 5. */
+static size_t make_history(struct prng *prng, struct register_op *ops, size_t count) {
+    struct register_state state = {0};
+    for (size_t i = 0; i < count; i++) {
+        uint64_t at = 1000 + 100 * i;
+        ops[i] = change((enum register_op_kind)prng_below(prng, 5), at - prng_below(prng, 30) * 10,
+                        at + prng_below(prng, 30) * 10, (int64_t)prng_below(prng, 4));
+        ops[i].called = ops[i].called * 100 + 2 * i;
+        ops[i].returned = ops[i].returned * 100 + 2 * i + 1;
+        ops[i].maximum = 6;
+        take_effect(&ops[i], &state);
+        if (ops[i].kind != REGISTER_GET && prng_below(prng, 8) == 0)
+            ops[i].answer = REGISTER_UNKNOWN;
+    }
+    return count;
+}
+
+/* Protects against both errors at once: what really happened is accepted, and a read of a value
+ * that nobody wrote is refused wherever it stands. */
+Test(linearizability, accepts_what_really_happened_and_refuses_invented_reads) {
+    struct prng prng;
+    prng_init(&prng, 1);
+    for (uint32_t round = 0; round < 2000; round++) {
+        struct register_op ops[40];
+        size_t count = make_history(&prng, ops, 5 + prng_below(&prng, 35));
+        cr_assert_eq(check(ops, count), LINEARIZABLE, "round %u", round);
+        size_t i = prng_below(&prng, count);
+        if (ops[i].kind != REGISTER_GET) continue;
+        ops[i].seen = (struct register_state){true, 1000};
+        cr_assert_eq(check(ops, count), NOT_LINEARIZABLE, "round %u", round);
+    }
+}
