@@ -352,7 +352,9 @@ struct raft_progress_view group_progress(const struct group *group, uint64_t lea
     for (uint32_t at = 0; at < view.progress_count; at++) {
         if (view.progress[at].id == id) return view.progress[at];
     }
-    cr_fatal("replica %lu is not followed by %lu", (unsigned long)id, (unsigned long)leader);
+    cr_assert(false, "replica %lu is not followed by %lu", (unsigned long)id,
+              (unsigned long)leader);
+    return (struct raft_progress_view){0};
 }
 
 void group_expect_state(const struct group *group, const char *text) {
