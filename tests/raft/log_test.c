@@ -61,7 +61,9 @@ static uint32_t slice(struct under_test *test, uint64_t first, uint64_t last, si
     uint32_t count = status == STATUS_OK ? list.count : UINT32_MAX;
     for (uint32_t at = 0; at < list.count; at++) {
         cr_assert_eq(list.items[at].id.index, first + at);
-        cr_assert_eq(payload_slice(list.items[at].payload).data[0], (uint8_t)(first + at));
+        struct slice payload = payload_slice(list.items[at].payload);
+        cr_assert_not_null(payload.data);
+        cr_assert_eq(payload.data[0], (uint8_t)(first + at));
     }
     raft_entry_list_done(&list);
     return count;
