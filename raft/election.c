@@ -156,7 +156,10 @@ void raft_handle_vote_response(struct raft *raft, const struct raft_message *mes
     case RAFT_VOTES_WON:
         if (raft->role == RAFT_PRE_CANDIDATE) {
             campaign(raft, RAFT_CAMPAIGN_VOTE);
-        } else {
+        } else if (vote_of(raft, raft->config.id) == RAFT_VOTE_GRANTED) {
+            /* The own vote is in, so term and vote are durable. Without that a crash could make
+             * this replica lead the same term a second time, with another log: the votes of others
+             * suffice for a majority, and they give them again (3.8). */
             become_leader(raft);
             raft_broadcast_append(raft);
         }

@@ -199,7 +199,9 @@ static bool may_come_back(enum raft_message_kind kind) {
 static bool message_valid(const struct raft *raft, const struct raft_message *message) {
     if (message->kind < RAFT_MSG_APPEND || message->kind > RAFT_MSG_FORGET_LEADER) return false;
     if (message->from == RAFT_NO_REPLICA || message->to != raft->config.id) return false;
-    if (message->from == raft->config.id && !may_come_back(message->kind)) return false;
+    bool own = message->from == raft->config.id;
+    if (own && !may_come_back(message->kind)) return false;
+    if (own && message->kind == RAFT_MSG_APPEND_RESPONSE && message->reject) return false;
     if (message->log.index > RAFT_INDEX_MAX || message->commit > RAFT_INDEX_MAX ||
         message->reject_hint > RAFT_INDEX_MAX || !term_valid(message)) {
         return false;

@@ -127,6 +127,20 @@ Test(raft_election, remembers_its_vote_over_a_crash) {
     group_free(group);
 }
 
+/* A candidate that others have elected does not lead before its own term and vote are durable: a
+ * crash would let it lead the same term twice (simulation seed 7229). */
+Test(raft_election, does_not_lead_a_term_that_is_not_durable) {
+    struct group *group = group_new(3, NULL);
+    group->nodes[1].disk_held = true;
+    group_elect(group, 1);
+    cr_assert_eq(group_view(group, 2).vote, 1);
+    cr_assert_eq(group_view(group, 3).vote, 1);
+    cr_assert_eq(group_view(group, 1).role, RAFT_CANDIDATE);
+    group_sync(group, 1);
+    cr_assert_eq(group_view(group, 1).role, RAFT_LEADER);
+    group_free(group);
+}
+
 /* Any role votes for a better candidate of a higher term, and follows its term (3.3). */
 Test(raft_election, votes_from_any_role) {
     for (int role = RAFT_FOLLOWER; role <= RAFT_PRE_CANDIDATE; role++) {

@@ -107,6 +107,24 @@ Test(raft_replication, bounds_a_commit_index_by_the_message) {
     group_free(group);
 }
 
+/* A tail that the message says nothing about is not committed by it: it may be another leader's. */
+Test(raft_replication, does_not_commit_a_tail_that_nobody_vouched_for) {
+    struct group *group = group_new(3, NULL);
+    const uint64_t terms[] = {2, 2, 2};
+    group_set_log(&group->nodes[1], terms, 3);
+    struct raft_entry entry = {.id = {2, 11}};
+    struct raft_message append = {.kind = RAFT_MSG_APPEND,
+                                  .from = 2,
+                                  .term = 3,
+                                  .log = {1, 10},
+                                  .commit = 13,
+                                  .entry_count = 1,
+                                  .entries = &entry};
+    cr_assert_eq(group_step(group, 1, append), STATUS_OK);
+    cr_assert(group_view(group, 1).commit == 11 && group_view(group, 1).last_index == 13);
+    group_free(group);
+}
+
 /* Figure 7 of the paper: whatever a follower has, it ends with the leader's log. */
 Test(raft_replication, brings_every_log_in_line) {
     static const uint64_t leader[] = {1, 1, 1, 4, 4, 5, 5, 6, 6, 6};

@@ -29,12 +29,31 @@ static void heal_network(struct sim_world *world) {
     memset(world->blocked, 0, sizeof(world->blocked));
 }
 
+/* The leader reaches one follower, which reaches everybody; nobody else reaches the leader. */
+static void bridge(struct sim_world *world, const struct sim_node *leader) {
+    uint64_t kept = 1 + (leader->id + prng_below(&world->prng, SIM_NODES - 1)) % SIM_NODES;
+    for (uint64_t id = 1; id <= SIM_NODES; id++) {
+        if (id == leader->id || id == kept) continue;
+        world->blocked[id][leader->id] = world->blocked[leader->id][id] = true;
+    }
+    /* The one that keeps the leader in office may forget why. */
+    struct sim_node *node = sim_node_of(world, kept);
+    if (!world->options.crashes || !node->raft || !sim_chance(world, 50)) return;
+    sim_node_crash(world, node);
+    sim_schedule(world, (struct sim_event){.kind = SIM_RESTART, .node = kept},
+                 prng_below(&world->prng, 3000));
+}
+
 /* Each side hears only itself; sometimes one direction stays open. */
 static void partition(struct sim_world *world) {
     heal_network(world);
     if (sim_chance(world, 30)) return;
     bool side[SIM_NODES + 1] = {false};
     struct sim_node *leader = any_leader(world);
+    if (leader && sim_chance(world, 30)) {
+        bridge(world, leader);
+        return;
+    }
     if (leader && sim_chance(world, 40)) {
         side[leader->id] = true;
     } else {

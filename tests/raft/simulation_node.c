@@ -289,6 +289,7 @@ static void keep_work(struct sim_world *world, struct sim_node *node,
 static void keep_committed(struct sim_world *world, struct sim_node *node,
                            const struct raft_ready *ready) {
     for (uint32_t at = 0; at < ready->committed_count; at++) {
+        sim_check_appliable(world, node, &ready->committed[at]);
         raft_entry_list_add(&node->to_apply, &ready->committed[at]);
     }
     if (node->to_apply.count == 0 || node->apply_scheduled) return;

@@ -36,9 +36,10 @@ Test(raft_simulation, keeps_its_promises_on_a_few_hundred_seeds) {
 
 /* Seeds that once found a bug. 636, 1156, 1215: nobody could lead after the leader had left the
  * configuration. 2457: two candidates ran after each other's terms. 613: reads of a quorum of one
- * waited for ever. */
+ * waited for ever. 7229: a candidate led by the votes of others before its own was durable,
+ * crashed, and led the same term again with another log. */
 Test(raft_simulation, remembers_seeds_that_found_bugs) {
-    static const uint64_t seeds[] = {613, 636, 1156, 1215, 2457};
+    static const uint64_t seeds[] = {613, 636, 1156, 1215, 2457, 7229};
     struct simulation_result total;
     for (size_t at = 0; at < sizeof(seeds) / sizeof(seeds[0]); at++) {
         run_seeds(seeds[at], 1, &total);

@@ -148,6 +148,8 @@ void sim_calm(struct sim_world *world);
 void sim_check_node(struct sim_world *world, struct sim_node *node);
 void sim_check_promise(struct sim_world *world, struct sim_node *node,
                        const struct raft_message *promise);
+void sim_check_appliable(struct sim_world *world, struct sim_node *node,
+                         const struct raft_entry *entry);
 void sim_check_applied(struct sim_world *world, struct sim_node *node,
                        const struct raft_entry *entry);
 void sim_check_logs(struct sim_world *world);
