@@ -1,0 +1,223 @@
+/* What a client is told, against what it was told before. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "tests/sim/clients.h"
+#include "txn/number.h"
+
+static void decided(struct client *client) {
+    client->busy = false;
+    client->sim->clients->decided++;
+}
+
+static struct reservation *reservation_of(struct client *client) {
+    const struct operation *operation = &client->operation;
+    return &client->sim->clients->issuers[operation->issuer].reservations[operation->reservation];
+}
+
+/* ---- Harbor Point ---- */
+
+static void told_reserve(struct client *client, const struct txn_outcome *outcome) {
+    struct reservation *reservation = reservation_of(client);
+    bool reserve = client->operation.kind == OPERATION_RESERVE;
+    bool refused = reserve && outcome->result == TXN_REFUSED_BOUND;
+    bool right = outcome->result == TXN_DONE && outcome->number_count == 1 &&
+                 outcome->numbers[0] >= 0 && outcome->numbers[0] <= ISSUER_LIMIT;
+    if (!right && !refused)
+        sim_broken(client->sim, "an approved reservation is there until it is cancelled",
+                   "issuer %u, %s of reservation %" PRIu64 ": %s", client->operation.issuer,
+                   reserve ? "approval" : "cancellation", reservation->number,
+                   txn_result_text(outcome->result));
+    reservation->state = !reserve  ? RESERVATION_CANCELLED
+                         : refused ? RESERVATION_REFUSED
+                                   : RESERVATION_APPROVED;
+}
+
+static const struct reservation *find_reservation(const struct issuer *issuer, uint64_t number) {
+    for (size_t i = 0; i < issuer->count; i++)
+        if (issuer->reservations[i].number == number) return &issuer->reservations[i];
+    return NULL;
+}
+
+static int64_t row_number(struct sim *sim, const struct range_row *row) {
+    int64_t number = 0;
+    if (!txn_number_parse(row->value, &number))
+        sim_broken(sim, "what is read was written", "a value that is not a number");
+    return number;
+}
+
+/* A row must stand for something that was asked for, and that was not known to be gone. */
+static int64_t check_row(struct client *client, const struct issuer *issuer,
+                         const struct range_row *row) {
+    static const char marker[] = "/R-";
+    char text[64] = {0};
+    memcpy(text, row->key.data, row->key.len < 63 ? row->key.len : 63);
+    const char *at = strstr(text, marker);
+    int64_t amount = row_number(client->sim, row);
+    if (!at) return -1; /* the exposure */
+    uint64_t number = strtoull(at + sizeof(marker) - 1, NULL, 10);
+    const struct reservation *reservation = find_reservation(issuer, number);
+    bool right = reservation && reservation->amount == amount &&
+                 reservation->state != RESERVATION_REFUSED &&
+                 (!client->operation.verify || reservation->state == RESERVATION_APPROVED);
+    if (!right)
+        sim_broken(client->sim, "only what was approved is reserved",
+                   "issuer %u holds reservation %" PRIu64 " of %" PRId64, client->operation.issuer,
+                   number, amount);
+    return amount;
+}
+
+static void told_statement(struct client *client, const struct router_reply *reply) {
+    struct issuer *issuer = &client->sim->clients->issuers[client->operation.issuer];
+    int64_t exposure = 0, sum = 0;
+    size_t rows = 0, approved = 0;
+    ASSERT(!reply->more); /* no issuer grows beyond one answer */
+    for (uint32_t i = 0; i < reply->row_count; i++) {
+        int64_t amount = check_row(client, issuer, &reply->rows[i]);
+        if (amount < 0) {
+            exposure = row_number(client->sim, &reply->rows[i]);
+            continue;
+        }
+        sum += amount;
+        rows++;
+    }
+    if (exposure != sum || exposure > ISSUER_LIMIT)
+        sim_broken(client->sim, "an issuer's exposure is the sum of its reservations",
+                   "issuer %u: exposure %" PRId64 ", reservations %" PRId64 ", limit %d",
+                   client->operation.issuer, exposure, sum, ISSUER_LIMIT);
+    if (!client->operation.verify) return;
+    for (size_t i = 0; i < issuer->count; i++)
+        approved += issuer->reservations[i].state == RESERVATION_APPROVED ? 1 : 0;
+    if (rows != approved)
+        sim_broken(client->sim, "nothing that was acknowledged is lost",
+                   "issuer %u: %zu reservations are there of %zu approved",
+                   client->operation.issuer, rows, approved);
+    issuer->verified = true;
+}
+
+/* ---- registers ---- */
+
+static void told_register(struct client *client, uint32_t key, struct register_state seen,
+                          uint64_t version) {
+    struct sim_clients *clients = client->sim->clients;
+    const struct operation *operation = &client->operation;
+    struct register_op *op = client_record(clients, operation, key);
+    struct history *history = &clients->histories[operation->registers[key]];
+    op->seen = seen;
+    op->returned = ++clients->moment;
+    if (version == 0) return;
+    /* On a key, timestamps grow with real time: a version older than one that somebody was told
+     * before this operation began is a stale read, or a write into the past. */
+    bool write = operation->kind == OPERATION_CHANGE;
+    uint64_t floor = operation->floors[key];
+    if (write ? version <= floor && !operation->repeated : version < floor)
+        sim_broken(client->sim, "a key's timestamps grow with time",
+                   "register %u: a %s at %" PRIu64 " began after %" PRIu64 " was known",
+                   operation->registers[key], write ? "write" : "read", version, floor);
+    if (history->newest_ts < version) history->newest_ts = version;
+}
+
+static void told_rows(struct client *client, const struct router_reply *reply) {
+    struct operation *operation = &client->operation;
+    bool scan = operation->kind == OPERATION_SCAN;
+    uint32_t at = 0;
+    ASSERT(!reply->more);
+    ASSERT(scan || reply->row_count == operation->key_count);
+    for (uint32_t i = 0; i < operation->key_count; i++) {
+        char key[48];
+        struct register_state seen = {0};
+        uint64_t version = 0;
+        client_register_key(key, sizeof(key), operation->registers[i]);
+        const struct range_row *row = at < reply->row_count ? &reply->rows[at] : NULL;
+        bool mine = row && (!scan || slice_equal(row->key, slice_from_text(key)));
+        if (mine) at++;
+        if (mine && row->version != 0) {
+            seen = (struct register_state){true, row_number(client->sim, row)};
+            version = row->version;
+        }
+        client_record(client->sim->clients, operation, i)->answer = REGISTER_DONE;
+        told_register(client, i, seen, version);
+    }
+    if (at != reply->row_count)
+        sim_broken(client->sim, "a scan holds what it was asked for", "%u rows of %u are foreign",
+                   reply->row_count - at, reply->row_count);
+}
+
+static void told_change(struct client *client, const struct txn_outcome *outcome) {
+    const struct operation *operation = &client->operation;
+    struct register_op *op = client_record(client->sim->clients, operation, 0);
+    struct register_state seen = {.present = true};
+    bool done = outcome->result == TXN_DONE;
+    bool refused =
+        (operation->change == REGISTER_INSERT && outcome->result == TXN_REFUSED_EXISTS) ||
+        (operation->change == REGISTER_ADD && outcome->result == TXN_REFUSED_BOUND);
+    if (!done && !refused)
+        sim_broken(client->sim, "a change is done, or refused for its own reason",
+                   "register %u: %s", operation->registers[0], txn_result_text(outcome->result));
+    if (operation->change == REGISTER_ADD)
+        seen.number = done ? outcome->numbers[0] : outcome->number;
+    op->answer = done ? REGISTER_DONE : REGISTER_REFUSED;
+    told_register(client, 0, seen, done ? outcome->commit_ts : 0);
+}
+
+/* ---- any ---- */
+
+/* The same request id again: the same answer, and nothing done twice (the sums and histories would
+ * show it). */
+static void told_again(struct client *client, const struct txn_outcome *outcome) {
+    const struct operation *operation = &client->operation;
+    int64_t number = outcome->number_count ? outcome->numbers[0] : outcome->number;
+    if (!outcome->replayed || number != operation->told_number ||
+        (outcome->result == TXN_DONE && outcome->commit_ts != operation->told_ts))
+        sim_broken(client->sim, "a request id is decided once",
+                   "%s was told %" PRIu64 ", then %" PRIu64 "%s", operation->request_id,
+                   operation->told_ts, outcome->commit_ts,
+                   outcome->replayed ? "" : ", evaluated again");
+    decided(client);
+}
+
+static void told_outcome(struct client *client, const struct txn_outcome *outcome) {
+    struct operation *operation = &client->operation;
+    if (operation->repeated) {
+        told_again(client, outcome);
+        return;
+    }
+    if (operation->kind == OPERATION_CHANGE)
+        told_change(client, outcome);
+    else
+        told_reserve(client, outcome);
+    if (operation->request_id[0] && sim_chance(client->sim, 50)) {
+        operation->repeated = true;
+        operation->told_ts = outcome->commit_ts;
+        operation->told_number = outcome->number_count ? outcome->numbers[0] : outcome->number;
+        return; /* still busy: it is sent once more */
+    }
+    decided(client);
+}
+
+void client_told(struct client *client, const struct router_reply *reply) {
+    struct sim *sim = client->sim;
+    struct operation *operation = &client->operation;
+    operation->last_code = reply->code;
+    sim_trace(sim, UINT64_C(2) << 40 | (uint64_t)client->number << 8 | reply->code, SLICE_EMPTY);
+    if (reply->code == ROUTER_INVALID || reply->code == ROUTER_CROSS_RANGE)
+        sim_broken(sim, "what clients ask is valid", "client %u: %.*s", client->number,
+                   (int)reply->text.len, (const char *)reply->text.data);
+    if (reply->code == ROUTER_UNKNOWN && operation->kind == OPERATION_CHANGE &&
+        !operation->request_id[0]) {
+        sim->clients->histories[operation->registers[0]].unknown++;
+        decided(client); /* it will never be known */
+        return;
+    }
+    if (reply->code == ROUTER_UNAVAILABLE && sim->clients->finishing)
+        sim_note(sim, "client %u: unavailable: %.*s", client->number, (int)reply->text.len,
+                 (const char *)reply->text.data);
+    if (reply->code != ROUTER_OK) return; /* tried again, with the same request id */
+    if (reply->outcome)
+        told_outcome(client, reply->outcome);
+    else if (operation->kind == OPERATION_STATEMENT)
+        told_statement(client, reply);
+    else
+        told_rows(client, reply);
+    if (!reply->outcome) decided(client);
+}

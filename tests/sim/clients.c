@@ -1,0 +1,352 @@
+/* What clients ask, how they insist, and the end of the story. */
+#include "tests/sim/clients.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "txn/number.h"
+
+#define RETRY_US 20000u
+
+/* ---- keys: ranges are cut so that an issuer, or a group of registers, has one of its own ---- */
+
+void client_issuer_key(char *text, size_t size, uint32_t issuer, const char *rest) {
+    int len = snprintf(text, size, "issuer/MUNI-%02u/%s", issuer, rest);
+    ASSERT(len > 0 && (size_t)len < size);
+}
+
+void client_register_key(char *text, size_t size, uint32_t number) {
+    (void)snprintf(text, size, "register/%02u/%u", number / REGISTERS_PER_GROUP,
+                   number % REGISTERS_PER_GROUP);
+}
+
+void sim_clients_split_keys(const struct sim *sim, struct buf *out) {
+    for (uint32_t i = 1; i < sim->clients->issuer_count; i++)
+        buf_printf(out, "issuer/MUNI-%02u,", i);
+    for (uint32_t i = 0; i < sim->clients->group_count; i++)
+        buf_printf(out, "%sregister/%02u", i ? "," : "", i);
+}
+
+/* ---- a new operation ---- */
+
+static void begin_register_ops(struct client *client, enum register_op_kind kind, uint32_t first,
+                               uint32_t count) {
+    struct sim_clients *clients = client->sim->clients;
+    struct operation *operation = &client->operation;
+    operation->key_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct history *history = &clients->histories[first + i];
+        if (history->count == history->cap) {
+            history->cap = history->cap ? history->cap * 2 : 64;
+            history->ops = memory_realloc(history->ops, history->cap * sizeof(*history->ops));
+        }
+        operation->registers[i] = first + i;
+        operation->positions[i] = history->count++;
+        operation->floors[i] = history->newest_ts;
+        *client_record(clients, operation, i) = (struct register_op){
+            .kind = kind, .answer = REGISTER_UNKNOWN, .called = ++clients->moment};
+    }
+}
+
+static void begin_change(struct client *client) {
+    struct sim *sim = client->sim;
+    struct sim_clients *clients = sim->clients;
+    struct operation *operation = &client->operation;
+    uint32_t number = (uint32_t)prng_below(&sim->prng, clients->register_count);
+    operation->kind = OPERATION_CHANGE;
+    operation->change = (enum register_op_kind)prng_between(&sim->prng, REGISTER_PUT, REGISTER_ADD);
+    begin_register_ops(client, operation->change, number, 1);
+    struct register_op *op = client_record(clients, operation, 0);
+    op->argument = operation->change == REGISTER_ADD ? (int64_t)prng_between(&sim->prng, 1, 50)
+                                                     : (int64_t)operation->number;
+    op->minimum = INT64_MIN;
+    op->maximum = (int64_t)operation->number + 100; /* sometimes in the way */
+    if (clients->histories[number].unknown < UNKNOWN_MAX && sim_chance(sim, 200))
+        operation->request_id[0] = 0;
+}
+
+static void begin_issuer(struct client *client) {
+    struct sim *sim = client->sim;
+    struct sim_clients *clients = sim->clients;
+    struct operation *operation = &client->operation;
+    /* One issuer is hot. */
+    operation->issuer =
+        sim_chance(sim, 400) ? 0 : (uint32_t)prng_below(&sim->prng, clients->issuer_count);
+    struct issuer *issuer = &clients->issuers[operation->issuer];
+    uint64_t dice = prng_below(&sim->prng, 100);
+    if (dice < 3) {
+        operation->kind = OPERATION_STATEMENT;
+        operation->request_id[0] = 0;
+        return;
+    }
+    if (dice < 30 && issuer->count > 0) {
+        size_t at = prng_below(&sim->prng, issuer->count);
+        struct reservation *reservation = &issuer->reservations[at];
+        if (reservation->state == RESERVATION_APPROVED && !reservation->cancelling) {
+            reservation->cancelling = true;
+            operation->kind = OPERATION_CANCEL;
+            operation->reservation = at;
+            return;
+        }
+    }
+    if (issuer->count == issuer->cap) {
+        issuer->cap = issuer->cap ? issuer->cap * 2 : 64;
+        issuer->reservations =
+            memory_realloc(issuer->reservations, issuer->cap * sizeof(*issuer->reservations));
+    }
+    operation->kind = OPERATION_RESERVE;
+    operation->reservation = issuer->count++;
+    issuer->reservations[operation->reservation] = (struct reservation){
+        .number = operation->number, .amount = (int64_t)prng_between(&sim->prng, 1, 500)};
+}
+
+static void begin_operation(struct client *client) {
+    struct sim *sim = client->sim;
+    struct sim_clients *clients = sim->clients;
+    client->operation = (struct operation){.number = ++clients->last_number};
+    (void)snprintf(client->operation.request_id, sizeof(client->operation.request_id),
+                   "c%u-%" PRIu64, client->number, client->operation.number);
+    uint64_t dice = prng_below(&sim->prng, 100);
+    if (dice < 45) {
+        begin_issuer(client);
+    } else if (dice < 70) {
+        begin_change(client);
+    } else {
+        uint32_t count =
+            dice < 96 ? (uint32_t)prng_between(&sim->prng, 1, 3) : clients->register_count;
+        uint32_t first = (uint32_t)prng_below(&sim->prng, clients->register_count - count + 1);
+        client->operation.kind = dice < 92 ? OPERATION_READ : OPERATION_SCAN;
+        client->operation.request_id[0] = 0;
+        begin_register_ops(client, REGISTER_GET, first, count);
+    }
+    client->busy = true;
+}
+
+/* ---- sending ---- */
+
+static void done(void *ctx, const struct router_reply *reply) {
+    struct client *client = ctx;
+    ASSERT(client->waiting && client->busy);
+    client->waiting = false;
+    client_told(client, reply);
+    uint64_t pause_us = client->busy ? RETRY_US : client->sim->config.think_us;
+    sim_timer_start(client->sim, &client->timer,
+                    client->sim->now_us + sim_around(client->sim, pause_us));
+}
+
+struct sending {
+    struct router_request request;
+    struct txn_command command;
+    struct txn_guard guard;
+    struct txn_op ops[2];
+    char keys[KEYS_PER_OPERATION_MAX][64];
+    struct slice key_slices[KEYS_PER_OPERATION_MAX];
+    uint8_t number[TXN_NUMBER_TEXT_BYTES_MAX];
+    char end[48];
+};
+
+static struct slice number_text(struct sending *sending, int64_t number) {
+    return slice_make(sending->number, txn_number_format(number, sending->number));
+}
+
+static void fill_issuer(struct client *client, struct sending *sending) {
+    const struct operation *operation = &client->operation;
+    if (operation->kind == OPERATION_STATEMENT) {
+        client_issuer_key(sending->keys[0], sizeof(sending->keys[0]), operation->issuer, "");
+        client_issuer_key(sending->end, sizeof(sending->end), operation->issuer, "s");
+        sending->request.op = ROUTER_SCAN;
+        sending->request.start = slice_from_text(sending->keys[0]);
+        sending->request.end = slice_from_text(sending->end);
+        return;
+    }
+    const struct reservation *reservation =
+        &client->sim->clients->issuers[operation->issuer].reservations[operation->reservation];
+    char rest[40];
+    (void)snprintf(rest, sizeof(rest), "reservation/R-%" PRIu64, reservation->number);
+    client_issuer_key(sending->keys[0], sizeof(sending->keys[0]), operation->issuer, "exposure");
+    client_issuer_key(sending->keys[1], sizeof(sending->keys[1]), operation->issuer, rest);
+    bool reserve = operation->kind == OPERATION_RESERVE;
+    sending->ops[0] = (struct txn_op){.kind = TXN_OP_ADD,
+                                      .key = slice_from_text(sending->keys[0]),
+                                      .delta = reserve ? reservation->amount : -reservation->amount,
+                                      .minimum = 0,
+                                      .maximum = ISSUER_LIMIT};
+    sending->ops[1] = (struct txn_op){.kind = reserve ? TXN_OP_INSERT : TXN_OP_DELETE,
+                                      .key = slice_from_text(sending->keys[1])};
+    if (reserve) sending->ops[1].value = number_text(sending, reservation->amount);
+    sending->guard =
+        (struct txn_guard){.kind = TXN_GUARD_EXISTS, .key = slice_from_text(sending->keys[1])};
+    sending->command.guard_count = reserve ? 0 : 1;
+    sending->command.op_count = 2;
+    sending->request.op = ROUTER_WRITE;
+}
+
+static void fill_register(struct client *client, struct sending *sending) {
+    const struct operation *operation = &client->operation;
+    for (uint32_t i = 0; i < operation->key_count; i++) {
+        client_register_key(sending->keys[i], sizeof(sending->keys[i]), operation->registers[i]);
+        sending->key_slices[i] = slice_from_text(sending->keys[i]);
+    }
+    if (operation->kind == OPERATION_READ) {
+        sending->request.op = ROUTER_GET;
+        sending->request.key_count = operation->key_count;
+        sending->request.keys = sending->key_slices;
+    } else if (operation->kind == OPERATION_SCAN) {
+        (void)snprintf(sending->end, sizeof(sending->end), "%s~",
+                       sending->keys[operation->key_count - 1]);
+        sending->request.op = ROUTER_SCAN;
+        sending->request.start = sending->key_slices[0];
+        sending->request.end = slice_from_text(sending->end);
+    } else {
+        static const enum txn_op_kind kinds[] = {0, TXN_OP_PUT, TXN_OP_DELETE, TXN_OP_INSERT,
+                                                 TXN_OP_ADD};
+        const struct register_op *op = client_record(client->sim->clients, operation, 0);
+        sending->ops[0] =
+            (struct txn_op){.kind = kinds[operation->change], .key = sending->key_slices[0]};
+        if (operation->change == REGISTER_ADD) {
+            sending->ops[0].delta = op->argument;
+            sending->ops[0].minimum = op->minimum;
+            sending->ops[0].maximum = op->maximum;
+        } else if (operation->change != REGISTER_DELETE) {
+            sending->ops[0].value = number_text(sending, op->argument);
+        }
+        sending->command.op_count = 1;
+        sending->request.op = ROUTER_WRITE;
+    }
+}
+
+static void send_operation(struct client *client) {
+    struct sim *sim = client->sim;
+    struct operation *operation = &client->operation;
+    struct sim_router *router = &sim->routers[client->router];
+    struct sending *sending = MEMORY_NEW(struct sending);
+    sending->command.request_id = slice_from_text(operation->request_id);
+    sending->command.guards = &sending->guard;
+    sending->command.ops = sending->ops;
+    sending->request.command = &sending->command;
+    if (sim_chance(sim, 200)) sending->request.read_mode = RANGE_READ_INDEX;
+    if (operation->kind <= OPERATION_STATEMENT)
+        fill_issuer(client, sending);
+    else
+        fill_register(client, sending);
+    uint64_t host_us = sim_host_now_us(&router->host);
+    sending->request.deadline_us = host_us + prng_between(&sim->prng, 300000, 5000000);
+    operation->attempts++;
+    client->waiting = true;
+    router_submit(router->router, &sending->request, host_us, done, client);
+    memory_free(sending);
+    sim_router_settle(router);
+}
+
+static void verify_next(struct client *client) {
+    struct sim_clients *clients = client->sim->clients;
+    client->operation = (struct operation){.kind = OPERATION_STATEMENT,
+                                           .number = ++clients->last_number,
+                                           .verify = true,
+                                           .issuer = clients->verify_next++};
+    client->busy = true;
+}
+
+static void act(struct sim *sim, struct sim_timer *timer) {
+    struct client *client = CONTAINER_OF(timer, struct client, timer);
+    struct sim_clients *clients = sim->clients;
+    if (!client->busy) {
+        if (clients->verify_next < clients->issuer_count)
+            verify_next(client);
+        else if (clients->finishing)
+            return;
+        else
+            begin_operation(client);
+    }
+    /* Through the other router when this one is away; a retry may go there as well. */
+    if (!sim->routers[client->router].host.up || sim_chance(sim, 50))
+        client->router = (client->router + 1) % SIM_ROUTERS;
+    const struct sim_host *host = &sim->routers[client->router].host;
+    if (!host->up || host->paused) {
+        sim_timer_start(sim, timer, sim->now_us + RETRY_US);
+        return;
+    }
+    send_operation(client);
+}
+
+/* ---- life ---- */
+
+void sim_clients_new(struct sim *sim) {
+    struct sim_clients *clients = MEMORY_NEW(struct sim_clients);
+    sim->clients = clients;
+    clients->issuer_count = sim->config.ranges / 2;
+    clients->group_count = sim->config.ranges - clients->issuer_count;
+    clients->register_count = clients->group_count * REGISTERS_PER_GROUP;
+    clients->verify_next = UINT32_MAX;
+    ASSERT(sim->config.clients <= CLIENTS_MAX);
+    for (uint32_t i = 0; i < sim->config.clients; i++) {
+        struct client *client = &clients->clients[i];
+        client->sim = sim;
+        client->number = i;
+        client->router = i % SIM_ROUTERS;
+        client->timer.fire = act;
+        sim_timer_start(sim, &client->timer, sim->now_us + sim_around(sim, 1000000));
+    }
+}
+
+void sim_clients_free(struct sim *sim) {
+    struct sim_clients *clients = sim->clients;
+    for (uint32_t i = 0; i < ISSUERS_MAX; i++)
+        memory_free(clients->issuers[i].reservations);
+    for (uint32_t i = 0; i < REGISTERS_MAX; i++)
+        memory_free(clients->histories[i].ops);
+    memory_free(clients);
+}
+
+void sim_clients_finish(struct sim *sim) {
+    sim->clients->finishing = true;
+}
+
+bool sim_clients_idle(const struct sim *sim) {
+    for (uint32_t i = 0; i < sim->config.clients; i++)
+        if (sim->clients->clients[i].busy) return false;
+    return sim->clients->verify_next >= sim->clients->issuer_count;
+}
+
+void sim_clients_note_busy(struct sim *sim) {
+    for (uint32_t i = 0; i < sim->config.clients; i++) {
+        const struct client *client = &sim->clients->clients[i];
+        const struct operation *operation = &client->operation;
+        if (!client->busy) continue;
+        sim_note(sim, "client %u: operation kind %d, attempt %u through router %u, %s, last told %d",
+                 i, (int)operation->kind, operation->attempts, client->router + 1,
+                 client->waiting ? "with the router" : "pausing", (int)operation->last_code);
+    }
+}
+
+uint64_t sim_clients_decided(const struct sim *sim) {
+    return sim->clients->decided;
+}
+
+void sim_clients_verify_begin(struct sim *sim) {
+    sim->clients->verify_next = 0;
+    sim_timer_start(sim, &sim->clients->clients[0].timer, sim->now_us);
+}
+
+void sim_clients_judge(struct sim *sim, uint64_t *ret_undecided) {
+    struct sim_clients *clients = sim->clients;
+    for (uint32_t i = 0; i < clients->issuer_count; i++)
+        ASSERT(clients->issuers[i].verified);
+    for (uint32_t i = 0; i < clients->register_count; i++) {
+        const struct history *history = &clients->histories[i];
+        size_t culprit = 0;
+        char key[48];
+        client_register_key(key, sizeof(key), i);
+        enum linearizability verdict =
+            linearizability_check(history->ops, history->count, 300000, &culprit);
+        if (verdict == LINEARIZABILITY_UNDECIDED) ++*ret_undecided;
+        if (verdict != NOT_LINEARIZABLE) continue;
+        const struct register_op *op = &history->ops[culprit];
+        sim_broken(sim, "every register is linearizable",
+                   "%s: %s of %" PRId64 " that saw %s%" PRId64 ", called at moment %" PRIu64
+                   ", answered at %" PRIu64 ", of %zu operations",
+                   key, register_op_name(op->kind), op->argument,
+                   op->seen.present ? "" : "nothing, ", op->seen.number, op->called, op->returned,
+                   history->count);
+    }
+}

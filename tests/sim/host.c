@@ -1,0 +1,164 @@
+/* Machines: clocks, disks, and the life of processes. */
+#include <stdio.h>
+
+#include "tests/sim/world.h"
+
+#define WALL_MS_AT_START UINT64_C(1700000000000)
+
+/* ---- clocks ---- */
+
+uint64_t sim_host_now_us(const struct sim_host *host) {
+    int64_t elapsed_us = (int64_t)(host->sim->now_us - host->clock_base_us);
+    return host->clock_host_us + (uint64_t)(elapsed_us + elapsed_us * host->clock_ppm / 1000000);
+}
+
+uint64_t sim_host_when(const struct sim_host *host, uint64_t host_us) {
+    if (host_us <= host->clock_host_us) return host->clock_base_us;
+    uint64_t wait_us = host_us - host->clock_host_us;
+    /* One more: never before the clock shows it. */
+    return host->clock_base_us + wait_us * 1000000 / (uint64_t)(1000000 + host->clock_ppm) + 1;
+}
+
+void sim_host_set_ppm(struct sim_host *host, int64_t ppm) {
+    host->clock_host_us = sim_host_now_us(host);
+    host->clock_base_us = host->sim->now_us;
+    host->clock_ppm = ppm;
+}
+
+static uint64_t read_monotonic(void *ctx) {
+    return sim_host_now_us(ctx);
+}
+
+static uint64_t read_wall(void *ctx) {
+    const struct sim_host *host = ctx;
+    return (uint64_t)((int64_t)(WALL_MS_AT_START + sim_host_now_us(host) / 1000) +
+                      host->wall_jump_ms);
+}
+
+/* ---- disks ---- */
+
+uint64_t sim_host_sync_time(struct sim_host *host) {
+    return sim_around(host->sim, host->sync_us);
+}
+
+bool sim_host_sync(struct sim_host *host, struct storage_batch *batch) {
+    if (host->sync_fails) {
+        host->sync_fails = false;
+        memory_engine_fail_after(host->engine, 0, STATUS_IO);
+    }
+    enum status status = storage_write(host->engine, batch, STORAGE_SYNCED);
+    if (status == STATUS_OK) return true;
+    sim_note(host->sim, "%s %u: sync fails, the process ends",
+             host->kind == SIM_NODE ? "node" : "placement", host->number);
+    return false;
+}
+
+void sim_host_interrupt_sync(struct sim_host *host, struct storage_batch *batch) {
+    if (sim_chance(host->sim, 500)) return;
+    enum status status = storage_write(host->engine, batch, STORAGE_BUFFERED);
+    ASSERT(status == STATUS_OK || status == STATUS_IO);
+}
+
+/* ---- processes ---- */
+
+static void wake(struct sim *sim, struct sim_timer *timer) {
+    struct sim_host *host = CONTAINER_OF(timer, struct sim_host, wake);
+    ASSERT(host->up && !host->paused);
+    sim_trace(sim, UINT64_C(1) << 40 | host->index, SLICE_EMPTY);
+    if (host->kind == SIM_NODE)
+        sim_node_wake(CONTAINER_OF(host, struct sim_node, host));
+    else if (host->kind == SIM_MEMBER)
+        sim_member_wake(CONTAINER_OF(host, struct sim_member, host));
+    else
+        sim_router_wake(CONTAINER_OF(host, struct sim_router, host));
+}
+
+static void come_back(struct sim *sim, struct sim_timer *timer) {
+    struct sim_host *host = CONTAINER_OF(timer, struct sim_host, restart);
+    if (!host->up) sim_host_start(host);
+}
+
+void sim_host_init(struct sim *sim, struct sim_host *host, enum sim_host_kind kind,
+                   uint32_t number) {
+    host->sim = sim;
+    host->kind = kind;
+    host->number = number;
+    host->index = sim->host_count;
+    sim->hosts[sim->host_count++] = host;
+    host->clock_host_us = SIM_SECOND_US + prng_below(&sim->prng, 1000 * SIM_SECOND_US);
+    host->clock_base_us = sim->now_us;
+    host->clock = (struct clock){.ctx = host, .monotonic_us = read_monotonic, .wall_ms = read_wall};
+    if (kind != SIM_ROUTER) host->engine = memory_engine_new();
+    host->sync_us = sim->config.sync_us;
+    host->wake.fire = wake;
+    host->restart.fire = come_back;
+    list_init(&host->backlog);
+}
+
+void sim_host_start(struct sim_host *host) {
+    static const char *const names[] = {"node", "placement", "router"};
+    ASSERT(!host->up);
+    host->up = true;
+    host->incarnation++;
+    sim_timer_stop(host->sim, &host->restart);
+    sim_note(host->sim, "%s %u: starts, incarnation %u", names[host->kind], host->number,
+             (unsigned)host->incarnation);
+    if (host->kind == SIM_NODE)
+        sim_node_start(CONTAINER_OF(host, struct sim_node, host));
+    else if (host->kind == SIM_MEMBER)
+        sim_member_start(CONTAINER_OF(host, struct sim_member, host));
+    else
+        sim_router_start(CONTAINER_OF(host, struct sim_router, host));
+}
+
+static void drop_backlog(struct sim_host *host) {
+    struct list_node *node;
+    while ((node = list_pop_front(&host->backlog)) != NULL) {
+        host->sim->messages_under_way--;
+        sim_message_free(CONTAINER_OF(node, struct sim_message, in_backlog));
+    }
+}
+
+void sim_host_stop(struct sim_host *host, enum sim_end end) {
+    static const char *const names[] = {"node", "placement", "router"};
+    ASSERT(host->up);
+    host->up = host->paused = false; /* first: what the process still says is not sent */
+    sim_note(host->sim, "%s %u: %s", names[host->kind], host->number,
+             end == SIM_END_CRASH ? "loses power" : "is killed");
+    sim_timer_stop(host->sim, &host->wake);
+    drop_backlog(host);
+    if (host->kind == SIM_NODE)
+        sim_node_stop(CONTAINER_OF(host, struct sim_node, host), end);
+    else if (host->kind == SIM_MEMBER)
+        sim_member_stop(CONTAINER_OF(host, struct sim_member, host), end);
+    else
+        sim_router_stop(CONTAINER_OF(host, struct sim_router, host));
+    if (!host->engine) return;
+    size_t unsynced = memory_engine_unsynced_writes(host->engine);
+    /* A process that is killed leaves its writes with the operating system. (The call also makes a
+     * disk that failed a sync whole again.) */
+    memory_engine_crash(
+        host->engine, end == SIM_END_KILL ? unsynced : prng_below(&host->sim->prng, unsynced + 1));
+}
+
+void sim_host_pause(struct sim_host *host, bool paused) {
+    struct sim *sim = host->sim;
+    if (!host->up || host->paused == paused) return;
+    host->paused = paused;
+    sim_note(sim, "host %u: %s", host->index, paused ? "paused" : "goes on");
+    if (paused) {
+        sim_timer_stop(sim, &host->wake);
+        return;
+    }
+    /* A turn may come before the messages that waited are read, or among them. */
+    sim_timer_start(sim, &host->wake, sim->now_us + prng_below(&sim->prng, 50));
+    struct list_node waited;
+    list_init(&waited);
+    struct list_node *node;
+    while ((node = list_pop_front(&host->backlog)) != NULL)
+        list_push_back(&waited, node);
+    while ((node = list_pop_front(&waited)) != NULL) {
+        struct sim_message *message = CONTAINER_OF(node, struct sim_message, in_backlog);
+        sim_timer_start(sim, &message->timer, sim->now_us + prng_below(&sim->prng, 100));
+    }
+}

@@ -1,0 +1,233 @@
+/* A member of placement: the driver of production, its disk, and the answers to its callers. */
+#include <stdio.h>
+
+#include "tests/sim/world.h"
+
+/* Who waits for a callback of the driver. */
+struct asker {
+    struct sim_member *member;
+    uint64_t member_incarnation;
+    uint32_t host;
+    uint64_t host_incarnation;
+    uint64_t number;
+    uint32_t worker;
+};
+
+static void schedule(struct sim_member *member) {
+    struct sim_host *host = &member->host;
+    struct sim *sim = host->sim;
+    if (!host->up || host->paused) return;
+    uint64_t due_us = member->disk.sync_done_us;
+    if (!member->disk.syncing)
+        due_us = placement_driver_pending(member->driver)
+                     ? sim->now_us
+                     : sim_host_when(host, placement_driver_next_us(member->driver));
+    sim_timer_start(sim, &host->wake, due_us > sim->now_us ? due_us : sim->now_us);
+}
+
+static void send_frame(void *ctx, uint64_t to_member, struct slice frame) {
+    struct sim_member *member = ctx;
+    struct sim *sim = member->host.sim;
+    if (!member->host.up) return;
+    sim_send(sim, SIM_MEMBER_FRAME, member->host.index, sim->members[to_member - 1].host.index,
+             frame, NULL, 0);
+}
+
+void sim_member_start(struct sim_member *member) {
+    struct sim *sim = member->host.sim;
+    struct placement_config config;
+    struct buf split_keys = {0}, error = {0};
+    placement_config_defaults(&config);
+    sim_clients_split_keys(sim, &split_keys);
+    buf_append_byte(&split_keys, 0);
+    config.member_id = member->host.number;
+    config.member_count = sim->config.members;
+    for (uint32_t i = 0; i < sim->config.members; i++)
+        config.members[i] = i + 1;
+    config.birth_nodes = sim->config.nodes;
+    config.split_keys = (const char *)split_keys.data;
+    config.lease_drift_ppm = SIM_LEASE_DRIFT_PPM;
+    config.seed = prng_next(&sim->prng);
+    struct placement_transport transport = {.ctx = member, .send = send_frame};
+    member->disk = (struct sim_driver){0};
+    enum status status =
+        placement_driver_open(&config, member->host.engine, &transport, &member->host.clock,
+                              sim_host_now_us(&member->host), &error, &member->driver);
+    if (status != STATUS_OK)
+        sim_broken(sim, "placement recovers from what it wrote", "member %u: %.*s",
+                   member->host.number, (int)error.len, (const char *)error.data);
+    buf_done(&split_keys);
+    buf_done(&error);
+    schedule(member);
+}
+
+void sim_member_stop(struct sim_member *member, enum sim_end end) {
+    (void)end; /* nobody keeps a stream to it that would have to be told */
+    if (member->disk.syncing)
+        sim_host_interrupt_sync(&member->host, placement_driver_batch(member->driver));
+    placement_driver_free(member->driver);
+    member->driver = NULL;
+}
+
+void sim_member_wake(struct sim_member *member) {
+    struct sim *sim = member->host.sim;
+    uint64_t host_us = sim_host_now_us(&member->host);
+    if (member->disk.syncing && member->disk.sync_done_us > sim->now_us) {
+        schedule(member);
+        return;
+    }
+    if (member->disk.syncing) {
+        if (!sim_host_sync(&member->host, placement_driver_batch(member->driver))) {
+            sim_host_stop(&member->host, SIM_END_CRASH);
+            sim_timer_start(sim, &member->host.restart, sim->now_us + sim_around(sim, 500000));
+            return;
+        }
+        member->disk.syncing = false;
+        placement_driver_synced(member->driver, host_us);
+    } else if (placement_driver_turn(member->driver, host_us)) {
+        member->disk.syncing = true;
+        member->disk.sync_done_us = sim->now_us + sim_host_sync_time(&member->host);
+    }
+    if (!member->disk.syncing) placement_driver_check(member->driver);
+    schedule(member);
+}
+
+/* ---- answers ---- */
+
+static struct asker *asker_new(struct sim_member *member, const struct sim_message *message) {
+    struct asker *asker = MEMORY_NEW(struct asker);
+    *asker = (struct asker){.member = member,
+                            .member_incarnation = member->host.incarnation,
+                            .host = message->from,
+                            .host_incarnation = message->from_incarnation,
+                            .number = message->body ? message->body->number : 0,
+                            .worker = message->body ? message->body->worker : 0};
+    return asker;
+}
+
+/* Takes both. */
+static void answer(struct asker *asker, enum sim_message_kind kind, struct sim_body *body) {
+    struct sim_host *host = &asker->member->host;
+    if (host->up && host->incarnation == asker->member_incarnation) {
+        sim_send(host->sim, kind, host->index, asker->host, SLICE_EMPTY, body,
+                 asker->host_incarnation);
+    } else {
+        sim_body_free(body);
+    }
+    memory_free(asker);
+}
+
+static void on_registered(void *ctx, const struct placement_register_reply *reply) {
+    struct sim_body *body = sim_body_new();
+    body->status = reply->status;
+    body->cluster_id = reply->cluster_id;
+    body->node_id = reply->node_id;
+    answer(ctx, SIM_REGISTERED, body);
+}
+
+static void on_timestamps(void *ctx, enum status status, uint64_t first, uint32_t count) {
+    struct asker *asker = ctx;
+    struct sim_body *body = sim_body_new();
+    body->status = status;
+    body->first = first;
+    body->count = count;
+    body->number = asker->number;
+    body->worker = asker->worker;
+    if (status == STATUS_OK) sim_rules_granted(asker->member->host.sim, first, count);
+    answer(asker, SIM_GRANT, body);
+}
+
+static void copy_descriptor(struct range_descriptor *into,
+                            const struct placement_descriptor *from) {
+    into->range_id = from->range_id;
+    buf_assign(&into->start, slice_from_buf(&from->start));
+    buf_assign(&into->end, slice_from_buf(&from->end));
+    into->epoch = (struct range_epoch){from->epoch.conf_version, from->epoch.span_version};
+    into->next_replica_id = from->next_replica_id;
+    into->replica_count = from->replica_count;
+    for (uint32_t i = 0; i < from->replica_count; i++)
+        into->replicas[i] = (struct range_replica_ref){
+            .replica_id = from->replicas[i].replica_id,
+            .node_id = from->replicas[i].node_id,
+            .role = from->replicas[i].role == PLACEMENT_VOTER ? RANGE_VOTER : RANGE_LEARNER};
+}
+
+static void receive_registration(struct sim_member *member, const struct sim_message *message) {
+    char address[32];
+    struct placement_register_request request = {.cluster_id = message->body->cluster_id,
+                                                 .node_id = message->body->node_id,
+                                                 .incarnation = message->body->incarnation,
+                                                 .version = SLICE_LITERAL("simulated")};
+    (void)snprintf(address, sizeof(address), "10.0.0.%u:7101", message->from + 1);
+    request.address = slice_from_text(address);
+    ASSERT_CMP(message->frame.len, ==, sizeof(request.uuid.bytes));
+    memcpy(request.uuid.bytes, message->frame.data, sizeof(request.uuid.bytes));
+    placement_driver_register(member->driver, &request, sim_host_now_us(&member->host),
+                              on_registered, asker_new(member, message));
+}
+
+static void receive_heartbeat(struct sim_member *member, const struct sim_message *message) {
+    const struct sim_body *asked = message->body;
+    struct placement_heartbeat_request request = {.cluster_id = asked->cluster_id,
+                                                  .node_id = asked->node_id,
+                                                  .incarnation = asked->incarnation,
+                                                  .complete = true,
+                                                  .report_count = asked->report_count,
+                                                  .reports = asked->reports};
+    struct placement_heartbeat_reply reply;
+    placement_driver_heartbeat(member->driver, &request, sim_host_now_us(&member->host), &reply);
+    struct sim_body *body = sim_body_new();
+    body->status = reply.status;
+    if (reply.status == STATUS_OK) {
+        body->next_heartbeat_ms = reply.next_heartbeat_ms ? reply.next_heartbeat_ms : 1000;
+        ASSERT_CMP(reply.create_count, <=, SIM_RANGES_MAX);
+        ASSERT_CMP(reply.wanted_count, <=, SIM_RANGES_MAX);
+        body->create_count = reply.create_count;
+        for (uint32_t i = 0; i < reply.create_count; i++) {
+            copy_descriptor(&body->creates[i].descriptor, reply.creates[i].descriptor);
+            body->creates[i].campaign = reply.creates[i].campaign;
+        }
+        body->wanted_count = reply.wanted_count;
+        for (uint32_t i = 0; i < reply.wanted_count; i++)
+            body->wanted[i] = reply.wanted[i];
+    }
+    answer(asker_new(member, message), SIM_HEARTBEAT_ANSWER, body);
+}
+
+static void receive_map_asked(struct sim_member *member, const struct sim_message *message) {
+    struct placement_range_map map;
+    struct sim_body *body = sim_body_new();
+    body->status = placement_driver_ranges(member->driver, sim_host_now_us(&member->host), &map);
+    if (body->status == STATUS_OK) {
+        ASSERT_CMP(map.range_count, <=, SIM_RANGES_MAX);
+        body->range_count = map.range_count;
+        for (uint32_t i = 0; i < map.range_count; i++) {
+            copy_descriptor(&body->ranges[i].descriptor, map.ranges[i].descriptor);
+            body->ranges[i].leader_node = map.ranges[i].leader_node;
+        }
+    }
+    answer(asker_new(member, message), SIM_MAP, body);
+}
+
+void sim_member_receive(struct sim_member *member, struct sim_message *message) {
+    struct sim *sim = member->host.sim;
+    uint64_t host_us = sim_host_now_us(&member->host);
+    if (message->kind == SIM_MEMBER_FRAME) {
+        enum status status =
+            placement_driver_message(member->driver, sim->hosts[message->from]->number,
+                                     slice_from_buf(&message->frame), host_us);
+        if (status != STATUS_OK)
+            sim_broken(sim, "members understand each other", "member %u: %s", member->host.number,
+                       status_name(status));
+    } else if (message->kind == SIM_REGISTER) {
+        receive_registration(member, message);
+    } else if (message->kind == SIM_HEARTBEAT) {
+        receive_heartbeat(member, message);
+    } else if (message->kind == SIM_TIMESTAMPS) {
+        placement_driver_timestamps(member->driver, (uint32_t)message->body->count, host_us,
+                                    on_timestamps, asker_new(member, message));
+    } else if (message->kind == SIM_MAP_ASKED) {
+        receive_map_asked(member, message);
+    }
+    schedule(member);
+}

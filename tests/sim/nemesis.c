@@ -1,0 +1,305 @@
+/* Hurts the cluster: picks one fault after the other by the scenario's weights. Each ends by itself
+ * after a while, or is overtaken by the next; sim_nemesis_heal ends them all. */
+#include "tests/sim/world.h"
+
+/* Something that happens later to a host. */
+struct later {
+    struct sim_timer timer;
+    struct sim_host *host;
+    enum { LATER_GO_ON, LATER_ISOLATE, LATER_JOIN, LATER_FAST_DISK } what;
+};
+
+static void drop(struct sim_timer *timer) {
+    memory_free(CONTAINER_OF(timer, struct later, timer));
+}
+
+static void happen(struct sim *sim, struct sim_timer *timer) {
+    struct later *later = CONTAINER_OF(timer, struct later, timer);
+    struct sim_host *host = later->host;
+    if (later->what == LATER_GO_ON) sim_host_pause(host, false);
+    if (later->what == LATER_FAST_DISK) host->sync_us = sim->config.sync_us;
+    if (later->what == LATER_ISOLATE && sim->hurting) {
+        sim_note(sim, "host %u: cut off", host->index);
+        sim_isolate(sim, host, true);
+    }
+    if (later->what == LATER_JOIN) {
+        sim_note(sim, "host %u: joined again", host->index);
+        sim_isolate(sim, host, false);
+    }
+    memory_free(later);
+}
+
+static void do_later(struct sim *sim, struct sim_host *host, int what, uint64_t wait_us) {
+    struct later *later = MEMORY_NEW(struct later);
+    later->timer.fire = happen;
+    later->timer.drop = drop;
+    later->host = host;
+    later->what = what;
+    sim_timer_start(sim, &later->timer, sim->now_us + wait_us);
+}
+
+static struct sim_host *some_host(struct sim *sim) {
+    return sim->hosts[prng_below(&sim->prng, sim->host_count)];
+}
+
+static struct sim_host *some_node(struct sim *sim) {
+    return &sim->nodes[prng_below(&sim->prng, sim->config.nodes)].host;
+}
+
+static struct sim_host *some_machine(struct sim *sim) { /* with a disk */
+    uint32_t count = sim->config.nodes + sim->config.members;
+    return sim->hosts[prng_below(&sim->prng, count)];
+}
+
+/* Long enough for elections, sometimes long enough to be noticed by placement. */
+static uint64_t some_while(struct sim *sim) {
+    return sim_chance(sim, 200) ? prng_between(&sim->prng, 2000000, 5000000)
+                                : prng_between(&sim->prng, 20000, 1500000);
+}
+
+/* ---- the network ---- */
+
+static void set_loss(struct sim *sim) {
+    static const uint32_t losses[] = {0, 5, 20, 100, 300};
+    sim->loss_per_mille = losses[prng_below(&sim->prng, 5)];
+    sim->duplicate_per_mille = losses[prng_below(&sim->prng, 4)];
+    sim->extra_delay_us = sim_chance(sim, 500) ? 0 : prng_below(&sim->prng, 30000);
+    sim_note(sim, "network: loses %u, repeats %u of 1000, delays up to %u us more",
+             sim->loss_per_mille, sim->duplicate_per_mille, (unsigned)sim->extra_delay_us);
+}
+
+static void clog_link(struct sim *sim) {
+    uint32_t from = some_host(sim)->index, to = some_host(sim)->index;
+    sim->clogged_until_us[from][to] = sim->now_us + some_while(sim);
+    sim_note(sim, "network: clogged from host %u to %u", from, to);
+}
+
+/* Cuts the hosts in two; one_way: only one side's words are lost. */
+static void partition(struct sim *sim, bool one_way) {
+    uint64_t side = prng_next(&sim->prng);
+    for (uint32_t a = 0; a < sim->host_count; a++)
+        for (uint32_t b = 0; b < sim->host_count; b++)
+            sim->cut[a][b] =
+                one_way ? (side >> a & 1) && !(side >> b & 1) : (side >> a & 1) != (side >> b & 1);
+    sim_note(sim, "network: %s partition %03x", one_way ? "one-way" : "symmetric",
+             (unsigned)(side & ((1u << sim->host_count) - 1)));
+}
+
+/* Two halves that hear each other only through one node. */
+static void bridge(struct sim *sim) {
+    uint32_t middle = some_node(sim)->index;
+    partition(sim, false);
+    for (uint32_t i = 0; i < sim->host_count; i++)
+        sim->cut[i][middle] = sim->cut[middle][i] = false;
+    sim_note(sim, "network: host %u is the bridge", middle);
+}
+
+static void isolate_leader(struct sim *sim) {
+    uint64_t range_id = prng_between(&sim->prng, 1, sim->config.ranges);
+    struct sim_node *leader = sim_rules_leader(sim, range_id);
+    if (!leader) return;
+    sim_note(sim, "network: node %u, leader of range %u, is cut off", leader->host.number,
+             (unsigned)range_id);
+    /* Clients may still reach it: only the other nodes do not. */
+    for (uint32_t i = 0; i < sim->config.nodes; i++) {
+        if (i == leader->host.index) continue;
+        sim->cut[i][leader->host.index] = sim->cut[leader->host.index][i] = true;
+    }
+    do_later(sim, &leader->host, LATER_JOIN, some_while(sim));
+}
+
+static void flap(struct sim *sim) {
+    struct sim_host *host = some_machine(sim);
+    for (uint32_t i = 0; i < 6; i++)
+        do_later(sim, host, i % 2 ? LATER_JOIN : LATER_ISOLATE,
+                 (i + 1) * prng_between(&sim->prng, 50000, 200000));
+    do_later(sim, host, LATER_JOIN, 1500000);
+}
+
+/* Takes nodes off one by one and frees them in another order. */
+static void swizzle(struct sim *sim) {
+    for (uint32_t i = 0; i < sim->config.nodes; i++) {
+        if (sim_chance(sim, 400)) continue;
+        uint64_t off_us = prng_below(&sim->prng, 1000000);
+        do_later(sim, &sim->nodes[i].host, LATER_ISOLATE, off_us);
+        do_later(sim, &sim->nodes[i].host, LATER_JOIN, 1000000 + prng_below(&sim->prng, 1000000));
+    }
+}
+
+/* ---- machines ---- */
+
+static void stop(struct sim *sim, struct sim_host *host, enum sim_end end) {
+    if (!host->up) return;
+    sim_host_stop(host, end);
+    sim_timer_start(sim, &host->restart, sim->now_us + some_while(sim));
+}
+
+static void crash_all(struct sim *sim) {
+    for (uint32_t i = 0; i < sim->config.nodes + sim->config.members; i++)
+        stop(sim, sim->hosts[i], SIM_END_CRASH);
+}
+
+static void pause_some(struct sim *sim) {
+    struct sim_host *host = some_host(sim);
+    sim_host_pause(host, true);
+    do_later(sim, host, LATER_GO_ON, some_while(sim));
+}
+
+static void slow_disk(struct sim *sim) {
+    struct sim_host *host = some_machine(sim);
+    host->sync_us = prng_between(&sim->prng, 5000, 200000);
+    sim_note(sim, "host %u: a sync takes about %u us", host->index, (unsigned)host->sync_us);
+    do_later(sim, host, LATER_FAST_DISK, some_while(sim));
+}
+
+static void change_clock(struct sim *sim) {
+    struct sim_host *host = some_host(sim);
+    int64_t ppm = (int64_t)prng_below(&sim->prng, 2 * SIM_CLOCK_PPM_MAX + 1) - SIM_CLOCK_PPM_MAX;
+    sim_host_set_ppm(host, ppm);
+    if (sim_chance(sim, 500)) host->wall_jump_ms += (int64_t)prng_below(&sim->prng, 20001) - 10000;
+    sim_note(sim, "host %u: clock off by %d ppm, wall clock by %d ms", host->index, (int)ppm,
+             (int)host->wall_jump_ms);
+    if (host->kind == SIM_NODE && host->up)
+        sim_node_schedule(CONTAINER_OF(host, struct sim_node, host));
+}
+
+static void transfer(struct sim *sim) {
+    uint64_t range_id = prng_between(&sim->prng, 1, sim->config.ranges);
+    struct sim_node *leader = sim_rules_leader(sim, range_id);
+    uint64_t to = sim->nodes[prng_below(&sim->prng, sim->config.nodes)].node_id;
+    if (!leader || leader->host.paused || to == 0) return;
+    sim_note(sim, "range %u: transfer from node %u to node id %u", (unsigned)range_id,
+             leader->host.number, (unsigned)to);
+    range_store_transfer(leader->store, range_id, to);
+    sim_node_schedule(leader);
+}
+
+static void hurt_placement(struct sim *sim) {
+    struct sim_host *host = &sim->members[prng_below(&sim->prng, sim->config.members)].host;
+    if (sim_chance(sim, 500)) {
+        stop(sim, host, sim_chance(sim, 500) ? SIM_END_CRASH : SIM_END_KILL);
+        return;
+    }
+    do_later(sim, host, LATER_ISOLATE, 1);
+    do_later(sim, host, LATER_JOIN, some_while(sim));
+}
+
+/* ---- choosing ---- */
+
+static enum sim_fault choose(struct sim *sim) {
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < SIM_FAULT_COUNT; i++)
+        total += sim->config.weights[i];
+    uint64_t at = prng_below(&sim->prng, total);
+    for (uint32_t i = 0; i < SIM_FAULT_COUNT; i++) {
+        if (at < sim->config.weights[i]) return (enum sim_fault)i;
+        at -= sim->config.weights[i];
+    }
+    return SIM_FAULT_LOSS; /* not reached */
+}
+
+static void inflict(struct sim *sim, enum sim_fault fault) {
+    struct sim_host *host;
+    switch (fault) {
+    case SIM_FAULT_LOSS:
+        set_loss(sim);
+        break;
+    case SIM_FAULT_CLOG:
+        clog_link(sim);
+        break;
+    case SIM_FAULT_PARTITION:
+        partition(sim, false);
+        break;
+    case SIM_FAULT_ONE_WAY:
+        partition(sim, true);
+        break;
+    case SIM_FAULT_BRIDGE:
+        bridge(sim);
+        break;
+    case SIM_FAULT_ISOLATE_LEADER:
+        isolate_leader(sim);
+        break;
+    case SIM_FAULT_FLAP:
+        flap(sim);
+        break;
+    case SIM_FAULT_SWIZZLE:
+        swizzle(sim);
+        break;
+    case SIM_FAULT_CRASH:
+        stop(sim, some_node(sim), SIM_END_CRASH);
+        break;
+    case SIM_FAULT_CRASH_ALL:
+        crash_all(sim);
+        break;
+    case SIM_FAULT_KILL:
+        stop(sim, some_machine(sim), SIM_END_KILL);
+        break;
+    case SIM_FAULT_PAUSE:
+        pause_some(sim);
+        break;
+    case SIM_FAULT_SLOW_DISK:
+        slow_disk(sim);
+        break;
+    case SIM_FAULT_SYNC_FAILURE:
+        host = some_machine(sim);
+        host->sync_fails = host->up;
+        break;
+    case SIM_FAULT_CLOCK:
+        change_clock(sim);
+        break;
+    case SIM_FAULT_TRANSFER:
+        transfer(sim);
+        break;
+    case SIM_FAULT_PLACEMENT:
+        hurt_placement(sim);
+        break;
+    case SIM_FAULT_ROUTER:
+        stop(sim, &sim->routers[prng_below(&sim->prng, SIM_ROUTERS)].host, SIM_END_KILL);
+        break;
+    case SIM_FAULT_COUNT:
+        ASSERT(!"a fault");
+    }
+}
+
+static void strike(struct sim *sim, struct sim_timer *timer) {
+    if (!sim->hurting) return;
+    /* Without times of peace nothing would ever be elected, and little found out. */
+    if (sim_chance(sim, 350)) {
+        sim_note(sim, "network: heals");
+        sim_heal(sim);
+    } else {
+        inflict(sim, choose(sim));
+    }
+    sim_timer_start(sim, timer, sim->now_us + sim_around(sim, sim->config.fault_pause_us));
+}
+
+void sim_nemesis_start(struct sim *sim) {
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < SIM_FAULT_COUNT; i++)
+        total += sim->config.weights[i];
+    if (total == 0) return; /* a calm scenario */
+    sim->hurting = true;
+    sim->nemesis.fire = strike;
+    sim_timer_start(sim, &sim->nemesis, sim->now_us + sim->config.fault_pause_us);
+}
+
+void sim_nemesis_heal(struct sim *sim, uint32_t down) {
+    sim->hurting = false;
+    sim_timer_stop(sim, &sim->nemesis);
+    sim_note(sim, "all faults end, but for %u nodes that stay away", down);
+    sim_heal(sim);
+    uint32_t first = (uint32_t)prng_below(&sim->prng, sim->config.nodes);
+    for (uint32_t i = 0; i < sim->host_count; i++) {
+        struct sim_host *host = sim->hosts[i];
+        host->sync_us = sim->config.sync_us;
+        host->sync_fails = false;
+        bool stays_down = false;
+        if (host->kind == SIM_NODE)
+            stays_down = (host->index + sim->config.nodes - first) % sim->config.nodes < down;
+        if (stays_down && host->up) sim_host_stop(host, SIM_END_CRASH);
+        if (stays_down) sim_timer_stop(sim, &host->restart);
+        if (stays_down) continue;
+        sim_host_pause(host, false);
+        if (!host->up) sim_host_start(host);
+    }
+}

@@ -1,0 +1,116 @@
+/* Messages between hosts. What is lost, delayed, repeated or cut is decided when it is sent; what
+ * arrives at a paused process waits there in order, as in its sockets. */
+#include "tests/sim/world.h"
+
+/* A stream (TCP) repeats nothing; these may arrive twice. */
+static bool may_repeat(enum sim_message_kind kind) {
+    return kind == SIM_RAFT || kind == SIM_SNAPSHOT || kind == SIM_MEMBER_FRAME;
+}
+
+struct sim_body *sim_body_new(void) {
+    return MEMORY_NEW(struct sim_body);
+}
+
+void sim_body_free(struct sim_body *body) {
+    if (!body) return;
+    for (uint32_t i = 0; i < SIM_RANGES_MAX; i++) {
+        placement_descriptor_done(&body->descriptors[i]);
+        range_descriptor_done(&body->creates[i].descriptor);
+        range_descriptor_done(&body->ranges[i].descriptor);
+    }
+    memory_free(body);
+}
+
+void sim_message_free(struct sim_message *message) {
+    buf_done(&message->frame);
+    sim_body_free(message->body);
+    memory_free(message);
+}
+
+static void drop(struct sim_timer *timer) {
+    sim_message_free(CONTAINER_OF(timer, struct sim_message, timer));
+}
+
+static void arrive(struct sim *sim, struct sim_timer *timer) {
+    struct sim_message *message = CONTAINER_OF(timer, struct sim_message, timer);
+    struct sim_host *to = sim->hosts[message->to];
+    if (to->up && to->paused) {
+        list_push_back(&to->backlog, &message->in_backlog);
+        return;
+    }
+    sim_deliver(sim, message);
+}
+
+void sim_deliver(struct sim *sim, struct sim_message *message) {
+    struct sim_host *to = sim->hosts[message->to];
+    sim->messages_under_way--;
+    bool there = to->up && !sim->cut[message->from][message->to] &&
+                 (message->to_incarnation == 0 || message->to_incarnation == to->incarnation);
+    sim_trace(sim, (uint64_t)message->kind << 32 | message->from << 16 | message->to,
+              slice_from_buf(&message->frame));
+    if (!there) {
+        sim_message_free(message);
+        return;
+    }
+    if (to->kind == SIM_NODE)
+        sim_node_receive(CONTAINER_OF(to, struct sim_node, host), message);
+    else if (to->kind == SIM_MEMBER)
+        sim_member_receive(CONTAINER_OF(to, struct sim_member, host), message);
+    else
+        sim_router_receive(CONTAINER_OF(to, struct sim_router, host), message);
+    sim_message_free(message);
+}
+
+static void start_message(struct sim *sim, struct sim_message *message) {
+    uint64_t delay_us =
+        prng_between(&sim->prng, sim->config.delay_min_us, sim->config.delay_max_us);
+    if (sim->extra_delay_us) delay_us += prng_below(&sim->prng, sim->extra_delay_us);
+    uint64_t at_us = sim->now_us + delay_us;
+    uint64_t clogged_us = sim->clogged_until_us[message->from][message->to];
+    if (at_us < clogged_us) at_us = clogged_us;
+    message->timer.fire = arrive;
+    message->timer.drop = drop;
+    list_init(&message->in_backlog);
+    sim->messages_under_way++;
+    sim_timer_start(sim, &message->timer, at_us);
+}
+
+void sim_send(struct sim *sim, enum sim_message_kind kind, uint32_t from, uint32_t to,
+              struct slice frame, struct sim_body *body, uint64_t to_incarnation) {
+    if (sim->cut[from][to] || sim_chance(sim, sim->loss_per_mille)) {
+        sim_body_free(body);
+        return;
+    }
+    struct sim_message *message = MEMORY_NEW(struct sim_message);
+    message->kind = kind;
+    message->from = from;
+    message->to = to;
+    message->from_incarnation = sim->hosts[from]->incarnation;
+    message->to_incarnation = to_incarnation;
+    message->frame = buf_from_slice(frame);
+    message->body = body;
+    start_message(sim, message);
+    if (body || !may_repeat(kind) || !sim_chance(sim, sim->duplicate_per_mille)) return;
+    struct sim_message *twin = MEMORY_NEW(struct sim_message);
+    *twin = (struct sim_message){.kind = kind,
+                                 .from = from,
+                                 .to = to,
+                                 .from_incarnation = message->from_incarnation,
+                                 .to_incarnation = to_incarnation,
+                                 .frame = buf_from_slice(frame)};
+    start_message(sim, twin);
+}
+
+void sim_isolate(struct sim *sim, const struct sim_host *host, bool cut) {
+    for (uint32_t i = 0; i < sim->host_count; i++) {
+        if (i == host->index) continue;
+        sim->cut[i][host->index] = sim->cut[host->index][i] = cut;
+    }
+}
+
+void sim_heal(struct sim *sim) {
+    memset(sim->cut, 0, sizeof(sim->cut));
+    memset(sim->clogged_until_us, 0, sizeof(sim->clogged_until_us));
+    sim->loss_per_mille = sim->duplicate_per_mille = 0;
+    sim->extra_delay_us = 0;
+}

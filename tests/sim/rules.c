@@ -1,0 +1,327 @@
+/* The rules that hold at every moment, checked from outside of the code that has to keep them:
+ *
+ *   one leader per range and term; a new leader has every entry that was ever applied
+ *   an index, once applied anywhere, holds the same entry everywhere, for ever
+ *   when an entry is first applied, a majority has it on disk
+ *   terms, commit and applied indexes never go back; what was durable of a term outlives a crash
+ *   replicas that applied the same index have the same content (sampled)
+ *   timestamps only grow
+ *
+ * and, now and then, the invariants that the objects walk themselves. */
+#include <inttypes.h>
+
+#include "range/worker.h"
+#include "storage/mvcc.h"
+#include "tests/sim/world.h"
+
+#define LEADERS_KEPT 256u
+#define CONTENTS_KEPT 64u
+#define CONTENT_EVERY 16u /* applied indexes between two looks at the content */
+
+struct content {
+    uint64_t index, hash;
+};
+
+struct leader {
+    uint64_t term, replica_id;
+};
+
+struct range_rules {
+    uint64_t *applied; /* checksums of entries RANGE_INITIAL_INDEX + 1 ...; 0: not seen */
+    size_t applied_count, applied_cap;
+    struct leader leaders[LEADERS_KEPT]; /* a ring */
+    uint32_t leader_count;
+    struct content contents[CONTENTS_KEPT]; /* by index */
+};
+
+struct replica_rules {
+    uint64_t term, durable_term, commit, applied, led_term;
+};
+
+struct sim_rules {
+    uint64_t turns;
+    uint64_t last_timestamp;
+    struct range_rules ranges[SIM_RANGES_MAX + 1];
+    struct replica_rules replicas[SIM_NODES_MAX][SIM_RANGES_MAX + 1];
+};
+
+void sim_rules_new(struct sim *sim) {
+    sim->rules = MEMORY_NEW(struct sim_rules);
+}
+
+void sim_rules_free(struct sim *sim) {
+    for (uint32_t i = 0; i <= SIM_RANGES_MAX; i++)
+        memory_free(sim->rules->ranges[i].applied);
+    memory_free(sim->rules);
+}
+
+/* ---- entries ---- */
+
+static uint64_t entry_checksum(struct slice entry) {
+    uint64_t checksum = checksum64(entry);
+    return checksum ? checksum : 1;
+}
+
+/* Whether the node's disk holds this entry, or has gone beyond it by compaction or a snapshot.
+ * Keys as in storage/raft_log.h; the process may be down. */
+static bool on_disk(struct sim_node *node, uint64_t range_id, uint64_t index, uint64_t checksum) {
+    struct buf key = {0}, value = {0};
+    bool there = false;
+    encode_u8(&key, 'l');
+    encode_u64_be(&key, range_id);
+    encode_u64_be(&key, index);
+    enum status status =
+        storage_get(node->host.engine, NULL, STORAGE_RAFT, slice_from_buf(&key), &value);
+    if (status == STATUS_OK) {
+        there = entry_checksum(slice_from_buf(&value)) == checksum;
+    } else {
+        ASSERT(status == STATUS_NOT_FOUND);
+        buf_clear(&key);
+        encode_u8(&key, 's');
+        encode_u64_be(&key, range_id);
+        encode_u8(&key, 't');
+        status = storage_get(node->host.engine, NULL, STORAGE_RAFT, slice_from_buf(&key), &value);
+        struct decoder in = decoder_make(slice_from_buf(&value));
+        there = status == STATUS_OK && decode_u64(&in) >= index;
+    }
+    buf_done(&key);
+    buf_done(&value);
+    return there;
+}
+
+static void check_quorum_has(struct sim *sim, const struct range_descriptor *descriptor,
+                             uint64_t index, uint64_t checksum) {
+    uint32_t holders = 0, voters = 0;
+    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
+        if (descriptor->replicas[i].role != RANGE_VOTER) continue;
+        struct sim_node *node = sim_node_by_id(sim, descriptor->replicas[i].node_id);
+        ASSERT(node);
+        voters++;
+        holders += on_disk(node, descriptor->range_id, index, checksum) ? 1 : 0;
+    }
+    if (holders * 2 <= voters)
+        sim_broken(sim, "nothing is applied before a majority has it on disk",
+                   "range %" PRIu64 " index %" PRIu64 ": on %u of %u disks", descriptor->range_id,
+                   index, holders, voters);
+}
+
+static uint64_t *applied_slot(struct range_rules *rules, uint64_t index) {
+    size_t at = index - RANGE_INITIAL_INDEX - 1;
+    if (at >= rules->applied_cap) {
+        size_t cap = at + 256 + rules->applied_cap;
+        rules->applied = memory_realloc(rules->applied, cap * sizeof(*rules->applied));
+        memset(rules->applied + rules->applied_cap, 0,
+               (cap - rules->applied_cap) * sizeof(*rules->applied));
+        rules->applied_cap = cap;
+    }
+    if (at >= rules->applied_count) rules->applied_count = at + 1;
+    return &rules->applied[at];
+}
+
+static void check_applied_entry(struct sim *sim, struct sim_node *node,
+                                const struct range_replica *replica, uint64_t index) {
+    const struct range_descriptor *descriptor = &replica->descriptor;
+    struct buf entry = {0};
+    enum status status = raft_log_get(&replica->log, index, &entry);
+    if (status != STATUS_OK)
+        sim_broken(sim, "what is applied is in the log",
+                   "node %u range %" PRIu64 " index %" PRIu64 ": %s", node->host.number,
+                   descriptor->range_id, index, status_name(status));
+    uint64_t checksum = entry_checksum(slice_from_buf(&entry));
+    buf_done(&entry);
+    uint64_t *known = applied_slot(&sim->rules->ranges[descriptor->range_id], index);
+    if (*known == 0) {
+        *known = checksum;
+        check_quorum_has(sim, descriptor, index, checksum);
+    } else if (*known != checksum) {
+        sim_broken(sim, "an applied index holds one entry for ever",
+                   "node %u applied another entry than others at range %" PRIu64 " index %" PRIu64,
+                   node->host.number, descriptor->range_id, index);
+    }
+}
+
+static void check_applied(struct sim *sim, struct sim_node *node,
+                          const struct range_replica *replica, struct replica_rules *seen) {
+    uint64_t applied = replica->applied.applied.index;
+    if (applied == seen->applied || replica->installing) return;
+    uint64_t from = seen->applied + 1;
+    if (from < replica->log.first_index) from = replica->log.first_index;
+    for (uint64_t index = from; index <= applied; index++)
+        check_applied_entry(sim, node, replica, index);
+    seen->applied = applied;
+}
+
+/* ---- content ---- */
+
+static uint64_t content_hash(struct sim_node *node, const struct range_descriptor *descriptor) {
+    static const enum storage_family families[] = {STORAGE_DATA, STORAGE_LOCK, STORAGE_META};
+    uint64_t hash = 0;
+    for (size_t i = 0; i < 3; i++) {
+        struct buf begin = {0}, end = {0};
+        mvcc_span_bounds(families[i], slice_from_buf(&descriptor->start),
+                         slice_from_buf(&descriptor->end), &begin, &end);
+        struct storage_span span = {families[i], slice_from_buf(&begin), slice_from_buf(&end)};
+        hash = hash * 31 + memory_engine_hash(node->host.engine, &span);
+        buf_done(&begin);
+        buf_done(&end);
+    }
+    return hash;
+}
+
+static void check_content(struct sim *sim, struct sim_node *node,
+                          const struct range_replica *replica) {
+    uint64_t index = replica->applied.applied.index;
+    uint64_t range_id = replica->descriptor.range_id;
+    uint64_t hash = content_hash(node, &replica->descriptor);
+    struct content *content =
+        &sim->rules->ranges[range_id].contents[index / CONTENT_EVERY % CONTENTS_KEPT];
+    if (content->index == index && content->hash != hash)
+        sim_broken(sim, "replicas at one index have one content",
+                   "node %u differs at range %" PRIu64 " index %" PRIu64, node->host.number,
+                   range_id, index);
+    *content = (struct content){index, hash};
+}
+
+/* ---- leaders ---- */
+
+static void check_new_leader(struct sim *sim, struct sim_node *node,
+                             const struct range_replica *replica) {
+    uint64_t range_id = replica->descriptor.range_id;
+    struct range_rules *rules = &sim->rules->ranges[range_id];
+    struct raft_view view;
+    raft_view(replica->raft, &view);
+    sim_note(sim, "node %u: leads range %" PRIu64 " in term %" PRIu64, node->host.number, range_id,
+             view.term);
+    uint32_t kept = rules->leader_count < LEADERS_KEPT ? rules->leader_count : LEADERS_KEPT;
+    for (uint32_t i = 0; i < kept; i++) {
+        if (rules->leaders[i].term == view.term &&
+            rules->leaders[i].replica_id != replica->replica_id)
+            sim_broken(sim, "one leader per term",
+                       "range %" PRIu64 " term %" PRIu64 ": replicas %" PRIu64 " and %" PRIu64,
+                       range_id, view.term, rules->leaders[i].replica_id, replica->replica_id);
+    }
+    rules->leaders[rules->leader_count++ % LEADERS_KEPT] =
+        (struct leader){view.term, replica->replica_id};
+    uint64_t last_applied = RANGE_INITIAL_INDEX + rules->applied_count;
+    if (rules->applied_count == 0) return;
+    if (view.last_index < last_applied ||
+        !on_disk(node, range_id, last_applied, *applied_slot(rules, last_applied)))
+        sim_broken(sim, "a leader has every committed entry",
+                   "node %u leads range %" PRIu64 " in term %" PRIu64 " without index %" PRIu64,
+                   node->host.number, range_id, view.term, last_applied);
+}
+
+/* ---- a replica after a turn ---- */
+
+static void check_growth(struct sim *sim, struct sim_node *node,
+                         const struct range_replica *replica, struct replica_rules *seen) {
+    uint64_t term = raft_term(replica->raft), commit = raft_commit_index(replica->raft);
+    if (term < seen->term || commit < seen->commit ||
+        replica->applied.applied.index < seen->applied)
+        sim_broken(sim, "terms, commit and applied indexes never go back",
+                   "node %u range %" PRIu64 ": term %" PRIu64 " after %" PRIu64 ", commit %" PRIu64
+                   " after %" PRIu64 ", applied %" PRIu64 " after %" PRIu64,
+                   node->host.number, replica->descriptor.range_id, term, seen->term, commit,
+                   seen->commit, replica->applied.applied.index, seen->applied);
+    seen->term = term;
+    seen->commit = commit;
+    if (!replica->worker->log_needs_sync && !replica->unsynced && !raft_has_ready(replica->raft))
+        seen->durable_term = term;
+}
+
+static void check_replica(struct sim *sim, struct sim_node *node,
+                          const struct range_replica *replica) {
+    uint64_t range_id = replica->descriptor.range_id;
+    ASSERT(range_id >= 1 && range_id <= SIM_RANGES_MAX);
+    struct replica_rules *seen = &sim->rules->replicas[node->host.number - 1][range_id];
+    uint64_t before = seen->applied;
+    check_growth(sim, node, replica, seen);
+    if (replica->leads && replica->lead_term != seen->led_term) {
+        seen->led_term = replica->lead_term;
+        check_new_leader(sim, node, replica);
+    }
+    check_applied(sim, node, replica, seen);
+    if (seen->applied != before && seen->applied % CONTENT_EVERY == 0 && !replica->installing)
+        check_content(sim, node, replica);
+}
+
+void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t index) {
+    const struct range_worker *worker = range_store_worker(node->store, index);
+    LIST_FOR_EACH (at, &worker->all) {
+        const struct range_replica *replica = CONTAINER_OF(at, struct range_replica, in_all);
+        if (replica->raft) check_replica(sim, node, replica);
+    }
+    if (++sim->rules->turns % sim->config.check_every == 0) range_worker_check(worker);
+}
+
+void sim_rules_process_ended(struct sim *sim, struct sim_node *node) {
+    for (uint32_t range = 1; range <= SIM_RANGES_MAX; range++) {
+        struct replica_rules *seen = &sim->rules->replicas[node->host.number - 1][range];
+        *seen =
+            (struct replica_rules){.term = seen->durable_term, .durable_term = seen->durable_term};
+    }
+}
+
+void sim_rules_granted(struct sim *sim, uint64_t first, uint64_t count) {
+    if (first <= sim->rules->last_timestamp)
+        sim_broken(sim, "timestamps only grow", "%" PRIu64 " was granted after %" PRIu64, first,
+                   sim->rules->last_timestamp);
+    sim->rules->last_timestamp = first + count - 1;
+}
+
+/* ---- all replicas of a range ---- */
+
+static struct range_replica *replica_on(struct sim_node *node, uint64_t range_id) {
+    if (!node->host.up || !node->store) return NULL;
+    uint32_t workers = range_store_worker_count(node->store);
+    return range_worker_find(range_store_worker(node->store, (uint32_t)(range_id % workers)),
+                             range_id);
+}
+
+struct sim_node *sim_rules_leader(struct sim *sim, uint64_t range_id) {
+    struct sim_node *leader = NULL;
+    uint64_t term = 0;
+    for (uint32_t i = 0; i < sim->config.nodes; i++) {
+        const struct range_replica *replica = replica_on(&sim->nodes[i], range_id);
+        if (!replica || !replica->leads || replica->lead_term <= term) continue;
+        term = replica->lead_term;
+        leader = &sim->nodes[i];
+    }
+    return leader;
+}
+
+static bool range_converged(struct sim *sim, uint64_t range_id) {
+    uint64_t applied = 0;
+    struct sim_node *leader = sim_rules_leader(sim, range_id);
+    if (!leader) return false;
+    const struct range_descriptor *descriptor = &replica_on(leader, range_id)->descriptor;
+    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
+        struct sim_node *node = sim_node_by_id(sim, descriptor->replicas[i].node_id);
+        const struct range_replica *replica = replica_on(node, range_id);
+        if (!replica || replica->installing) return false;
+        if (applied != 0 && replica->applied.applied.index != applied) return false;
+        applied = replica->applied.applied.index;
+        if (applied != raft_commit_index(replica->raft)) return false;
+    }
+    return true;
+}
+
+bool sim_rules_converged(struct sim *sim) {
+    for (uint64_t range_id = 1; range_id <= sim->config.ranges; range_id++)
+        if (!range_converged(sim, range_id)) return false;
+    return true;
+}
+
+void sim_rules_compare_content(struct sim *sim) {
+    for (uint64_t range_id = 1; range_id <= sim->config.ranges; range_id++) {
+        struct sim_node *leader = sim_rules_leader(sim, range_id);
+        uint64_t hash = content_hash(leader, &replica_on(leader, range_id)->descriptor);
+        for (uint32_t i = 0; i < sim->config.nodes; i++) {
+            const struct range_replica *replica = replica_on(&sim->nodes[i], range_id);
+            if (!replica || content_hash(&sim->nodes[i], &replica->descriptor) == hash) continue;
+            sim_broken(sim, "replicas at one index have one content",
+                       "range %" PRIu64 ": nodes %u and %u differ at the end", range_id,
+                       leader->host.number, sim->nodes[i].host.number);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+/* What a seed makes of a scenario: the shape of the cluster, its timing, and which faults it may
+ * meet. */
+#include <stdio.h>
+
+#include "tests/sim/world.h"
+
+#define BIT(fault) (1u << SIM_FAULT_##fault)
+#define NETWORK                                                                                  \
+    (BIT(LOSS) | BIT(CLOG) | BIT(PARTITION) | BIT(ONE_WAY) | BIT(BRIDGE) | BIT(ISOLATE_LEADER) | \
+     BIT(FLAP) | BIT(SWIZZLE))
+#define MACHINES (BIT(CRASH) | BIT(CRASH_ALL) | BIT(KILL) | BIT(PAUSE) | BIT(ROUTER))
+#define DISKS (BIT(CRASH) | BIT(CRASH_ALL) | BIT(SLOW_DISK) | BIT(SYNC_FAILURE))
+#define EVERYTHING ((1u << SIM_FAULT_COUNT) - 1)
+
+struct scenario {
+    const char *name, *what;
+    uint32_t faults;
+    uint32_t ranges;           /* 0: the seed's choice */
+    uint32_t nodes;            /* likewise */
+    uint64_t log_entries_kept; /* likewise */
+    bool lease_reads_always;
+};
+
+static const struct scenario scenarios[] = {
+    {"mixed", "any fault, mixed anew by each seed", EVERYTHING, 0, 0, 0, false},
+    {"calm", "no faults", 0, 0, 0, 0, false},
+    {"network", "losses, delays, partitions", NETWORK, 0, 0, 0, false},
+    {"machines", "crashes, restarts, pauses", MACHINES, 0, 0, 0, false},
+    {"disks", "unsynced and torn writes, slow disks, failed syncs", DISKS, 0, 0, 0, false},
+    {"leases", "pauses, drifting clocks, leaders cut off, with lease reads",
+     BIT(PAUSE) | BIT(CLOCK) | BIT(ISOLATE_LEADER) | BIT(TRANSFER) | BIT(ONE_WAY), 0, 0, 0, true},
+    {"snapshots", "short logs, few ranges, nodes that come back late",
+     BIT(CRASH) | BIT(KILL) | BIT(PARTITION) | BIT(LOSS) | BIT(PAUSE), 2, 3, 1, false},
+    {"placement", "trouble at placement and with its clocks",
+     BIT(PLACEMENT) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE), 0, 0, 0, false},
+    {"speed", "3 nodes, 16 ranges, one placement member, no faults: for measuring", 0, 16, 3, 0,
+     false},
+};
+
+static const struct scenario *find(const char *name) {
+    for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
+        if (strcmp(scenarios[i].name, name) == 0) return &scenarios[i];
+    return NULL;
+}
+
+bool sim_scenario_exists(const char *name) {
+    return find(name) != NULL;
+}
+
+void sim_scenario_list(void) {
+    for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
+        printf("    %-10s %s\n", scenarios[i].name, scenarios[i].what);
+}
+
+/* Each fault gets a weight of its own, and half of them none: so that seeds differ in kind. */
+static void choose_weights(struct sim *sim, uint32_t faults) {
+    for (uint32_t i = 0; i < SIM_FAULT_COUNT; i++) {
+        bool chosen = (faults >> i & 1) != 0;
+        if (chosen && faults == EVERYTHING) chosen = sim_chance(sim, 500);
+        sim->config.weights[i] = chosen ? (uint32_t)prng_between(&sim->prng, 1, 10) : 0;
+    }
+    /* The end of everybody is rare, or nothing else would be seen. */
+    if (sim->config.weights[SIM_FAULT_CRASH_ALL] > 1) sim->config.weights[SIM_FAULT_CRASH_ALL] = 1;
+}
+
+void sim_config_make(struct sim *sim) {
+    static const uint32_t range_counts[] = {2, 4, 8, 16};
+    const struct scenario *scenario = find(sim->options.scenario);
+    struct sim_config *config = &sim->config;
+    bool speed = strcmp(scenario->name, "speed") == 0;
+    config->nodes = sim_chance(sim, 700) ? 3 : 5;
+    if (scenario->nodes) config->nodes = scenario->nodes;
+    config->members = speed || sim_chance(sim, 500) ? 1 : 3;
+    config->ranges = range_counts[prng_below(&sim->prng, 4)];
+    if (scenario->ranges) config->ranges = scenario->ranges;
+    config->workers = sim_chance(sim, 700) ? 1 : 2;
+    config->clients = speed ? 16 : (uint32_t)prng_between(&sim->prng, 4, 16);
+    config->lease_reads = scenario->lease_reads_always || sim_chance(sim, 700);
+    config->log_entries_kept = sim_chance(sim, 500) ? prng_between(&sim->prng, 1, 100) : 20000;
+    if (scenario->log_entries_kept) config->log_entries_kept = scenario->log_entries_kept;
+    config->think_us = scenario->ranges == 2 ? 5000 : 60000;
+    config->delay_min_us = prng_between(&sim->prng, 50, 300);
+    config->delay_max_us = config->delay_min_us + prng_below(&sim->prng, 1500);
+    config->sync_us = prng_between(&sim->prng, 100, 3000);
+    config->fault_pause_us = prng_between(&sim->prng, 100000, 1500000);
+    config->check_every = 64;
+    choose_weights(sim, scenario->faults);
+}

@@ -1,0 +1,33 @@
+/* A whole Flotilla cluster in one process and one thread, made from a seed: the production code of
+ * placement, range stores and router on virtual time, with a simulated network and disks, hurt by
+ * faults, loaded by clients, and checked all the time. Same options, same events. */
+#ifndef FLOTILLA_TESTS_SIM_SIM_H
+#define FLOTILLA_TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sim_options {
+    uint64_t seed;
+    const char *scenario; /* a name of sim_scenario_names */
+    uint64_t hurt_us;     /* virtual length of the phase with faults */
+    bool verbose;         /* every noted event to standard error as it happens */
+};
+
+struct sim_result {
+    uint64_t trace_hash; /* over every event, its time and its bytes */
+    uint64_t events, virtual_us;
+    uint64_t operations; /* of clients, decided */
+    uint64_t undecided;  /* histories that were too hard to judge */
+};
+
+/* Runs to the end. A broken rule ends the process: seed, rule, last events and the command that
+ * replays it go to standard error, and the exit code is SIM_EXIT_BROKEN. */
+#define SIM_EXIT_BROKEN 3
+void sim_run(const struct sim_options *options, struct sim_result *ret_result);
+
+bool sim_scenario_exists(const char *name);
+/* One line each: name and what it does. */
+void sim_scenario_list(void);
+
+#endif

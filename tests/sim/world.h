@@ -1,0 +1,327 @@
+/* The simulated world, shared by the files of this folder.
+ *
+ * Hosts are machines: nodes, members of placement, routers. Each has a clock, a disk, and at most
+ * one process. A process that ended is another incarnation when it comes back; what was bound to
+ * the old one (streams, timers) is void.
+ *
+ * Everything that happens is a timer in one heap; handlers run to completion. Timers due at the
+ * same moment fire in an order that depends on nothing but the history. */
+#ifndef FLOTILLA_TESTS_SIM_WORLD_H
+#define FLOTILLA_TESTS_SIM_WORLD_H
+
+#include "base/arena.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/memory.h"
+#include "base/prng.h"
+#include "placement/placement.h"
+#include "range/router/router.h"
+#include "range/store.h"
+#include "storage/memory_engine.h"
+#include "tests/sim/sim.h"
+
+#define SIM_NODES_MAX 5u
+#define SIM_MEMBERS_MAX 3u
+#define SIM_ROUTERS 2u
+#define SIM_HOSTS_MAX (SIM_NODES_MAX + SIM_MEMBERS_MAX + SIM_ROUTERS)
+#define SIM_RANGES_MAX 16u
+#define SIM_WORKERS_MAX 2u
+#define SIM_TICK_US 10000u
+#define SIM_LEASE_DRIFT_PPM 10000u
+/* Two clocks differ by less than the bound when each is off by less than half of it. */
+#define SIM_CLOCK_PPM_MAX 4900u
+#define SIM_SECOND_US 1000000u
+
+struct sim;
+
+struct sim_timer {
+    struct heap_node at; /* virtual us */
+    void (*fire)(struct sim *sim, struct sim_timer *timer);
+    void (*drop)(struct sim_timer *timer); /* the world ends before; NULL: nothing to free */
+};
+
+enum sim_message_kind {
+    SIM_RAFT,
+    SIM_SNAPSHOT,
+    SIM_REQUESTS,
+    SIM_REPLIES,
+    SIM_STREAM_DOWN, /* a node's process ended, or is not there */
+    SIM_STREAM_UP,
+    SIM_MEMBER_FRAME, /* between members of placement */
+    SIM_REGISTER,
+    SIM_REGISTERED,
+    SIM_HEARTBEAT,
+    SIM_HEARTBEAT_ANSWER,
+    SIM_TIMESTAMPS,
+    SIM_GRANT,
+    SIM_MAP_ASKED,
+    SIM_MAP,
+};
+
+struct sim_create {
+    struct range_descriptor descriptor;
+    bool campaign;
+};
+
+/* What calls to placement and their answers carry beside frames. */
+struct sim_body {
+    enum status status;
+    uint64_t cluster_id, node_id, incarnation; /* REGISTER, REGISTERED, HEARTBEAT */
+    uint64_t first, count, number;             /* TIMESTAMPS, GRANT; number: of the ask */
+    uint32_t worker;
+    uint32_t report_count; /* HEARTBEAT */
+    struct placement_replica_report reports[SIM_RANGES_MAX];
+    struct placement_descriptor descriptors[SIM_RANGES_MAX]; /* what reports point at */
+    uint32_t create_count;                                   /* HEARTBEAT_ANSWER */
+    struct sim_create creates[SIM_RANGES_MAX];
+    uint32_t wanted_count;
+    uint64_t wanted[SIM_RANGES_MAX];
+    uint32_t next_heartbeat_ms;
+    uint32_t range_count; /* MAP */
+    struct router_range ranges[SIM_RANGES_MAX];
+};
+
+struct sim_message {
+    struct sim_timer timer;
+    struct list_node in_backlog; /* of a host that is paused */
+    enum sim_message_kind kind;
+    uint32_t from, to;                         /* hosts */
+    uint64_t from_incarnation, to_incarnation; /* to: 0: whichever is there */
+    struct buf frame;
+    struct sim_body *body; /* owned; NULL: none */
+};
+
+enum sim_host_kind { SIM_NODE, SIM_MEMBER, SIM_ROUTER };
+
+struct sim_host {
+    struct sim *sim;
+    enum sim_host_kind kind;
+    uint32_t index;  /* in sim->hosts */
+    uint32_t number; /* from 1, of its kind */
+    bool up, paused;
+    uint64_t incarnation;
+    uint64_t clock_base_us, clock_host_us; /* a moment, and what the host's clock showed then */
+    int64_t clock_ppm;
+    int64_t wall_jump_ms;
+    struct clock clock;
+    struct storage_engine *engine; /* NULL: a router */
+    uint64_t sync_us;              /* of one disk sync, about */
+    bool sync_fails;               /* the next one */
+    struct list_node backlog;
+    struct sim_timer wake;    /* the process's next turn */
+    struct sim_timer restart; /* when a host that is down comes back */
+};
+
+/* Of one worker, or of a placement member. */
+struct sim_driver {
+    bool syncing;
+    uint64_t sync_done_us, rest_until_us;
+};
+
+struct sim_ask {
+    uint32_t count; /* 0: none outstanding */
+    uint64_t number, retry_us;
+};
+
+struct sim_session;
+
+struct sim_node {
+    struct sim_host host;
+    /* On disk since the first start: */
+    struct placement_uuid uuid;
+    uint64_t cluster_id, node_id; /* 0: not registered yet */
+    /* Of the process: */
+    struct range_store *store; /* NULL: not registered in this incarnation */
+    struct sim_driver drivers[SIM_WORKERS_MAX];
+    struct sim_session *sessions[SIM_ROUTERS];
+    struct sim_timer placement; /* registration, heartbeats, asks that got no answer */
+    uint64_t next_heartbeat_us;
+    uint32_t member; /* of placement, that is asked */
+    uint64_t last_number;
+    struct sim_ask asks[SIM_WORKERS_MAX];
+    bool wanted[SIM_RANGES_MAX + 1];
+};
+
+struct sim_member {
+    struct sim_host host;
+    struct placement_driver *driver;
+    struct sim_driver disk;
+};
+
+struct sim_router {
+    struct sim_host host;
+    struct router *router;
+    uint32_t member;
+    bool map_asked;
+    struct sim_timer map_timeout;
+};
+
+/* ---- scenarios ---- */
+
+enum sim_fault {
+    SIM_FAULT_LOSS,
+    SIM_FAULT_CLOG,
+    SIM_FAULT_PARTITION,
+    SIM_FAULT_ONE_WAY,
+    SIM_FAULT_BRIDGE,
+    SIM_FAULT_ISOLATE_LEADER,
+    SIM_FAULT_FLAP,
+    SIM_FAULT_SWIZZLE,
+    SIM_FAULT_CRASH,
+    SIM_FAULT_CRASH_ALL,
+    SIM_FAULT_KILL,
+    SIM_FAULT_PAUSE,
+    SIM_FAULT_SLOW_DISK,
+    SIM_FAULT_SYNC_FAILURE,
+    SIM_FAULT_CLOCK,
+    SIM_FAULT_TRANSFER,
+    SIM_FAULT_PLACEMENT,
+    SIM_FAULT_ROUTER,
+    SIM_FAULT_COUNT,
+};
+
+struct sim_config {
+    uint32_t nodes, members, ranges, workers, clients;
+    uint32_t weights[SIM_FAULT_COUNT]; /* 0: never */
+    uint64_t fault_pause_us;           /* between two faults, about */
+    uint64_t think_us;                 /* of a client between operations, about */
+    uint64_t log_entries_kept;
+    bool lease_reads;
+    uint64_t delay_min_us, delay_max_us, sync_us;
+    uint32_t check_every; /* turns between two walks over all of a worker's invariants */
+};
+
+/* ---- the world ---- */
+
+struct sim_clients;
+struct sim_rules;
+
+struct sim {
+    struct sim_options options;
+    struct sim_config config;
+    struct prng prng;
+    uint64_t now_us;
+    struct heap timers;
+    uint64_t events, trace_hash;
+
+    struct sim_node nodes[SIM_NODES_MAX];
+    struct sim_member members[SIM_MEMBERS_MAX];
+    struct sim_router routers[SIM_ROUTERS];
+    struct sim_host *hosts[SIM_HOSTS_MAX];
+    uint32_t host_count;
+
+    bool cut[SIM_HOSTS_MAX][SIM_HOSTS_MAX];                  /* from, to */
+    uint64_t clogged_until_us[SIM_HOSTS_MAX][SIM_HOSTS_MAX]; /* what is sent waits until then */
+    uint32_t loss_per_mille, duplicate_per_mille;
+    uint64_t extra_delay_us; /* up to so much on top */
+    uint64_t messages_under_way;
+
+    bool hurting; /* faults may begin */
+    struct sim_timer nemesis;
+    struct sim_clients *clients;
+    struct sim_rules *rules;
+};
+
+/* sim.c */
+void sim_timer_start(struct sim *sim, struct sim_timer *timer, uint64_t at_us); /* or moves it */
+void sim_timer_stop(struct sim *sim, struct sim_timer *timer);
+void sim_trace(struct sim *sim, uint64_t what, struct slice bytes); /* into the hash */
+/* Keeps a line for the report of a failure. */
+void sim_note(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+_Noreturn void sim_broken(struct sim *sim, const char *rule, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool sim_chance(struct sim *sim, uint32_t per_mille);
+uint64_t sim_around(struct sim *sim, uint64_t value); /* a half to twice, mostly near */
+
+/* scenario.c */
+void sim_config_make(struct sim *sim); /* from the scenario and the seed */
+
+/* host.c */
+void sim_host_init(struct sim *sim, struct sim_host *host, enum sim_host_kind kind,
+                   uint32_t number);
+void sim_host_start(struct sim_host *host);
+enum sim_end { SIM_END_KILL, SIM_END_CRASH }; /* crash: what was not synced is lost */
+void sim_host_stop(struct sim_host *host, enum sim_end end);
+void sim_host_pause(struct sim_host *host, bool paused);
+void sim_host_set_ppm(struct sim_host *host, int64_t ppm);
+uint64_t sim_host_now_us(const struct sim_host *host);
+uint64_t sim_host_when(const struct sim_host *host, uint64_t host_us); /* virtual time of it */
+uint64_t sim_host_sync_time(struct sim_host *host);
+/* A sync of the batch that the host's disk refuses: false, and the process has to end. */
+bool sim_host_sync(struct sim_host *host, struct storage_batch *batch);
+/* A process ends in the middle of a sync: the batch may have reached the disk all the same. */
+void sim_host_interrupt_sync(struct sim_host *host, struct storage_batch *batch);
+
+/* network.c */
+/* Takes body. The frame is copied. */
+void sim_send(struct sim *sim, enum sim_message_kind kind, uint32_t from, uint32_t to,
+              struct slice frame, struct sim_body *body, uint64_t to_incarnation);
+void sim_deliver(struct sim *sim, struct sim_message *message); /* takes it */
+void sim_heal(struct sim *sim);
+void sim_isolate(struct sim *sim, const struct sim_host *host, bool cut);
+struct sim_body *sim_body_new(void);
+void sim_body_free(struct sim_body *body); /* NULL is fine */
+void sim_message_free(struct sim_message *message);
+
+/* node.c */
+void sim_node_start(struct sim_node *node);
+void sim_node_stop(struct sim_node *node, enum sim_end end);
+void sim_node_receive(struct sim_node *node, struct sim_message *message);
+void sim_node_wake(struct sim_node *node);
+void sim_node_schedule(struct sim_node *node);
+struct sim_node *sim_node_by_id(struct sim *sim, uint64_t node_id); /* NULL: none has it */
+
+/* node_placement.c: what a node and placement say to each other */
+void sim_node_placement_start(struct sim_node *node);
+void sim_node_placement_receive(struct sim_node *node, struct sim_message *message);
+struct range_oracle sim_node_oracle(struct sim_node *node);
+void sim_node_open(struct sim_node *node); /* registered: node.c */
+uint32_t sim_next_member(struct sim *sim, uint32_t member);
+
+/* member.c */
+void sim_member_start(struct sim_member *member);
+void sim_member_stop(struct sim_member *member, enum sim_end end);
+void sim_member_receive(struct sim_member *member, struct sim_message *message);
+void sim_member_wake(struct sim_member *member);
+
+/* router.c */
+void sim_router_start(struct sim_router *router);
+void sim_router_stop(struct sim_router *router);
+void sim_router_receive(struct sim_router *router, struct sim_message *message);
+void sim_router_wake(struct sim_router *router);
+void sim_router_settle(struct sim_router *router); /* after each batch of events */
+
+/* clients.c */
+void sim_clients_new(struct sim *sim);
+void sim_clients_free(struct sim *sim);
+void sim_clients_finish(struct sim *sim); /* no new operations */
+bool sim_clients_idle(const struct sim *sim);
+void sim_clients_note_busy(struct sim *sim); /* who still waits, for the report */
+uint64_t sim_clients_decided(const struct sim *sim);
+/* Asks for everything again, and compares with what clients were told. */
+void sim_clients_verify_begin(struct sim *sim);
+void sim_clients_judge(struct sim *sim, uint64_t *ret_undecided);
+void sim_clients_split_keys(const struct sim *sim, struct buf *out);
+
+/* nemesis.c */
+void sim_nemesis_start(struct sim *sim);
+/* Ends all faults; `down` of the nodes stay down, a minority. */
+void sim_nemesis_heal(struct sim *sim, uint32_t down);
+
+/* rules.c */
+void sim_rules_new(struct sim *sim);
+void sim_rules_free(struct sim *sim);
+/* After a turn whose promises are durable. */
+void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t worker);
+void sim_rules_process_ended(struct sim *sim, struct sim_node *node);
+void sim_rules_granted(struct sim *sim, uint64_t first, uint64_t count);
+/* Every replica of every range at one index and one content. */
+bool sim_rules_converged(struct sim *sim);
+void sim_rules_compare_content(struct sim *sim);
+/* The node whose replica leads the range with the highest term; NULL: none. */
+struct sim_node *sim_rules_leader(struct sim *sim, uint64_t range_id);
+
+#endif
