@@ -78,7 +78,7 @@ enum status rpc_handshake_check_caller(const struct rpc_identity *self,
     if (caller->protocol != RPC_PROTOCOL_VERSION) {
         buf_printf(error,
                    "the caller speaks internal protocol %" PRIu32 ", this process %u; run "
-                   "versions of flotilla that are at most one release apart",
+                   "versions of flotilla that speak the same one",
                    caller->protocol, RPC_PROTOCOL_VERSION);
         return STATUS_MISMATCH;
     }
@@ -89,8 +89,8 @@ enum status rpc_handshake_check_caller(const struct rpc_identity *self,
     }
     if (caller->cluster_id != self->cluster_id) {
         buf_printf(error,
-                   "the caller belongs to cluster %" PRIu64 ", node %" PRIu64 " to cluster %" PRIu64
-                   "; check the placement address of both",
+                   "the caller belongs to cluster %016" PRIx64 ", node %" PRIu64
+                   " to cluster %016" PRIx64 "; check the placement address of both",
                    caller->cluster_id, self->node_id, self->cluster_id);
         return STATUS_MISMATCH;
     }
@@ -115,14 +115,16 @@ enum status rpc_handshake_check_server(const struct rpc_identity *self, uint64_t
                                        const struct rpc_handshake *server, struct buf *error) {
     if (server->protocol != RPC_PROTOCOL_VERSION) {
         buf_printf(error,
-                   "the server speaks internal protocol %" PRIu32 " (0: none), this process %u",
+                   "the server speaks internal protocol %" PRIu32
+                   " (0: none), this process %u; run "
+                   "versions of flotilla that speak the same one",
                    server->protocol, RPC_PROTOCOL_VERSION);
         return STATUS_MISMATCH;
     }
     if (server->cluster_id != self->cluster_id) {
         buf_printf(error,
-                   "the server belongs to cluster %" PRIu64 ", this process to cluster %" PRIu64
-                   "; check the placement address of both",
+                   "the server belongs to cluster %016" PRIx64
+                   ", this process to cluster %016" PRIx64 "; check the placement address of both",
                    server->cluster_id, self->cluster_id);
         return STATUS_MISMATCH;
     }

@@ -40,9 +40,9 @@ Test(rpc_handshake, refuses_each_wrong_caller_with_both_values) {
     cr_assert_eq(
         check_caller(&self, (struct rpc_handshake){9, 77, 1, 2}, "protocol 9", "this process 1"),
         STATUS_MISMATCH);
-    cr_assert_eq(
-        check_caller(&self, (struct rpc_handshake){1, 78, 1, 2}, "to cluster 78", "to cluster 77"),
-        STATUS_MISMATCH);
+    cr_assert_eq(check_caller(&self, (struct rpc_handshake){1, 78, 1, 2},
+                              "to cluster 000000000000004e", "to cluster 000000000000004d"),
+                 STATUS_MISMATCH);
     cr_assert_eq(
         check_caller(&self, (struct rpc_handshake){1, 77, 1, 3}, "wants node 3", "is node 2"),
         STATUS_MISMATCH);
@@ -64,7 +64,8 @@ Test(rpc_handshake, refuses_each_wrong_server_with_both_values) {
     cr_assert_eq(check_server((struct rpc_handshake){1, 77, 3, 0}, 0, NULL, NULL), STATUS_OK);
     cr_assert_eq(check_server((struct rpc_handshake){2, 77, 3, 0}, 3, "protocol 2", "process 1"),
                  STATUS_MISMATCH);
-    cr_assert_eq(check_server((struct rpc_handshake){1, 78, 3, 0}, 3, "cluster 78", "cluster 77"),
+    cr_assert_eq(check_server((struct rpc_handshake){1, 78, 3, 0}, 3, "cluster 000000000000004e",
+                              "cluster 000000000000004d"),
                  STATUS_MISMATCH);
     cr_assert_eq(check_server((struct rpc_handshake){1, 77, 4, 0}, 3, "node 3 is wanted", "node 4"),
                  STATUS_MISMATCH);
