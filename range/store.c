@@ -29,7 +29,6 @@ enum status range_store_open(const struct range_store_config *config, struct sto
     if (status != STATUS_OK) return status;
     struct range_store *store = MEMORY_NEW(struct range_store);
     store->config = *config;
-    store->config.snapshot_directory = NULL; /* borrowed, and the engine knows where it stages */
     store->engine = engine;
     store->transport = *transport;
     store->oracle = *oracle;

@@ -62,9 +62,8 @@ struct range_store_config {
     bool lease_reads;          /* false: every linearizable read is a ReadIndex */
     uint64_t log_entries_kept; /* applied entries kept for slow followers before compaction */
     uint64_t log_bytes_kept;
-    uint64_t snapshot_bytes_per_s;  /* sent by this node, all ranges together */
-    const char *snapshot_directory; /* unused by the memory engine */
-    uint64_t seed;                  /* of the election time-outs */
+    uint64_t snapshot_bytes_per_s; /* sent by this node, all ranges together */
+    uint64_t seed;                 /* of the election time-outs */
 };
 
 /* Recovers every range that the engine holds. CORRUPTION, IO, MISMATCH: `error` says which and the
