@@ -11,6 +11,7 @@
  * place, stops with exit code 1 and the reason on the last log line.
  *
  * Data directory: engine/ (RocksDB, whose LOCK file keeps a second process out). */
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -56,7 +57,8 @@ static const struct config_option node_option_table[] = {
     NODE_TEXT("data-dir", data_dir, NULL, "directory of this node's data; created when missing"),
     NODE_TEXT("listen", listen, "127.0.0.1:7101", "address to serve on; port 0 takes a free one"),
     NODE_TEXT("advertise", advertise, "",
-              "address at which others reach this node; default: the bound one"),
+              "address at which others reach this node; default: the bound one, unless that "
+              "is a wildcard such as 0.0.0.0"),
     NODE_TEXT("placement", placement, "127.0.0.1:7001",
               "addresses of the placement driver's members, comma-separated"),
     NODE_TEXT("ready-file", ready_file, "",
@@ -363,6 +365,34 @@ static enum status open_network(struct node_process *process, struct buf *error)
     return STATUS_OK;
 }
 
+/* "0.0.0.0:7101", "[::]:7101": every address of this machine, and none that others can dial. */
+static bool is_wildcard(const char *address) {
+    char host[64] = "";
+    const char *colon = strrchr(address, ':');
+    size_t len = colon ? (size_t)(colon - address) : strlen(address);
+    if (len >= 2 && address[0] == '[' && address[len - 1] == ']') {
+        address++;
+        len -= 2;
+    }
+    if (len >= sizeof(host)) return false;
+    memcpy(host, address, len);
+    struct in_addr four;
+    struct in6_addr six;
+    if (inet_pton(AF_INET, host, &four) == 1) return four.s_addr == INADDR_ANY;
+    return inet_pton(AF_INET6, host, &six) == 1 && IN6_IS_ADDR_UNSPECIFIED(&six);
+}
+
+static enum status check_addresses(const struct node_options *options, struct buf *error) {
+    bool given = options->advertise[0] != 0;
+    const char *told = given ? options->advertise : options->listen;
+    if (!is_wildcard(told)) return STATUS_OK;
+    buf_printf(error,
+               "%s %s: the others would be told this address and cannot reach this node there; %s "
+               "--advertise HOST:PORT, the address at which they can",
+               given ? "--advertise" : "--listen", told, given ? "give" : "add");
+    return STATUS_INVALID;
+}
+
 static enum status check_options(const struct node_options *options, struct buf *error) {
     if (options->heartbeat_ms < options->tick_ms) {
         buf_printf(error, "--heartbeat-ms (%" PRIu64 ") must be at least --tick-ms (%" PRIu64 ")",
@@ -377,7 +407,7 @@ static enum status check_options(const struct node_options *options, struct buf 
                    options->election_timeout_ms, options->heartbeat_ms);
         return STATUS_INVALID;
     }
-    return STATUS_OK;
+    return check_addresses(options, error);
 }
 
 static void close_all(struct node_process *process) {

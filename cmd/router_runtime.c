@@ -9,6 +9,9 @@
 
 /* A line about a placement that does not answer, at most so often. */
 #define COMPLAIN_EVERY_US 10000000u
+/* Pause between questions for the first map, doubling. */
+#define FIRST_MAP_PAUSE_US_MIN 50000u
+#define FIRST_MAP_PAUSE_US_MAX 1000000u
 
 struct router_runtime {
     struct rpc_loop *loop;
@@ -17,7 +20,9 @@ struct router_runtime {
     struct rpc_node_client *nodes;
     struct router *router;
     uint64_t complained_us;
-    bool mapped; /* a map with ranges has been seen */
+    bool mapped;                  /* a map with ranges has been seen */
+    struct rpc_timer first_timer; /* asks for the first map again */
+    uint64_t first_pause_us;
 };
 
 static enum status send(void *ctx, uint64_t node_id, struct slice frame) {
@@ -69,6 +74,26 @@ static void refresh(void *ctx) {
     placement_client_ranges(runtime->placement, map_came, runtime);
 }
 
+/* The router asks only when a request needs the map; but whoever balances load over routers waits
+ * for them to be ready before it sends any request. So the first map is asked for unprompted, by
+ * one question after the other, until there is one. */
+static void first_map_came(void *ctx, enum status status, struct slice text,
+                           const struct placement_client_map *map) {
+    struct router_runtime *runtime = ctx;
+    map_came(ctx, status, text, map);
+    if (runtime->mapped) return;
+    rpc_timer_start(runtime->loop, &runtime->first_timer,
+                    rpc_loop_now_us(runtime->loop) + runtime->first_pause_us);
+    runtime->first_pause_us *= 2;
+    if (runtime->first_pause_us > FIRST_MAP_PAUSE_US_MAX)
+        runtime->first_pause_us = FIRST_MAP_PAUSE_US_MAX;
+}
+
+static void ask_first_map(struct rpc_timer *timer) {
+    struct router_runtime *runtime = CONTAINER_OF(timer, struct router_runtime, first_timer);
+    if (!runtime->mapped) placement_client_ranges(runtime->placement, first_map_came, runtime);
+}
+
 enum status router_runtime_new(struct rpc_loop *loop, const struct router_runtime_config *config,
                                struct buf *error, struct router_runtime **ret_runtime) {
     struct placement_client *placement;
@@ -84,12 +109,16 @@ enum status router_runtime_new(struct rpc_loop *loop, const struct router_runtim
     struct router_io io = {.ctx = runtime, .send = send, .refresh = refresh};
     runtime->router = router_new(&runtime->config.router, &io);
     rpc_node_client_set_router(runtime->nodes, runtime->router);
+    runtime->first_timer.fire = ask_first_map;
+    runtime->first_pause_us = FIRST_MAP_PAUSE_US_MIN;
+    ask_first_map(&runtime->first_timer);
     *ret_runtime = runtime;
     return STATUS_OK;
 }
 
 void router_runtime_free(struct router_runtime *runtime) {
     if (!runtime) return;
+    rpc_timer_stop(runtime->loop, &runtime->first_timer);
     rpc_node_client_free(runtime->nodes);
     router_free(runtime->router);
     placement_client_free(runtime->placement);

@@ -74,8 +74,9 @@ static const char *way_out(enum status status) {
     case STATUS_NO_SPACE:
         return "free some space on that file system, or move the directory to a larger one";
     case STATUS_CORRUPTION:
-        return "do not repair it: check the disk, set the directory aside and let this node join "
-               "again as a new one, its replicas are copied from the others";
+        return "do not repair it: check the disk and set the directory aside; replicas are not "
+               "rebuilt from the others yet, so copy the cluster's data into a new one, or restore "
+               "a cold copy of the whole cluster (docs/operations.md, Backup)";
     case STATUS_INVALID:
         return "name an empty directory, or one that this program made";
     case STATUS_UNSUPPORTED:

@@ -66,6 +66,11 @@ class CommandLine(unittest.TestCase):
             self.complains(["router", "--listen", "nonsense"], "nonsense")
             self.complains(["router", "--listen", "127.0.0.1:0", "--placement", "nowhere"], "nowhere")
 
+    def test_a_wildcard_cannot_be_advertised(self):
+        for listen in ("0.0.0.0:7101", "[::]:7101", "[0:0::0]:0"):
+            self.complains(["node", "--data-dir", "/nonexistent/x", "--listen", listen], listen, "--advertise")
+        self.complains(["node", "--data-dir", "/nonexistent/x", "--advertise", "0.0.0.0:7101"], "--advertise 0.0.0.0")
+
     def test_port_taken(self):
         port = cluster.free_port()
         with cluster.contextlib.closing(cluster.socket.socket()) as holder:
