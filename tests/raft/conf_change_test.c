@@ -263,6 +263,19 @@ Test(raft_conf_change, makes_a_removed_leader_step_down) {
     group_free(group);
 }
 
+/* So does a leader that became a learner. */
+Test(raft_conf_change, makes_a_demoted_leader_step_down) {
+    struct group *group = group_new(3, NULL);
+    group_elect(group, 1);
+    change_and_settle(group, 1, one(RAFT_CONF_ADD_LEARNER, 1));
+    cr_assert_eq(group_view(group, 1).role, RAFT_FOLLOWER);
+    cr_assert_eq(raft_campaign(group->nodes[1].raft), STATUS_DROPPED);
+    group_elect(group, 2);
+    group_write(group, 2, "a");
+    group_expect_state(group, "a");
+    group_free(group);
+}
+
 /* A leader that may lead on after its removal serves others until one of them is elected. */
 Test(raft_conf_change, lets_a_removed_leader_lead_on_when_asked_to) {
     struct raft_config config = group_config();
