@@ -7,11 +7,13 @@
 #include "cmd/commands.h"
 #include "cmd/common.h"
 #include "cmd/router_runtime.h"
+#include "rpc/metrics_service.h"
 #include "rpc/placement_client.h"
 
 struct admin_options {
     struct common_options common;
     char *placement;
+    char *address; /* metrics */
     uint64_t timeout_ms;
     bool json;               /* status */
     uint64_t range, to_node; /* transfer */
@@ -19,15 +21,17 @@ struct admin_options {
 
 #define ADMIN_OPTION(name, kind, field, fallback, unit, minimum, maximum, help) \
     { name, kind, offsetof(struct admin_options, field), fallback, unit, minimum, maximum, help }
-#define ADMIN_SHARED                                                                \
-    ADMIN_OPTION("placement", CONFIG_TEXT, placement, "127.0.0.1:7001", "", 0, 0,   \
-                 "addresses of the placement driver's members, comma-separated"),   \
-        ADMIN_OPTION("timeout-ms", CONFIG_U64, timeout_ms, "5000", "ms", 1, 600000, \
-                     "give up after so long"),                                      \
+#define ADMIN_SHARED                                                            \
+    ADMIN_OPTION("timeout-ms", CONFIG_U64, timeout_ms, "5000", "ms", 1, 600000, \
+                 "give up after so long"),                                      \
         COMMON_OPTIONS(struct admin_options)
+#define ADMIN_PLACEMENT                                                           \
+    ADMIN_OPTION("placement", CONFIG_TEXT, placement, "127.0.0.1:7001", "", 0, 0, \
+                 "addresses of the placement driver's members, comma-separated")
 
 static const struct config_option status_options[] = {
     ADMIN_OPTION("json", CONFIG_BOOL, json, "false", "", 0, 0, "one line of JSON instead of text"),
+    ADMIN_PLACEMENT,
     ADMIN_SHARED,
 };
 
@@ -35,6 +39,13 @@ static const struct config_option transfer_options[] = {
     ADMIN_OPTION("range", CONFIG_U64, range, NULL, "", 1, UINT64_MAX, "the range's id"),
     ADMIN_OPTION("to-node", CONFIG_U64, to_node, NULL, "", 1, UINT64_MAX,
                  "id of the node that shall lead it"),
+    ADMIN_PLACEMENT,
+    ADMIN_SHARED,
+};
+
+static const struct config_option metrics_options[] = {
+    ADMIN_OPTION("address", CONFIG_TEXT, address, NULL, "", 0, 0,
+                 "host:port of the process: placement, a node or a router"),
     ADMIN_SHARED,
 };
 
@@ -53,6 +64,16 @@ static const struct config_table transfer_table = {
     .examples = "  flotilla admin transfer --range 3 --to-node 2\n",
     .options = transfer_options,
     .option_count = OPTION_COUNT(transfer_options),
+};
+
+static const struct config_table metrics_table = {
+    .command = "admin metrics",
+    .synopsis = "Prints what a process counts, in the Prometheus text format. Every placement "
+                "member, node and router can be asked.",
+    .examples = "  flotilla admin metrics --address 127.0.0.1:7101\n"
+                "  flotilla admin metrics --address 127.0.0.1:7000 | grep rpc_server_calls\n",
+    .options = metrics_options,
+    .option_count = OPTION_COUNT(metrics_options),
 };
 
 struct admin {
@@ -100,6 +121,31 @@ static void run_status(struct admin *admin) {
     buf_done(&error);
 }
 
+/* ---- metrics ---- */
+
+static void metrics_came(void *ctx, const struct rpc_status *status, struct slice text) {
+    struct admin *admin = ctx;
+    admin->answered = true;
+    if (status->code == RPC_OK) {
+        print_line(text);
+        return;
+    }
+    bool older = status->code == RPC_UNIMPLEMENTED;
+    common_complain_text(admin->table->command, "%s: %.*s%s", admin->options.address,
+                         (int)status->text.len, (const char *)status->text.data,
+                         older ? "; is it a process of flotilla, of this version?" : "");
+    admin->exit_code = CMD_FAILED;
+}
+
+static void run_metrics(struct admin *admin) {
+    uint64_t timeout_us = admin->options.timeout_ms * 1000;
+    struct rpc_client *client = rpc_client_new(admin->loop, admin->options.address);
+    rpc_metrics_read(client, timeout_us, metrics_came, admin);
+    /* The call's deadline ends the wait. */
+    (void)rpc_loop_run_until(admin->loop, &admin->answered, 2 * timeout_us + 1000000);
+    rpc_client_free(client);
+}
+
 /* ---- transfer ---- */
 
 static void transfer_done(void *ctx, const struct router_reply *reply) {
@@ -110,8 +156,8 @@ static void transfer_done(void *ctx, const struct router_reply *reply) {
                admin->options.to_node);
         return;
     }
-    common_complain_text(admin->table->command, "range %" PRIu64 ": %.*s", admin->options.range,
-                         (int)reply->text.len, (const char *)reply->text.data);
+    common_complain_text(admin->table->command, "%.*s", (int)reply->text.len,
+                         (const char *)reply->text.data);
     admin->exit_code = CMD_FAILED;
 }
 
@@ -171,10 +217,13 @@ int cmd_admin(int argument_count, char **arguments) {
         return run_admin(&status_table, run_status, argument_count - 1, arguments + 1);
     if (strcmp(name, "transfer") == 0)
         return run_admin(&transfer_table, run_transfer, argument_count - 1, arguments + 1);
+    if (strcmp(name, "metrics") == 0)
+        return run_admin(&metrics_table, run_metrics, argument_count - 1, arguments + 1);
     bool help = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
     FILE *out = help ? stdout : stderr;
     if (!help) fprintf(out, "flotilla admin: there is no '%s'\n", name);
     fprintf(out, "flotilla admin status     the cluster as placement sees it\n"
+                 "flotilla admin metrics    what a process counts\n"
                  "flotilla admin transfer   move a range's leadership\n"
                  "each with --help\n");
     return help ? CMD_OK : CMD_USAGE;

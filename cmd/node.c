@@ -27,6 +27,7 @@
 #include "range/metrics.h"
 #include "rpc/health.h"
 #include "rpc/metrics.h"
+#include "rpc/metrics_service.h"
 #include "rpc/node_service.h"
 #include "rpc/placement_client.h"
 #include "rpc/reflection.h"
@@ -353,6 +354,7 @@ static enum status open_network(struct node_process *process, struct buf *error)
     process->node = rpc_node_new(process->loop, process->server);
     process->health = rpc_health_new(process->server);
     process->reflection = rpc_reflection_new(process->server);
+    rpc_metrics_serve(process->server);
     enum status status = rpc_server_start(process->server, error);
     if (status != STATUS_OK) return status;
     choose_address(process);

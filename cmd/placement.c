@@ -10,8 +10,11 @@
 #include "cmd/signals.h"
 #include "placement/metrics.h"
 #include "rpc/health.h"
+#include "rpc/metrics.h"
+#include "rpc/metrics_service.h"
 #include "rpc/placement_service.h"
 #include "rpc/reflection.h"
+#include "storage/metrics.h"
 #include "storage/rocksdb_engine.h"
 
 /* The state is small: caches as for a data store would be wasted. */
@@ -130,6 +133,7 @@ static enum status open_network(struct placement_process *process, struct buf *e
         process->loop, &(struct rpc_server_config){.listen = process->options.listen});
     process->health = rpc_health_new(process->server);
     process->reflection = rpc_reflection_new(process->server);
+    rpc_metrics_serve(process->server);
     process->service =
         placement_service_new(process->loop, process->server, process->driver, clock_system());
     enum status status = rpc_server_start(process->server, error);
@@ -182,7 +186,9 @@ int cmd_placement(int argument_count, char **arguments) {
     case COMMON_GO_ON:
         break;
     }
+    storage_metrics_register();
     placement_metrics_register();
+    rpc_metrics_register();
     enum status status = open_engine(&process, &error);
     if (!status) status = open_driver(&process, &error);
     if (!status) status = open_network(&process, &error);

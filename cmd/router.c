@@ -11,6 +11,7 @@
 #include "rpc/health.h"
 #include "rpc/kv_service.h"
 #include "rpc/metrics.h"
+#include "rpc/metrics_service.h"
 #include "rpc/reflection.h"
 
 struct router_options {
@@ -91,6 +92,7 @@ static enum status open_router(struct router_process *process, struct buf *error
         rpc_server_new(process->loop, &(struct rpc_server_config){.listen = options->listen});
     process->health = rpc_health_new(process->server);
     process->reflection = rpc_reflection_new(process->server);
+    rpc_metrics_serve(process->server);
     struct router_runtime_config config = {
         .placement = options->placement,
         .router = {.default_timeout_us = options->default_timeout_ms * 1000,

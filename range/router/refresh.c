@@ -1,5 +1,7 @@
 /* Asking placement for the range map when the cache has a hole, and asking again with back-off as
  * long as somebody needs it. */
+#include <inttypes.h>
+
 #include "range/router/internal.h"
 
 #define REFRESH_PAUSE_US_MIN 20000u
@@ -34,6 +36,31 @@ void router_reroute(struct router *router) {
     }
 }
 
+static void refuse_unknown_range(struct router_call *call) {
+    const struct idmap *by_id = &call->router->cache.by_id;
+    uint64_t first = UINT64_MAX, last = 0;
+    for (const struct idmap_node *at = idmap_next(by_id, NULL); at; at = idmap_next(by_id, at)) {
+        if (at->id < first) first = at->id;
+        if (at->id > last) last = at->id;
+    }
+    struct buf text = {0};
+    buf_printf(&text,
+               "range %" PRIu64 " does not exist; the ranges' ids go from %" PRIu64 " to %" PRIu64,
+               call->range_id, first, last);
+    router_call_fail(call, ROUTER_INVALID, slice_from_buf(&text));
+    buf_done(&text);
+}
+
+/* Every key has a range, if only the map is complete; but a range that is asked for by its id and
+ * that placement has never heard of is not worth waiting for. */
+static void refuse_unknown_ranges(struct router *router) {
+    LIST_FOR_EACH_SAFE (link, &router->unrouted) {
+        struct router_call *call = CONTAINER_OF(link, struct router_part, link)->call;
+        if (call->op == ROUTER_TRANSFER && !route_cache_by_id(&router->cache, call->range_id))
+            refuse_unknown_range(call);
+    }
+}
+
 /* The map may be older than what refusals taught: each range is judged by its epoch, and a leader
  * is believed only where none is known. */
 void router_set_ranges(struct router *router, const struct router_range *ranges, size_t count,
@@ -50,5 +77,6 @@ void router_set_ranges(struct router *router, const struct router_range *ranges,
             route->leader_node = ranges[i].leader_node;
         }
     }
+    if (count > 0) refuse_unknown_ranges(router);
     router_settle(router);
 }

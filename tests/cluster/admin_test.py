@@ -30,6 +30,22 @@ class Admin(unittest.TestCase):
         self.assertEqual((len(status["nodes"]), len(status["ranges"])), (3, 4))
         self.assertTrue(all(node["alive"] for node in status["nodes"]))
 
+    def test_metrics_of_every_process(self):
+        counts = {c.placement_address: ("placement_heartbeats_total", "storage_syncs_total"),
+                  f"127.0.0.1:{c.nodes[0].port}": ("range_turns_total", "storage_syncs_total"),
+                  c.router_address: ("rpc_loop_turns_total",)}
+        for address, names in counts.items():
+            code, out, err = run(["admin", "metrics", "--address", address])
+            self.assertEqual(code, 0, err)
+            for name in names:
+                self.assertRegex(out, rf"(?m)^{name} [1-9]", address)
+
+    def test_metrics_of_nobody(self):
+        address = f"127.0.0.1:{cluster.free_port()}"
+        code, _, err = run(["admin", "metrics", "--address", address, "--timeout-ms", 1000])
+        self.assertEqual(code, 1)
+        self.assertIn(address, err)
+
     def test_transfer_moves_a_leader_to_every_node(self):
         for to_node in (1, 2, 3, 1):
             code, _, err = admin("transfer", "--range", 2, "--to-node", to_node)
@@ -42,6 +58,12 @@ class Admin(unittest.TestCase):
             self.assertEqual(code, 1)
             self.assertIn("99", err)
             self.assertEqual(len(err.strip().splitlines()), 1, err)
+
+    def test_transfer_of_no_range(self):
+        code, _, err = admin("transfer", "--range", 99, "--to-node", 1, "--timeout-ms", 10000)
+        self.assertEqual(code, 1)
+        self.assertIn("range 99 does not exist", err)
+        self.assertIn("1 to 4", err)
 
     def test_status_without_placement(self):
         address = f"127.0.0.1:{cluster.free_port()}"

@@ -9,7 +9,8 @@ import unittest
 import cluster
 from cluster import run
 
-COMMANDS = ["placement", "node", "router", "demo", "admin status", "admin transfer",
+COMMANDS = ["placement", "node", "router", "demo", "admin metrics", "admin status",
+            "admin transfer",
             "bench hot-issuer", "bench put", "bench get", "bench mixed", "bench verify",
             "bench split-keys"]
 

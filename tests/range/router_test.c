@@ -845,3 +845,17 @@ Test(router, routes_transfers_by_range_id) {
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
     fake_done(&fake);
 }
+
+/* A range that placement has never heard of is named at once, with those that there are. */
+Test(router, says_that_a_range_does_not_exist) {
+    struct fake fake;
+    struct answer answer;
+    start_warm(&fake, 1);
+    struct router_request request = {.op = ROUTER_TRANSFER, .range_id = 99, .to_node = 1};
+    uint64_t began_us = fake.now_us;
+    fake_submit(&fake, &request, &answer);
+    fake_run(&fake, began_us + SECOND);
+    cr_assert(answer.times == 1 && answer.code == ROUTER_INVALID, "%s", answer.text);
+    cr_assert_str_eq(answer.text, "range 99 does not exist; the ranges' ids go from 1 to 3");
+    fake_done(&fake);
+}
