@@ -216,8 +216,8 @@ Test(rpc_node, wrong_callers_are_refused) {
     assert_refused(client, raft, CLUSTER, 3, RPC_FAILED_PRECONDITION, "lower id dials");
     assert_refused(client, raft, CLUSTER, 0, RPC_FAILED_PRECONDITION, "not a node");
     assert_refused(client, raft, CLUSTER, 2, RPC_FAILED_PRECONDITION, "data directory");
-    assert_refused(client, raft, 99, 1, RPC_FAILED_PRECONDITION, "cluster 99");
-    assert_refused(client, requests, 99, 0, RPC_FAILED_PRECONDITION, "cluster 99");
+    assert_refused(client, raft, 99, 1, RPC_FAILED_PRECONDITION, "cluster 0000000000000063");
+    assert_refused(client, requests, 99, 0, RPC_FAILED_PRECONDITION, "cluster 0000000000000063");
     rpc_client_free(client);
     struct node young = {0};
     start_node(&young, 9, "127.0.0.1:0", false);
