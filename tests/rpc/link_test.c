@@ -180,8 +180,10 @@ Test(rpc_link, refusal_names_both_clusters) {
     (void)rpc_client_open(client, ECHO_INTERNAL, &options, &echo_client_events, &answer);
     ECHO_WAIT(loop, answer.closed);
     cr_assert_eq(answer.code, RPC_FAILED_PRECONDITION);
-    cr_assert(strstr((const char *)answer.text.data, "cluster 000000000000004e"), "%s", answer.text.data);
-    cr_assert(strstr((const char *)answer.text.data, "cluster 000000000000004d"), "%s", answer.text.data);
+    cr_assert(strstr((const char *)answer.text.data, "cluster 000000000000004e"), "%s",
+              answer.text.data);
+    cr_assert(strstr((const char *)answer.text.data, "cluster 000000000000004d"), "%s",
+              answer.text.data);
     cr_assert(strstr((const char *)answer.text.data, "placement"), "%s", answer.text.data);
     echo_answer_done(&answer);
     options.identity = NULL;
