@@ -158,6 +158,7 @@ void router_part_timer(struct router_part *part) {
     if (part->state == PART_SENT) {
         struct route *route = route_cache_by_id(&router->cache, part->range_id);
         part->silences++;
+        if (route) route->silent_node = part->node_id;
         if (route && !route->searching && route->leader_node == part->node_id)
             route_search(router, route, part->node_id);
         router_part_give_up(part, "the node did not answer");

@@ -129,7 +129,17 @@ static void describe_no_leader(struct buf *out, const struct route *route) {
         buf_append(out, slice_from_buf(&route->complaint));
         return;
     }
-    buf_printf(out, ": no leader elected; replicas on nodes ");
+    if (route->silent_node != 0 && route->hinted_node == route->silent_node) {
+        buf_printf(out, ": the leader, node %" PRIu64 ", did not answer in time",
+                   route->silent_node);
+        return;
+    }
+    if (route->silent_node != 0)
+        buf_printf(out, ": node %" PRIu64 " did not answer in time, and no other is known to lead",
+                   route->silent_node);
+    else
+        buf_printf(out, ": no leader elected");
+    buf_printf(out, "; replicas on nodes ");
     for (uint32_t i = 0; i < range->replica_count; i++)
         buf_printf(out, "%s%" PRIu64, i > 0 ? ", " : "", range->replicas[i].node_id);
 }

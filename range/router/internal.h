@@ -46,7 +46,10 @@ struct router_timer {
 struct route {
     struct idmap_node by_id; /* router.cache.by_id */
     struct range_descriptor descriptor;
-    uint64_t leader_node;     /* 0: unknown */
+    uint64_t leader_node; /* 0: unknown */
+    /* What is known while nobody answers as leader; both are forgotten when somebody does. */
+    uint64_t silent_node;     /* the last that let the time of an attempt pass; 0: none did */
+    uint64_t hinted_node;     /* whom a replica last named as leader; 0: nobody is named */
     uint32_t hints_followed;  /* since somebody last answered as leader */
     struct list_node waiting; /* parts */
     /* ---- the search for the leader (search.c) ---- */

@@ -46,6 +46,8 @@ static void on_not_leader(struct router_part *part, const struct range_reply *re
     part->obstacle = OBSTACLE_NO_LEADER;
     router_part_ready(part);
     if (!route) return;
+    route->hinted_node = hint;
+    if (route->silent_node == node_id) route->silent_node = 0; /* it speaks again */
     bool hint_helps = hint != 0 && hint != node_id && router_node_usable(router, hint);
     if (route->searching) {
         if (hint_helps) route->preferred_node = hint;

@@ -45,6 +45,8 @@ void route_search_stop(struct router *router, struct route *route) {
 void route_found(struct router *router, struct route *route, uint64_t leader_node) {
     route->leader_node = leader_node;
     route->hints_followed = 0;
+    route->silent_node = 0;
+    route->hinted_node = 0;
     buf_clear(&route->complaint);
     route_search_stop(router, route);
 }
@@ -142,9 +144,11 @@ void route_probe_failed(struct router *router, struct route *route, uint64_t att
 static void lose_patience(struct router *router, struct route *route) {
     struct idmap_node *attempt = idmap_get(&router->attempts, route->probe_id);
     route->probe_id = 0;
-    if (!attempt || !list_empty(&route->waiting)) return;
+    if (!attempt) return;
     struct router_part *probe = CONTAINER_OF(attempt, struct router_part, attempt);
-    if (probe->state != PART_SENT || !router_part_repeatable(probe)) return;
+    if (probe->state == PART_SENT) route->silent_node = probe->node_id;
+    if (probe->state != PART_SENT || !list_empty(&route->waiting) || !router_part_repeatable(probe))
+        return;
     probe->silences++;
     probe->uncertain = true;
     router_part_detach(probe);

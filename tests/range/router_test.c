@@ -859,3 +859,18 @@ Test(router, says_that_a_range_does_not_exist) {
     cr_assert_str_eq(answer.text, "range 99 does not exist; the ranges' ids go from 1 to 3");
     fake_done(&fake);
 }
+
+/* A leader that takes requests and answers none of them is not "no leader": the client hears which
+ * node kept silent, and that the others name it. */
+Test(router, names_the_leader_that_kept_silent) {
+    struct fake fake;
+    struct answer answer;
+    start_warm(&fake, 2);
+    fake_freeze(&fake, 2); /* the others still believe in it */
+    fake_put(&fake, "h", "v", "id", &answer);
+    fake_run(&fake, fake.now_us + 10 * SECOND);
+    cr_assert(answer.times == 1 && answer.code == ROUTER_UNKNOWN);
+    cr_assert(strstr(answer.text, "the leader, node 2, did not answer in time; the outcome"), "%s",
+              answer.text);
+    fake_done(&fake);
+}
