@@ -313,8 +313,9 @@ void sim_clients_note_busy(struct sim *sim) {
         const struct client *client = &sim->clients->clients[i];
         const struct operation *operation = &client->operation;
         if (!client->busy) continue;
-        sim_note(sim, "client %u: operation kind %d, attempt %u through router %u, %s, last told %d",
-                 i, (int)operation->kind, operation->attempts, client->router + 1,
+        sim_note(sim,
+                 "client %u: operation kind %d, attempt %u through router %u, %s, last told %d", i,
+                 (int)operation->kind, operation->attempts, client->router + 1,
                  client->waiting ? "with the router" : "pausing", (int)operation->last_code);
     }
 }

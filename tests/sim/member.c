@@ -1,4 +1,5 @@
 /* A member of placement: the driver of production, its disk, and the answers to its callers. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "tests/sim/world.h"
@@ -90,6 +91,18 @@ void sim_member_wake(struct sim_member *member) {
     }
     if (!member->disk.syncing) placement_driver_check(member->driver);
     schedule(member);
+}
+
+void sim_members_note(struct sim *sim) {
+    for (uint32_t i = 0; i < sim->config.members; i++) {
+        struct sim_member *member = &sim->members[i];
+        struct placement_status status;
+        if (!member->host.up) continue;
+        placement_driver_status(member->driver, sim_host_now_us(&member->host), &status);
+        sim_note(sim, "placement %u: follows %u, applied %u, timestamps %" PRIu64 " below %" PRIu64,
+                 i + 1, (unsigned)status.leader_member, (unsigned)status.applied_index,
+                 status.timestamp_next, status.timestamp_bound);
+    }
 }
 
 /* ---- answers ---- */

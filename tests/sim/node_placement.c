@@ -89,8 +89,8 @@ static void send_ask(struct sim_node *node, uint32_t worker) {
     body->count = ask->count;
     body->number = ask->number;
     body->worker = worker;
-    sim_send(node->host.sim, SIM_TIMESTAMPS, node->host.index, member_host(node)->index,
-             SLICE_EMPTY, body, 0);
+    sim_send(node->host.sim, SIM_TIMESTAMPS, node->host.index,
+             node->host.sim->members[node->oracle_member].host.index, SLICE_EMPTY, body, 0);
 }
 
 static void request_timestamps(void *ctx, uint32_t worker, uint32_t count) {
@@ -102,6 +102,18 @@ static void request_timestamps(void *ctx, uint32_t worker, uint32_t count) {
 
 struct range_oracle sim_node_oracle(struct sim_node *node) {
     return (struct range_oracle){.ctx = node, .request = request_timestamps};
+}
+
+/* Asks that got no answer go to the next member, all of them to the same. */
+static void ask_again(struct sim_node *node) {
+    struct sim *sim = node->host.sim;
+    bool turned = false;
+    for (uint32_t i = 0; i < sim->config.workers; i++) {
+        if (node->asks[i].count == 0 || node->asks[i].retry_us > sim->now_us) continue;
+        if (!turned) node->oracle_member = sim_next_member(sim, node->oracle_member);
+        turned = true;
+        send_ask(node, i);
+    }
 }
 
 /* A look at what is due. While the process is paused nothing is sent. */
@@ -116,11 +128,7 @@ static void look(struct sim *sim, struct sim_timer *timer) {
         }
         return;
     }
-    for (uint32_t i = 0; i < sim->config.workers; i++) {
-        if (node->asks[i].count == 0 || node->asks[i].retry_us > sim->now_us) continue;
-        node->member = sim_next_member(sim, node->member);
-        send_ask(node, i);
-    }
+    ask_again(node);
     if (sim->now_us >= node->next_heartbeat_us) send_heartbeat(node);
 }
 
@@ -181,7 +189,7 @@ static void granted(struct sim_node *node, const struct sim_message *message) {
     struct sim_ask *ask = &node->asks[body->worker];
     if (!node->store || message->to_incarnation != node->host.incarnation) return;
     if (ask->count == 0 || ask->number != body->number) return; /* for an ask given up */
-    if (body->status != STATUS_OK) return;                      /* asked again by `look` */
+    if (body->status != STATUS_OK) return;                      /* asked again by ask_again */
     ask->count = 0;
     range_store_timestamps(node->store, body->worker, body->first, (uint32_t)body->count);
 }

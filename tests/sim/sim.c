@@ -134,6 +134,7 @@ static void run_until(struct sim *sim, bool (*condition)(struct sim *sim), const
     while (!condition(sim)) {
         if (sim->now_us >= end_us) {
             sim_clients_note_busy(sim);
+            sim_members_note(sim);
             sim_broken(sim, rule, "not within %u s of virtual time", FINISH_US / SIM_SECOND_US);
         }
         run_us(sim, 20000);

@@ -139,7 +139,8 @@ struct sim_node {
     struct sim_session *sessions[SIM_ROUTERS];
     struct sim_timer placement; /* registration, heartbeats, asks that got no answer */
     uint64_t next_heartbeat_us;
-    uint32_t member; /* of placement, that is asked */
+    uint32_t member;        /* of placement, that gets registrations and heartbeats */
+    uint32_t oracle_member; /* and that is asked for timestamps */
     uint64_t last_number;
     struct sim_ask asks[SIM_WORKERS_MAX];
     bool wanted[SIM_RANGES_MAX + 1];
@@ -286,6 +287,7 @@ void sim_member_start(struct sim_member *member);
 void sim_member_stop(struct sim_member *member, enum sim_end end);
 void sim_member_receive(struct sim_member *member, struct sim_message *message);
 void sim_member_wake(struct sim_member *member);
+void sim_members_note(struct sim *sim); /* where each stands, for the report */
 
 /* router.c */
 void sim_router_start(struct sim_router *router);
