@@ -46,7 +46,8 @@ bool sim_host_sync(struct sim_host *host, struct storage_batch *batch) {
         host->sync_fails = false;
         memory_engine_fail_after(host->engine, 0, STATUS_IO);
     }
-    enum status status = storage_write(host->engine, batch, STORAGE_SYNCED);
+    enum status status = storage_write(
+        host->engine, batch, host->sim->options.disks_lie ? STORAGE_BUFFERED : STORAGE_SYNCED);
     if (status == STATUS_OK) return true;
     sim_note(host->sim, "%s %u: sync fails, the process ends",
              host->kind == SIM_NODE ? "node" : "placement", host->number);

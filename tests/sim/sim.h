@@ -11,6 +11,7 @@ struct sim_options {
     uint64_t seed;
     const char *scenario; /* a name of sim_scenario_names */
     uint64_t hurt_us;     /* virtual length of the phase with faults */
+    bool disks_lie;       /* a sync says it is done and is not: the rules must notice */
     bool verbose;         /* every noted event to standard error as it happens */
 };
 
