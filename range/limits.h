@@ -28,6 +28,10 @@
 #define RANGE_TIMEOUT_US_DEFAULT 5000000u
 #define RANGE_TIMEOUT_US_MAX 600000000u
 
+/* Commands wait for a timestamp so long, then they are refused: less than a router's patience with
+ * a silent node (ROUTER_ATTEMPT_TIMEOUT_US_DEFAULT), so that it hears the reason. */
+#define RANGE_TIMESTAMP_PATIENCE_US 400000u
+
 /* ---- log entries ---- */
 #define RANGE_ENTRY_COMMANDS_MAX 512u
 /* Commands are packed together up to here; a larger one has an entry of its own. */

@@ -35,9 +35,32 @@ void range_propose_enqueue(struct range_pending *pending) {
     replica->worker->pending_bytes += pending->bytes.len;
 }
 
+/* Commands are not left to their deadlines while placement is away: whoever sent them hears soon,
+ * and for certain, that nothing was proposed and why, and may try again as long as it likes. The
+ * request to the oracle stays under way. */
+static void refuse_when_late(struct range_worker *worker) {
+    uint64_t waited_us = worker->now_us - worker->oracle_asked_us;
+    if (waited_us < RANGE_TIMESTAMP_PATIENCE_US || list_empty(&worker->waiting)) return;
+    struct buf text = {0};
+    buf_printf(&text, "no timestamp from placement for %" PRIu64 " ms; is it running?",
+               waited_us / 1000);
+    LIST_FOR_EACH_SAFE (node, &worker->waiting) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_waiting);
+        if (!range_replica_may_propose(replica)) continue;
+        LIST_FOR_EACH_SAFE (link, &replica->waiting) {
+            range_pending_refuse_text(range_pending_of(link), RANGE_REPLY_UNAVAILABLE,
+                                      slice_from_buf(&text));
+        }
+    }
+    buf_done(&text);
+}
+
 /* One request under way per worker serves all commands that wait together. */
 void range_propose_ask(struct range_worker *worker) {
-    if (worker->oracle_asked) return;
+    if (worker->oracle_asked) {
+        refuse_when_late(worker);
+        return;
+    }
     uint32_t count = 0;
     LIST_FOR_EACH (node, &worker->waiting) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_waiting);

@@ -115,22 +115,27 @@ static void on_busy(struct router_part *part, const struct range_reply *reply) {
     if (route) route_probe_failed(router, route, attempt_id);
 }
 
+/* A leader that cannot serve for now says why. It is asked again after a pause, and nobody else:
+ * the others would only name it. Should it be going away, its stream ends or it refuses to lead.
+ * Shortly before the deadline there is nothing to be won by asking once more, and certainty to be
+ * lost. */
 static void on_unavailable(struct router_part *part, const struct range_reply *reply) {
     struct router *router = part->call->router;
     struct route *route = route_cache_by_id(&router->cache, part->range_id);
     uint64_t attempt_id = part->attempt.id, node_id = part->node_id;
+    uint64_t deadline_us = part->call->deadline.node.key;
+    uint64_t pause_us = router_backoff_us(router, router->config.backoff_min_us,
+                                          router->config.backoff_max_us, part->pauses++);
     part->obstacle = OBSTACLE_NO_LEADER;
-    router_part_ready(part);
+    if (router->now_us + pause_us + ROUTER_ANSWER_MARGIN_US_MAX > deadline_us)
+        pause_us = deadline_us > router->now_us ? deadline_us - router->now_us + 1 : 1;
+    router_part_pause(part, pause_us);
     if (!route) return;
     size_t len = reply->text.len < COMPLAINT_BYTES_MAX ? reply->text.len : COMPLAINT_BYTES_MAX;
     buf_clear(&route->complaint);
     buf_printf(&route->complaint, "node %lu: ", node_id);
     buf_append(&route->complaint, slice_make(reply->text.data, len));
-    if (route->searching) {
-        route_probe_failed(router, route, attempt_id);
-    } else if (route->leader_node == node_id || route->leader_node == 0) {
-        route_search(router, route, node_id);
-    }
+    route_probe_failed(router, route, attempt_id);
 }
 
 static void on_unknown(struct router_part *part) {

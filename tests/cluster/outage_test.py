@@ -78,7 +78,10 @@ class Outage(unittest.TestCase):
         c.placement.kill()
         self.assertEqual(get(b"away"), b"1")
         S = grpc.StatusCode
-        self.fails((S.UNAVAILABLE, S.DEADLINE_EXCEEDED), lambda: put(b"away", b"2", timeout=1))
+        for request_id in (b"", b"id-away"):
+            self.fails((S.UNAVAILABLE,), lambda i=request_id: put(
+                b"away", b"2", timeout=2, request_id=i),
+                "no timestamp from placement", "nothing was changed")
         self.assertEqual(get(b"away"), b"1")
         c.placement.start()
         wait_until("writes go on", lambda: self.tries(lambda: put(b"away", b"3")), 20)
