@@ -53,8 +53,9 @@ static struct sim_host *some_machine(struct sim *sim) { /* with a disk */
 
 /* Long enough for elections, sometimes long enough to be noticed by placement. */
 static uint64_t some_while(struct sim *sim) {
-    return sim_chance(sim, 200) ? prng_between(&sim->prng, 2000000, 5000000)
-                                : prng_between(&sim->prng, 20000, 1500000);
+    uint64_t max_us = sim->config.while_max_us;
+    return sim_chance(sim, 200) ? prng_between(&sim->prng, max_us, 3 * max_us)
+                                : prng_between(&sim->prng, max_us / 100, max_us);
 }
 
 /* ---- the network ---- */

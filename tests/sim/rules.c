@@ -16,7 +16,7 @@
 
 #define LEADERS_KEPT 256u
 #define CONTENTS_KEPT 64u
-#define CONTENT_EVERY 16u /* applied indexes between two looks at the content */
+#define CONTENT_EVERY 32u /* applied indexes between two looks at the content */
 
 struct content {
     uint64_t index, hash;

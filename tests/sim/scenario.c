@@ -19,22 +19,29 @@ struct scenario {
     uint32_t nodes;            /* likewise */
     uint64_t log_entries_kept; /* likewise */
     bool lease_reads_always;
+    bool hasty; /* faults come and go within election time-outs */
 };
 
 static const struct scenario scenarios[] = {
-    {"mixed", "any fault, mixed anew by each seed", EVERYTHING, 0, 0, 0, false},
-    {"calm", "no faults", 0, 0, 0, 0, false},
-    {"network", "losses, delays, partitions", NETWORK, 0, 0, 0, false},
-    {"machines", "crashes, restarts, pauses", MACHINES, 0, 0, 0, false},
-    {"disks", "unsynced and torn writes, slow disks, failed syncs", DISKS, 0, 0, 0, false},
+    {"mixed", "any fault, mixed anew by each seed", EVERYTHING, 0, 0, 0, false, false},
+    {"calm", "no faults", 0, 0, 0, 0, false, false},
+    {"network", "losses, delays, partitions", NETWORK, 0, 0, 0, false, false},
+    {"machines", "crashes, restarts, pauses", MACHINES, 0, 0, 0, false, false},
+    {"disks", "unsynced and torn writes, slow disks, failed syncs", DISKS, 0, 0, 0, false, false},
     {"leases", "pauses, drifting clocks, leaders cut off, with lease reads",
-     BIT(PAUSE) | BIT(CLOCK) | BIT(ISOLATE_LEADER) | BIT(TRANSFER) | BIT(ONE_WAY), 0, 0, 0, true},
-    {"snapshots", "short logs, few ranges, nodes that come back late",
-     BIT(CRASH) | BIT(KILL) | BIT(PARTITION) | BIT(LOSS) | BIT(PAUSE), 2, 3, 1, false},
-    {"placement", "trouble at placement and with its clocks",
-     BIT(PLACEMENT) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE), 0, 0, 0, false},
-    {"speed", "3 nodes, 16 ranges, one placement member, no faults: for measuring", 0, 16, 3, 0,
+     BIT(PAUSE) | BIT(CLOCK) | BIT(ISOLATE_LEADER) | BIT(TRANSFER) | BIT(ONE_WAY), 0, 0, 0, true,
      false},
+    {"snapshots", "short logs, few ranges, nodes that come back late",
+     BIT(CRASH) | BIT(KILL) | BIT(PARTITION) | BIT(LOSS) | BIT(PAUSE), 2, 3, 1, false, false},
+    {"elections", "leaders lost, voters restarted and votes delayed, all within election time-outs",
+     BIT(ISOLATE_LEADER) | BIT(CRASH) | BIT(CRASH_ALL) | BIT(CLOG) | BIT(ONE_WAY) | BIT(LOSS) |
+         BIT(TRANSFER),
+     16, 3, 0, false, true},
+    {"placement", "trouble at placement and with its clocks",
+     BIT(PLACEMENT) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE), 0, 0, 0, false,
+     false},
+    {"speed", "3 nodes, 16 ranges, one placement member, no faults: for measuring", 0, 16, 3, 0,
+     false, false},
 };
 
 static const struct scenario *find(const char *name) {
@@ -83,6 +90,11 @@ void sim_config_make(struct sim *sim) {
     config->delay_max_us = config->delay_min_us + prng_below(&sim->prng, 1500);
     config->sync_us = prng_between(&sim->prng, 100, 3000);
     config->fault_pause_us = prng_between(&sim->prng, 100000, 1500000);
+    config->while_max_us = 1500000;
+    if (scenario->hasty) {
+        config->fault_pause_us = prng_between(&sim->prng, 30000, 200000);
+        config->while_max_us = prng_between(&sim->prng, 100000, 500000);
+    }
     config->check_every = 64;
     choose_weights(sim, scenario->faults);
 }

@@ -188,6 +188,7 @@ struct sim_config {
     uint32_t nodes, members, ranges, workers, clients;
     uint32_t weights[SIM_FAULT_COUNT]; /* 0: never */
     uint64_t fault_pause_us;           /* between two faults, about */
+    uint64_t while_max_us;             /* how long most faults last */
     uint64_t think_us;                 /* of a client between operations, about */
     uint64_t log_entries_kept;
     bool lease_reads;
