@@ -26,9 +26,16 @@ struct leader {
     uint64_t term, replica_id;
 };
 
+/* An entry, as whoever applied it first has seen it. */
+struct applied_entry {
+    uint64_t checksum; /* 0: not seen */
+    uint64_t term;     /* of that replica then: the entry was committed in this term or before */
+};
+
 struct range_rules {
-    uint64_t *applied; /* checksums of entries RANGE_INITIAL_INDEX + 1 ...; 0: not seen */
+    struct applied_entry *applied; /* RANGE_INITIAL_INDEX + 1 ... */
     size_t applied_count, applied_cap;
+    uint64_t applied_term; /* of the replica that was first to apply the last of them */
     struct leader leaders[LEADERS_KEPT]; /* a ring */
     uint32_t leader_count;
     struct content contents[CONTENTS_KEPT]; /* by index */
@@ -105,7 +112,7 @@ static void check_quorum_has(struct sim *sim, const struct range_descriptor *des
                    index, holders, voters);
 }
 
-static uint64_t *applied_slot(struct range_rules *rules, uint64_t index) {
+static struct applied_entry *applied_slot(struct range_rules *rules, uint64_t index) {
     size_t at = index - RANGE_INITIAL_INDEX - 1;
     if (at >= rules->applied_cap) {
         size_t cap = at + 256 + rules->applied_cap;
@@ -129,11 +136,13 @@ static void check_applied_entry(struct sim *sim, struct sim_node *node,
                    descriptor->range_id, index, status_name(status));
     uint64_t checksum = entry_checksum(slice_from_buf(&entry));
     buf_done(&entry);
-    uint64_t *known = applied_slot(&sim->rules->ranges[descriptor->range_id], index);
+    struct range_rules *rules = &sim->rules->ranges[descriptor->range_id];
+    uint64_t *known = applied_slot(rules, index);
     if (*known == 0) {
         *known = checksum;
+        rules->applied_term = raft_term(replica->raft);
         check_quorum_has(sim, descriptor, index, checksum);
-    } else if (*known != checksum) {
+    } else if (known->checksum != checksum) {
         sim_broken(sim, "an applied index holds one entry for ever",
                    "node %u applied another entry than others at range %" PRIu64 " index %" PRIu64,
                    node->host.number, descriptor->range_id, index);
@@ -184,6 +193,23 @@ static void check_content(struct sim *sim, struct sim_node *node,
 
 /* ---- leaders ---- */
 
+/* What was committed in its term or before, it has. (What a later leader has committed meanwhile, a
+ * leader that does not know of its end yet may lack.) */
+static void check_complete(struct sim *sim, struct sim_node *node, uint64_t range_id,
+                           const struct raft_view *view) {
+    struct range_rules *rules = &sim->rules->ranges[range_id];
+    uint64_t last = RANGE_INITIAL_INDEX + rules->applied_count;
+    while (last > RANGE_INITIAL_INDEX && (applied_slot(rules, last)->checksum == 0 ||
+                                          applied_slot(rules, last)->term > view->term))
+        last--;
+    if (last == RANGE_INITIAL_INDEX) return;
+    if (view->last_index < last ||
+        !on_disk(node, range_id, last, applied_slot(rules, last)->checksum))
+        sim_broken(sim, "a leader has every committed entry",
+                   "node %u leads range %" PRIu64 " in term %" PRIu64 " without index %" PRIu64,
+                   node->host.number, range_id, view->term, last);
+}
+
 static void check_new_leader(struct sim *sim, struct sim_node *node,
                              const struct range_replica *replica) {
     uint64_t range_id = replica->descriptor.range_id;
@@ -202,13 +228,7 @@ static void check_new_leader(struct sim *sim, struct sim_node *node,
     }
     rules->leaders[rules->leader_count++ % LEADERS_KEPT] =
         (struct leader){view.term, replica->replica_id};
-    uint64_t last_applied = RANGE_INITIAL_INDEX + rules->applied_count;
-    if (rules->applied_count == 0) return;
-    if (view.last_index < last_applied ||
-        !on_disk(node, range_id, last_applied, *applied_slot(rules, last_applied)))
-        sim_broken(sim, "a leader has every committed entry",
-                   "node %u leads range %" PRIu64 " in term %" PRIu64 " without index %" PRIu64,
-                   node->host.number, range_id, view.term, last_applied);
+    check_complete(sim, node, range_id, &view);
 }
 
 /* ---- a replica after a turn ---- */
