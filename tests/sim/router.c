@@ -37,7 +37,9 @@ static void refresh(void *ctx) {
 }
 
 void sim_router_start(struct sim_router *router) {
-    struct router_config config = {.seed = prng_next(&router->host.sim->prng)};
+    struct router_config config = {.seed = prng_next(&router->host.sim->prng),
+                                   .attempt_timeout_us =
+                                       router->host.sim->config.attempt_timeout_us};
     struct router_io io = {.ctx = router, .send = send_requests, .refresh = refresh};
     router->map_asked = false;
     router->map_timeout.fire = map_timed_out;

@@ -35,7 +35,6 @@ struct applied_entry {
 struct range_rules {
     struct applied_entry *applied; /* RANGE_INITIAL_INDEX + 1 ... */
     size_t applied_count, applied_cap;
-    uint64_t applied_term; /* of the replica that was first to apply the last of them */
     struct leader leaders[LEADERS_KEPT]; /* a ring */
     uint32_t leader_count;
     struct content contents[CONTENTS_KEPT]; /* by index */
@@ -137,10 +136,9 @@ static void check_applied_entry(struct sim *sim, struct sim_node *node,
     uint64_t checksum = entry_checksum(slice_from_buf(&entry));
     buf_done(&entry);
     struct range_rules *rules = &sim->rules->ranges[descriptor->range_id];
-    uint64_t *known = applied_slot(rules, index);
-    if (*known == 0) {
-        *known = checksum;
-        rules->applied_term = raft_term(replica->raft);
+    struct applied_entry *known = applied_slot(rules, index);
+    if (known->checksum == 0) {
+        *known = (struct applied_entry){checksum, raft_term(replica->raft)};
         check_quorum_has(sim, descriptor, index, checksum);
     } else if (known->checksum != checksum) {
         sim_broken(sim, "an applied index holds one entry for ever",

@@ -90,6 +90,13 @@ void sim_config_make(struct sim *sim) {
     config->delay_max_us = config->delay_min_us + prng_below(&sim->prng, 1500);
     config->sync_us = prng_between(&sim->prng, 100, 3000);
     config->fault_pause_us = prng_between(&sim->prng, 100000, 1500000);
+    /* Routers that give up early find a new leader while the old one may still believe in itself.
+     */
+    config->attempt_timeout_us = prng_between(&sim->prng, 20000, 500000);
+    if (scenario->lease_reads_always || scenario->hasty) {
+        config->attempt_timeout_us = prng_between(&sim->prng, 20000, 60000);
+        config->think_us = 10000;
+    }
     config->while_max_us = 1500000;
     if (scenario->hasty) {
         config->fault_pause_us = prng_between(&sim->prng, 30000, 200000);

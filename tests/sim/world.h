@@ -191,6 +191,7 @@ struct sim_config {
     uint64_t while_max_us;             /* how long most faults last */
     uint64_t think_us;                 /* of a client between operations, about */
     uint64_t log_entries_kept;
+    uint64_t attempt_timeout_us; /* of routers */
     bool lease_reads;
     uint64_t delay_min_us, delay_max_us, sync_us;
     uint32_t check_every; /* turns between two walks over all of a worker's invariants */
