@@ -39,7 +39,12 @@ void child_failed(const char *file, int line, const char *expression) {
 }
 
 struct storage_engine *child_open(const char *directory) {
-    struct rocksdb_engine_config config = {.directory = directory};
+    return child_open_buffered(directory, 0);
+}
+
+struct storage_engine *child_open_buffered(const char *directory, uint64_t write_buffer_bytes) {
+    struct rocksdb_engine_config config = {.directory = directory,
+                                           .write_buffer_bytes = write_buffer_bytes};
     struct storage_engine *engine = NULL;
     struct buf error = {0};
     if (rocksdb_engine_open(&config, &error, &engine) != STATUS_OK) {

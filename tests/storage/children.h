@@ -22,6 +22,8 @@ int child_run(child_fn *run, void *ctx);
     } while (0)
 _Noreturn void child_failed(const char *file, int line, const char *expression);
 
-struct storage_engine *child_open(const char *directory); /* must succeed */
+/* Both must succeed. Small write buffers make tables out of little data; 0: the default. */
+struct storage_engine *child_open(const char *directory);
+struct storage_engine *child_open_buffered(const char *directory, uint64_t write_buffer_bytes);
 
 #endif
