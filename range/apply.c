@@ -47,20 +47,19 @@ static void reply_outcome(struct range_pending *pending, const struct txn_outcom
     range_pending_free(pending);
 }
 
-/* Settles what was proposed for positions that now hold something else: an entry of another term at
- * the index of a proposal means that the proposal, and all of its term behind it, can never be
- * committed. Nothing of it changed anything: NOT_LEADER says that it is safe to send again. */
+/* Terms only grow along a log: once an entry of a later term is applied, a proposal of an earlier
+ * term that is still waiting can never be committed, at whatever index it stood. (Not only at this
+ * index: earlier waiters of its term may be gone already, and a replica that leads again proposes
+ * at the same indexes.) Nothing of it changed anything: NOT_LEADER says that it is safe to send
+ * again. */
 static void settle_lost(struct range_replica *replica, struct raft_log_id applied) {
     while (!list_empty(&replica->proposed)) {
         struct range_pending *first = range_pending_of(replica->proposed.next);
-        ASSERT_CMP(first->id.index, >=, applied.index);
-        if (first->id.index > applied.index || first->id.term == applied.term) return;
-        uint64_t lost_term = first->id.term;
-        LIST_FOR_EACH_SAFE (node, &replica->proposed) {
-            struct range_pending *pending = range_pending_of(node);
-            if (pending->id.term == lost_term)
-                range_pending_refuse(pending, RANGE_REPLY_NOT_LEADER);
+        if (first->id.term >= applied.term) {
+            ASSERT_CMP(first->id.index, >=, applied.index);
+            return;
         }
+        range_pending_refuse(first, RANGE_REPLY_NOT_LEADER);
     }
 }
 
