@@ -51,6 +51,7 @@ void range_compact(struct range_replica *replica, struct storage_batch *batch) {
     struct range_apply_state *state = &replica->applying;
     uint64_t held = state->applied.index - state->truncated.index;
     if (held < RANGE_COMPACT_STEP + RANGE_LOG_TAIL) return;
+    if (replica->installing) return; /* the log restarts behind the snapshot in a moment */
     uint64_t target = compaction_target(replica, held);
     if (target < state->truncated.index + RANGE_COMPACT_STEP) return;
     ASSERT_CMP(target, <=, state->applied.index);

@@ -162,6 +162,8 @@ static void refuse_covered(struct range_replica *replica, struct slice text) {
  * does no harm. */
 static uint32_t propose_covered(struct range_replica *replica, uint64_t first, uint32_t count) {
     uint32_t used = 0;
+    /* The answer may be older than this leadership, and then it is for none of its commands. */
+    if (entry_share(replica, count) == 0) return 0;
     if (oracle_went_back(replica, first)) {
         refuse_covered(replica,
                        SLICE_LITERAL("the timestamp oracle went back behind this range's data; "

@@ -168,7 +168,10 @@ static enum range_snapshot_verdict judge_header(struct range_replica *replica,
         return RANGE_SNAPSHOT_REFUSED;
     bool good = decoder_finished(&in) && acceptable(replica, header, &message);
     raft_message_done(&message);
-    if (!good || replica->installing) return RANGE_SNAPSHOT_REFUSED;
+    if (!good) return RANGE_SNAPSHOT_REFUSED;
+    /* One that was promised to the core whole is not to be taken from under it. */
+    if (replica->installing || (replica->receive && replica->receive->complete))
+        return RANGE_SNAPSHOT_BUSY;
     if (header->state.applied.index <= raft_commit_index(replica->raft))
         /* Not needed: the core answers it with where this replica really is. */
         return step_raft_message(replica, header->raft_message) ? RANGE_SNAPSHOT_INSTALLED
@@ -181,7 +184,10 @@ static void take_header(struct range_replica *replica, uint64_t from_node,
     struct range_worker *worker = replica->worker;
     struct range_snapshot_receive *receive = replica->receive;
     if (receive && receive->snapshot_id == frame->snapshot_id) { /* sent again */
-        acknowledge(worker, from_node, frame, receive->next, RANGE_SNAPSHOT_CONTINUE);
+        /* One that is complete is answered when it is installed: were its last chunk acknowledged
+         * before, and that answer lost, its sender would have nothing left to ask with. */
+        if (!receive->complete)
+            acknowledge(worker, from_node, frame, receive->next, RANGE_SNAPSHOT_CONTINUE);
         return;
     }
     if (replica->snapshot_finished == frame->snapshot_id) {

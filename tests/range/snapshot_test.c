@@ -1,0 +1,253 @@
+/* Followers that fall behind the compacted log, and the stream that brings them back. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "raft/message_codec.h"
+#include "range/limits.h"
+#include "range/metrics.h"
+#include "range/snapshot.h"
+#include "tests/range/cluster.h"
+
+#define SECOND 1000000u
+#define ENTRIES 600 /* more than compaction leaves */
+
+static void quiet(void) {
+    log_set_level(LOG_NONE);
+}
+
+TestSuite(range_snapshots, .init = quiet, .timeout = 60);
+
+static struct cluster_config small_logs(uint64_t seed) {
+    struct cluster_config config = cluster_config_default(seed);
+    config.log_entries_kept = 20;
+    return config;
+}
+
+/* Entries of their own, with values of the given size. */
+static void fill(struct cluster *cluster, int count, size_t value_bytes) {
+    struct buf value = {0};
+    buf_reserve(&value, value_bytes);
+    memset(value.data, 'v', value_bytes);
+    value.len = value_bytes;
+    for (int i = 0; i < count; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "fill-%d", i); /* cannot be cut */
+        struct buf command = cluster_put(cluster_key(1, name), slice_from_buf(&value));
+        cr_assert_eq(cluster_write(cluster, 1, slice_from_buf(&command)).result, TXN_DONE);
+        buf_done(&command);
+    }
+    buf_done(&value);
+}
+
+static struct range_status status_of(struct cluster *cluster, uint64_t node) {
+    struct range_status status;
+    cr_assert(cluster_status(cluster, node, 1, &status));
+    return status;
+}
+
+/* A cluster whose one follower, returned, is behind everybody's log, and cut off. */
+static struct cluster *with_straggler(const struct cluster_config *config, size_t value_bytes,
+                                      uint64_t *ret_straggler) {
+    struct cluster *cluster = cluster_new(config);
+    cr_assert_neq(cluster_wait_leader(cluster, 1), 0);
+    cluster_run_us(cluster, SECOND / 10);
+    uint64_t straggler = cluster_leader(cluster, 1) % config->nodes + 1;
+    struct buf command = cluster_add(cluster_key(1, "sum"), 7, SLICE_LITERAL("R-1"));
+    cr_assert_eq(cluster_write(cluster, 1, slice_from_buf(&command)).result, TXN_DONE);
+    buf_done(&command);
+    cluster_isolate(cluster, straggler, true);
+    fill(cluster, ENTRIES, value_bytes);
+    for (uint64_t node = 1; node <= config->nodes; node++)
+        if (node != straggler)
+            cr_assert_gt(status_of(cluster, node).log_first_index,
+                         status_of(cluster, straggler).applied_index + 1);
+    *ret_straggler = straggler;
+    return cluster;
+}
+
+/* With everybody up, logs stay short on every replica, and the range recovers from what is left. */
+Test(range_snapshots, are_not_needed_while_logs_are_compacted_behind_all_replicas) {
+    struct cluster_config config = small_logs(1);
+    struct cluster *cluster = cluster_new(&config);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    cr_assert_neq(cluster_wait_leader(cluster, 1), 0);
+    fill(cluster, 2 * ENTRIES, 10);
+    cr_assert(cluster_converge(cluster, SECOND));
+    for (uint64_t node = 1; node <= 3; node++) {
+        struct range_status status = status_of(cluster, node);
+        cr_assert_leq(status.applied_index - status.log_first_index,
+                      RANGE_COMPACT_STEP + RANGE_LOG_TAIL);
+    }
+    for (uint64_t node = 1; node <= 3; node++)
+        cluster_crash(cluster, node);
+    for (uint64_t node = 1; node <= 3; node++)
+        cluster_start(cluster, node);
+    cr_assert(cluster_converge(cluster, 5 * SECOND));
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed);
+    cluster_free(cluster);
+}
+
+/* The straggler gets everything, the request records too: as leader it answers an old retry. */
+Test(range_snapshots, carry_the_data_and_the_request_records) {
+    uint64_t straggler = 0;
+    struct cluster_config config = small_logs(2);
+    struct cluster *cluster = with_straggler(&config, 10, &straggler);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    cluster_heal(cluster);
+    cr_assert(cluster_converge(cluster, 5 * SECOND));
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed + 1);
+    range_store_transfer(cluster_store(cluster, cluster_leader(cluster, 1)), 1, straggler);
+    cluster_run_us(cluster, SECOND / 5);
+    cr_assert_eq(cluster_leader(cluster, 1), straggler);
+    struct buf command = cluster_add(cluster_key(1, "sum"), 7, SLICE_LITERAL("R-1"));
+    struct txn_outcome outcome = cluster_write(cluster, 1, slice_from_buf(&command));
+    cr_assert(outcome.result == TXN_DONE && outcome.replayed);
+    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 7);
+    buf_done(&command);
+    cluster_free(cluster);
+}
+
+/* The stream survives loss, duplication and a link that is dead for seconds. */
+Test(range_snapshots, arrive_over_a_stream_that_breaks) {
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        uint64_t straggler = 0;
+        struct cluster_config config = small_logs(seed);
+        struct cluster *cluster = with_straggler(&config, 2000, &straggler);
+        cluster_drop_snapshots(cluster, true);
+        cluster_set_loss(cluster, 150, 100);
+        cluster_heal(cluster);
+        cluster_run_us(cluster, SECOND);
+        cluster_drop_snapshots(cluster, false);
+        for (int i = 0; i < 20; i++) {
+            uint64_t leader = cluster_leader(cluster, 1);
+            cluster_run_us(cluster, 20000);
+            if (leader) range_store_unreachable(cluster_store(cluster, leader), straggler);
+        }
+        cluster_run_us(cluster, 5 * SECOND);
+        cluster_set_loss(cluster, 0, 0);
+        cr_assert(cluster_converge(cluster, 15 * SECOND));
+        cluster_free(cluster);
+    }
+}
+
+/* A new leader takes over from one that dies while it sends. */
+Test(range_snapshots, are_begun_anew_when_the_leader_dies_in_the_middle) {
+    uint64_t straggler = 0;
+    struct cluster_config config = small_logs(6);
+    config.snapshot_bytes_per_s = 1u << 20; /* of some 2 MiB */
+    struct cluster *cluster = with_straggler(&config, 4000, &straggler);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    uint64_t leader = cluster_leader(cluster, 1);
+    int64_t sent = metric_range_snapshot_bytes_sent_total.value;
+    cluster_heal(cluster);
+    cluster_run_us(cluster, SECOND);
+    cr_assert_gt(metric_range_snapshot_bytes_sent_total.value, sent);
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed); /* still under way */
+    cluster_kill(cluster, leader);
+    cluster_run_us(cluster, 20 * SECOND);
+    cluster_start(cluster, leader);
+    cr_assert(cluster_converge(cluster, 30 * SECOND));
+    cr_assert_geq(metric_range_snapshots_installed_total.value, installed + 1);
+    cluster_free(cluster);
+}
+
+/* Whenever the receiver loses power, it is as before the snapshot or as after it. */
+Test(range_snapshots, survive_a_power_cut_of_the_receiver_at_any_instant) {
+    uint64_t straggler = 0;
+    for (uint64_t us = 0; us < 40; us++) {
+        struct cluster_config config = small_logs(us);
+        struct cluster *cluster = with_straggler(&config, 10, &straggler);
+        int64_t installed = metric_range_snapshots_installed_total.value;
+        cluster_heal(cluster);
+        bool just_installed = us % 2 == 1;
+        while (just_installed && metric_range_snapshots_installed_total.value == installed)
+            cluster_run_us(cluster, 50);
+        cluster_run_us(cluster, just_installed ? us * 5 : us * 2000);
+        cluster_crash(cluster, straggler);
+        cluster_start(cluster, straggler);
+        cr_assert(cluster_converge(cluster, 15 * SECOND), "after %d us", (int)us);
+        cluster_free(cluster);
+    }
+}
+
+/* ---- frames made by hand ---- */
+
+static void forge_header(struct cluster *cluster, uint64_t from, uint64_t to, uint64_t snapshot_id,
+                         uint64_t index, struct buf *ret_frame) {
+    struct range_status status = status_of(cluster, to);
+    struct raft_snapshot snapshot = {.id = {.term = status.term, .index = index},
+                                     .conf = {.voters = {3, {1, 2, 3}}}};
+    struct raft_message message = {.kind = RAFT_MSG_SNAPSHOT,
+                                   .from = from,
+                                   .to = to,
+                                   .term = status.term,
+                                   .snapshot = &snapshot};
+    struct buf encoded = {0};
+    raft_encode_message(&encoded, &message);
+    struct range_snapshot_header header = {
+        .from_node = from,
+        .state = {.applied = snapshot.id, .truncated = snapshot.id, .last_commit_ts = 9999},
+        .descriptor = *cluster_descriptor(cluster, 1),
+        .raft_message = slice_from_buf(&encoded)};
+    range_snapshot_encode_header(ret_frame, 1, snapshot_id, &header);
+    buf_done(&encoded);
+}
+
+static void inject(struct cluster *cluster, uint64_t from, uint64_t to, const struct buf *frame) {
+    cr_assert_eq(
+        range_store_snapshot_frame(cluster_store(cluster, to), from, slice_from_buf(frame)),
+        STATUS_OK);
+}
+
+/* The end of one snapshot and the beginning of the next can reach a node that slept in one turn:
+ * the first was promised to the Raft core and is installed, the second waits. */
+Test(range_snapshots, a_new_one_does_not_replace_one_that_is_complete) {
+    struct cluster_config config = cluster_config_default(7);
+    struct cluster *cluster = cluster_new(&config);
+    uint64_t leader = cluster_wait_leader(cluster, 1), to = leader % 3 + 1;
+    cr_assert_neq(leader, 0);
+    cluster_run_us(cluster, SECOND / 10);
+    cluster_isolate(cluster, to, true);
+    cluster_run_us(cluster, 10000);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    struct buf first = {0}, last = {0}, second = {0};
+    forge_header(cluster, leader, to, 11, 1000, &first);
+    struct range_snapshot_chunk chunk = {.last = true,
+                                         .stream_checksum = range_snapshot_chain(0, SLICE_EMPTY)};
+    range_snapshot_encode_chunk(&last, 1, 11, 1, &chunk, SLICE_EMPTY);
+    forge_header(cluster, leader, to, 12, 2000, &second);
+    inject(cluster, leader, to, &first);
+    inject(cluster, leader, to, &last);
+    inject(cluster, leader, to, &second);
+    cluster_run_us(cluster, 2000);
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed + 1);
+    cr_assert_eq(status_of(cluster, to).applied_index, 1000);
+    buf_done(&first);
+    buf_done(&last);
+    buf_done(&second);
+    cluster_free(cluster);
+}
+
+/* A stream whose totals do not fit is refused, and nothing of it becomes visible. */
+Test(range_snapshots, with_a_wrong_total_are_refused) {
+    struct cluster_config config = cluster_config_default(8);
+    struct cluster *cluster = cluster_new(&config);
+    uint64_t leader = cluster_wait_leader(cluster, 1), to = leader % 3 + 1;
+    cr_assert_neq(leader, 0);
+    cluster_run_us(cluster, SECOND / 10);
+    uint64_t applied = status_of(cluster, to).applied_index;
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    struct buf header = {0}, last = {0};
+    forge_header(cluster, leader, to, 11, 1000, &header);
+    struct range_snapshot_chunk chunk = {.last = true, .stream_checksum = 1};
+    range_snapshot_encode_chunk(&last, 1, 11, 1, &chunk, SLICE_EMPTY);
+    inject(cluster, leader, to, &header);
+    inject(cluster, leader, to, &last);
+    cluster_run_us(cluster, SECOND);
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed);
+    cr_assert_eq(status_of(cluster, to).applied_index, applied);
+    buf_done(&header);
+    buf_done(&last);
+    cluster_free(cluster);
+}
