@@ -1,0 +1,31 @@
+/* A frame of Raft messages from any bytes: refused, or walked to its end without a failure, and the
+ * same after its envelopes were copied into another frame, as the split per worker does. */
+#include "base/assert.h"
+#include "range/raft_frame.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void copy(struct decoder messages, struct buf *ret_frame) {
+    struct range_raft_envelope envelope;
+    range_raft_frame_begin(ret_frame);
+    while (range_raft_frame_next(&messages, &envelope)) {
+        ASSERT_CMP(envelope.range_id, !=, 0);
+        ASSERT_CMP(envelope.message.len, >, 0);
+        range_raft_frame_copy(ret_frame, &envelope);
+    }
+    ASSERT(!messages.failed);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct decoder messages;
+    if (range_raft_frame_open(slice_make(data, size), &messages) != STATUS_OK) return 0;
+    struct buf once = {0}, twice = {0};
+    copy(messages, &once);
+    enum status status = range_raft_frame_open(slice_from_buf(&once), &messages);
+    ASSERT(status == STATUS_OK);
+    copy(messages, &twice);
+    ASSERT(slice_equal(slice_from_buf(&once), slice_from_buf(&twice)));
+    buf_done(&once);
+    buf_done(&twice);
+    return 0;
+}
