@@ -313,7 +313,12 @@ void sim_node_drain(struct sim_world *world, struct sim_node *node) {
         struct raft_ready ready;
         raft_ready(node->raft, &ready);
         for (uint32_t at = 0; at < ready.message_count; at++) {
-            sim_network_send(world, &ready.messages[at]);
+            const struct raft_message *message = &ready.messages[at];
+            /* A promise that leaves with what promises nothing has to be durable all the same. */
+            bool promise = message->kind == RAFT_MSG_VOTE_RESPONSE ||
+                           message->kind == RAFT_MSG_APPEND_RESPONSE;
+            if (promise) sim_check_promise(world, node, message);
+            sim_network_send(world, message);
         }
         note_read_states(node, &ready);
         keep_committed(world, node, &ready);
