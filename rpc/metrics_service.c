@@ -58,7 +58,7 @@ static void answered(void *ctx, const struct rpc_status *status, struct slice by
         rpc_message_unpack_response(&arena, &flotilla__v1__read_metrics_response__descriptor, bytes,
                                     &error, &message) != STATUS_OK)
         seen = (struct rpc_status){RPC_INTERNAL, slice_from_buf(&error)};
-    if (seen.code == RPC_OK)
+    if (message)
         text = slice_from_text(
             ((const Flotilla__V1__ReadMetricsResponse *)(const void *)message)->text);
     reading->done(reading->ctx, &seen, text);
