@@ -147,14 +147,16 @@ def update_clean_copy():
 
 
 def program_of(check):
-    """raft: one group from seeds; sim or sim:SCENARIO: clusters from seeds; test_FOLDER: unit tests."""
+    """raft: one group; sim, sim:SCENARIO: clusters; test_FOLDER, test_FOLDER:SUITE: unit tests."""
     if check == "raft":
         return "tests/raft/raft_simulate"
     if re.fullmatch(r"sim(:[a-z]+)?", check):
         return "tests/sim/flotilla_sim"
-    if re.fullmatch(r"test_[a-z]+", check):
-        return f"tests/{check[len('test_'):]}/{check}"
-    raise Failure(f"unknown check '{check}': there are raft, sim, sim:SCENARIO, test_FOLDER")
+    unit = re.fullmatch(r"test_([a-z]+)(:[a-z_]+)?", check)
+    if unit:
+        return f"tests/{unit.group(1)}/test_{unit.group(1)}"
+    raise Failure(f"unknown check '{check}': there are raft, sim, sim:SCENARIO, test_FOLDER, "
+                  "test_FOLDER:SUITE")
 
 
 def build(copy, checks):
@@ -191,7 +193,8 @@ def command_of(check, copy, first, count):
     if check == "raft":
         return [program, str(first), str(count)]
     if check.startswith("test_"):
-        return [program, "-j1"]
+        suite = check.partition(":")[2] or "*"
+        return [program, "-j1", f"--filter={suite}/*"]
     scenario = check.partition(":")[2] or "mixed"
     return [program, "--scenario", scenario, "--from", str(first), "--seeds", str(count),
             "--seconds", str(SIM_SECONDS), "--jobs", "1"]
