@@ -53,8 +53,23 @@ static void expect_exactly_once(struct cluster *cluster, struct cluster_call **c
     cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), ADDS);
 }
 
-static void leader_dies_after(uint64_t us, bool power_cut) {
+enum death { KILL, POWER_CUT, POWER_CUT_OF_ALL };
+
+static void die(struct cluster *cluster, uint64_t leader, enum death death) {
+    for (uint64_t node = 1; node <= 3; node++) {
+        if (node != leader && death != POWER_CUT_OF_ALL) continue;
+        if (death == KILL)
+            cluster_kill(cluster, node);
+        else
+            cluster_crash(cluster, node);
+    }
+    for (uint64_t node = 1; node <= 3 && death == POWER_CUT_OF_ALL; node++)
+        cluster_start(cluster, node);
+}
+
+static void leader_dies_after(uint64_t us, enum death death) {
     struct cluster_config config = cluster_config_default(us);
+    if (death == POWER_CUT_OF_ALL) config.sync_us = 500; /* what is promised early is lost then */
     struct cluster *cluster = cluster_new(&config);
     struct cluster_call *calls[ADDS];
     struct range_request requests[ADDS];
@@ -69,12 +84,9 @@ static void leader_dies_after(uint64_t us, bool power_cut) {
     cluster_run_us(cluster, 100);
     cluster_send_many(cluster, leader, requests + ADDS / 2, ADDS / 2, calls + ADDS / 2);
     cluster_run_us(cluster, us);
-    if (power_cut)
-        cluster_crash(cluster, leader);
-    else
-        cluster_kill(cluster, leader);
+    die(cluster, leader, death);
     expect_exactly_once(cluster, calls, commands);
-    cluster_start(cluster, leader);
+    if (!cluster_is_up(cluster, leader)) cluster_start(cluster, leader);
     cr_assert(cluster_converge(cluster, 5 * SECOND));
     for (int i = 0; i < ADDS; i++)
         buf_done(&commands[i]);
@@ -84,7 +96,13 @@ static void leader_dies_after(uint64_t us, bool power_cut) {
 /* Whatever the instant at which the leader dies, what it acknowledged is there, once. */
 Test(range_faults, a_dying_leader_loses_nothing_acknowledged_and_doubles_nothing) {
     for (uint64_t us = 25; us <= 1200; us += 25)
-        leader_dies_after(us, us % 50 == 0);
+        leader_dies_after(us, us % 50 == 0 ? POWER_CUT : KILL);
+}
+
+/* Nobody promises what is not durable: not even when all lose power together is it lost. */
+Test(range_faults, a_power_cut_of_all_nodes_loses_no_promise) {
+    for (uint64_t us = 50; us <= 2000; us += 50)
+        leader_dies_after(us, POWER_CUT_OF_ALL);
 }
 
 /* All nodes lose power at once, unsynced writes with it: recovery applies every entry once more at
