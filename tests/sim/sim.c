@@ -38,6 +38,7 @@ void sim_note(struct sim *sim, const char *format, ...) {
     if (sim->options.verbose) fprintf(stderr, "%s\n", line);
 }
 
+/* Also called by on_signal, which says why that is right. NOLINTBEGIN(bugprone-signal-handler) */
 static void report(const char *rule, const char *text) {
     const struct sim *sim = current;
     uint64_t first = note_count > NOTES_KEPT ? note_count - NOTES_KEPT : 0;
@@ -53,6 +54,7 @@ static void report(const char *rule, const char *text) {
             sim->options.seed, sim->options.scenario, sim->options.hurt_us / SIM_SECOND_US);
     fflush(stderr);
 }
+/* NOLINTEND(bugprone-signal-handler) */
 
 void sim_broken(struct sim *sim, const char *rule, const char *format, ...) {
     char text[512];
