@@ -151,11 +151,16 @@ static void leave(struct node_process *process) {
 
 struct led_count {
     uint32_t movable; /* led ranges that have another replica to lead them */
+    uint32_t kept;    /* led ranges whose other replicas are on nodes that stop, too */
 };
 
 static void count_led(void *ctx, const struct range_status *status) {
     struct led_count *count = ctx;
-    if (status->leads && status->descriptor->replica_count > 1) count->movable++;
+    if (!status->leads || status->descriptor->replica_count == 1) return;
+    if (status->drain_given_up)
+        count->kept++;
+    else
+        count->movable++;
 }
 
 static void drain_step(struct rpc_timer *timer) {
@@ -171,7 +176,8 @@ static void drain_step(struct rpc_timer *timer) {
         log_warn("drain_incomplete", "node=%" PRIu64 " leaders_left=%u after_ms=%" PRIu64,
                  process->identity.node_id, count.movable, process->options.drain_ms);
     else
-        log_info("drained", "node=%" PRIu64, process->identity.node_id);
+        log_info("drained", "node=%" PRIu64 " leaders_kept=%u", process->identity.node_id,
+                 count.kept);
     leave(process);
 }
 
@@ -377,7 +383,7 @@ static bool is_wildcard(const char *address) {
         len -= 2;
     }
     if (len >= sizeof(host)) return false;
-    memcpy(host, address, len);
+    snprintf(host, sizeof(host), "%.*s", (int)len, address);
     struct in_addr four;
     struct in6_addr six;
     if (inet_pton(AF_INET, host, &four) == 1) return four.s_addr == INADDR_ANY;

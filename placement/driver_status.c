@@ -49,11 +49,34 @@ enum status placement_driver_ranges(struct placement_driver *driver, uint64_t no
     return STATUS_OK;
 }
 
+/* UINT64_MAX: not reported. */
+static uint64_t applied_on(const struct placement_range_entry *entry, uint64_t node_id) {
+    for (uint32_t i = 0; i < entry->applied_count; i++)
+        if (entry->applied[i].node_id == node_id) return entry->applied[i].index;
+    return UINT64_MAX;
+}
+
+/* A follower that reported after its leader did may be ahead of what is known of the leader. */
+static uint64_t behind_leader(const struct placement_range_entry *entry, uint64_t node_id) {
+    uint64_t leader = applied_on(entry, entry->leader_node), own = applied_on(entry, node_id);
+    if (leader == UINT64_MAX || own == UINT64_MAX) return UINT64_MAX;
+    return leader > own ? leader - own : 0;
+}
+
+static void count_replica(struct placement_node_status *node,
+                          const struct placement_range_entry *entry) {
+    node->replicas++;
+    if (entry->leader_node == node->node_id) node->leaders++;
+    if (!entry->leader_node) return;
+    uint64_t behind = behind_leader(entry, node->node_id);
+    if (behind > node->behind_entries) node->behind_entries = behind;
+}
+
 static void count_replicas(struct placement_node_status *nodes, uint32_t node_count,
                            const struct placement_range_entry *entry) {
     for (uint32_t i = 0; i < node_count; i++) {
-        if (placement_descriptor_on_node(entry->descriptor, nodes[i].node_id)) nodes[i].replicas++;
-        if (entry->leader_node == nodes[i].node_id) nodes[i].leaders++;
+        if (placement_descriptor_on_node(entry->descriptor, nodes[i].node_id))
+            count_replica(&nodes[i], entry);
     }
 }
 

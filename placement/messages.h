@@ -125,10 +125,17 @@ struct placement_heartbeat_reply {
 };
 
 /* ---- range map ---- */
+struct placement_applied {
+    uint64_t node_id;
+    uint64_t index; /* applied there, as of the node's last report of the range */
+};
+
 struct placement_range_entry {
     const struct placement_descriptor *descriptor;
     uint64_t leader_node; /* 0: unknown */
     uint64_t leader_term;
+    uint32_t applied_count; /* nodes that have reported the range; in no order */
+    const struct placement_applied *applied;
 };
 
 /* Borrowed from the driver until its next call. */
@@ -147,6 +154,9 @@ struct placement_node_status {
     bool alive;                 /* heard from within the silence window */
     uint64_t seen_ms_ago;       /* UINT64_MAX: never since this member leads */
     uint32_t replicas, leaders; /* as the map has them */
+    /* Log entries by which the furthest of its replicas is behind its leader, over the ranges that
+     * have one, as of the last reports of both; UINT64_MAX: one of the two is yet to report. */
+    uint64_t behind_entries;
     struct placement_store_figures figures;
 };
 

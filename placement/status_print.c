@@ -3,7 +3,8 @@
  * JSON, one object on one line:
  *   cluster_id (16 hex digits), member, leader_member, born, replication_factor, birth_nodes,
  *   registered_nodes, ranges_without_leader, replicas_unconfirmed, timestamp_next, timestamp_bound,
- *   nodes:  [{id, address, version, alive, seen_ms_ago (null: never), replicas, leaders}]
+ *   nodes:  [{id, address, version, alive, seen_ms_ago (null: never), replicas, leaders,
+ *             behind_entries (null: not known)}]
  *   ranges: [{id, start, end, leader_node (0: unknown), leader_term, nodes: [id]}]
  * Keys are text in which any byte but printable ASCII, and the backslash, is \\xHH. */
 #include <inttypes.h>
@@ -20,7 +21,11 @@ static void print_node(const struct placement_node_status *node, struct buf *out
         buf_printf(out, "%s, heard from %" PRIu64 ".%01" PRIu64 " s ago",
                    node->alive ? "alive" : "DOWN", node->seen_ms_ago / 1000,
                    node->seen_ms_ago % 1000 / 100);
-    buf_printf(out, ", %u replicas, leads %u\n", node->replicas, node->leaders);
+    buf_printf(out, ", %u replicas, leads %u", node->replicas, node->leaders);
+    if (node->behind_entries == UINT64_MAX)
+        buf_printf(out, ", not known how far behind\n");
+    else
+        buf_printf(out, ", at most %" PRIu64 " entries behind\n", node->behind_entries);
 }
 
 void placement_status_print(const struct placement_status *status, struct buf *out) {
@@ -72,7 +77,12 @@ static void print_node_json(const struct placement_node_status *node, struct buf
         buf_printf(out, "null");
     else
         buf_printf(out, "%" PRIu64, node->seen_ms_ago);
-    buf_printf(out, ",\"replicas\":%u,\"leaders\":%u}", node->replicas, node->leaders);
+    buf_printf(out, ",\"replicas\":%u,\"leaders\":%u,\"behind_entries\":", node->replicas,
+               node->leaders);
+    if (node->behind_entries == UINT64_MAX)
+        buf_printf(out, "null}");
+    else
+        buf_printf(out, "%" PRIu64 "}", node->behind_entries);
 }
 
 static void print_range_json(const struct placement_range_entry *range, struct buf *out) {

@@ -102,6 +102,22 @@ static void merge_leadership(struct placement_view_range *range, uint64_t node_i
     }
 }
 
+/* When there is no room, a node that holds the range no more makes it. */
+static void merge_applied(struct placement_view_range *range, uint64_t node_id, uint64_t index) {
+    uint32_t at = 0;
+    while (at < range->applied_count && range->applied[at].node_id != node_id)
+        at++;
+    if (at == PLACEMENT_REPLICAS_MAX) {
+        at = 0;
+        while (at < PLACEMENT_REPLICAS_MAX &&
+               placement_descriptor_on_node(&range->descriptor, range->applied[at].node_id))
+            at++;
+        if (at == PLACEMENT_REPLICAS_MAX) return;
+    }
+    if (at == range->applied_count) range->applied_count++;
+    range->applied[at] = (struct placement_applied){node_id, index};
+}
+
 static void merge_report(struct placement_view *view, uint64_t node_id,
                          const struct placement_replica_report *report) {
     if (report->descriptor) placement_view_learn(view, report->descriptor);
@@ -111,6 +127,7 @@ static void merge_report(struct placement_view *view, uint64_t node_id,
     if (placement_epoch_newer(report->epoch, range->newest_epoch))
         range->newest_epoch = report->epoch;
     merge_leadership(range, node_id, report);
+    merge_applied(range, node_id, report->applied_index);
 }
 
 /* A complete report says by silence which ranges the node leads no more. */
@@ -195,6 +212,8 @@ const struct placement_range_entry *placement_view_entries(struct placement_view
             .descriptor = &range->descriptor,
             .leader_node = leader,
             .leader_term = range->leader_term,
+            .applied_count = range->applied_count,
+            .applied = range->applied,
         };
     }
     *ret_count = view->entry_count;
@@ -206,6 +225,7 @@ void placement_view_check(const struct placement_view *view) {
          at = idmap_next(&view->ranges, at)) {
         const struct placement_view_range *range = RANGE_OF(at);
         ASSERT(!range->leader_node || range->leader_term);
+        ASSERT_CMP(range->applied_count, <=, PLACEMENT_REPLICAS_MAX);
         if (!range->descriptor.range_id) continue;
         ASSERT(placement_descriptor_valid(&range->descriptor));
         ASSERT_CMP(range->descriptor.range_id, ==, at->id);

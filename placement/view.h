@@ -22,6 +22,8 @@ struct placement_view_range {
     uint64_t leader_node;                   /* 0: unknown */
     uint64_t leader_term;                   /* highest term that a leader was reported in */
     uint64_t heard;                         /* number of the complete report that named it last */
+    uint32_t applied_count;
+    struct placement_applied applied[PLACEMENT_REPLICAS_MAX];
 };
 
 struct placement_view_node {

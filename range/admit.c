@@ -67,6 +67,7 @@ static bool check_room(const struct admission *call, size_t bytes) {
     bool full =
         worker->pending_count >= RANGE_WORKER_PENDING_MAX ||
         worker->pending_bytes + bytes > RANGE_WORKER_PENDING_BYTES_MAX ||
+        worker->held_bytes >= RANGE_WORKER_HELD_BYTES_MAX ||
         replica->pending_count >= RANGE_PENDING_MAX ||
         /* A command larger than the bound is let in when it is alone. */
         (replica->pending_bytes > 0 && replica->pending_bytes + bytes > RANGE_PENDING_BYTES_MAX);
@@ -219,6 +220,7 @@ void range_admit_frame(struct range_worker *worker, struct range_item *item) {
         admit_call(&call);
         count++;
     }
+    range_item_hold(item, &worker->held_bytes);
     metric_add(&metric_range_requests_total, count);
     range_client_put(worker, client);
 }

@@ -89,6 +89,7 @@ void range_worker_check(const struct range_worker *worker) {
     }
     ASSERT_CMP(worker->pending_bytes, ==, bytes);
     ASSERT_CMP(worker->pending_count, ==, worker->deadlines.count);
+    if (worker->pending_count == 0) ASSERT_CMP(worker->held_bytes, ==, 0);
     ASSERT_CMP(leaders, ==, atomic_load(&worker->leader_count));
     ASSERT_CMP(worker->snapshot_send_count, ==, list_count(&worker->snapshot_sends));
     ASSERT_CMP(worker->snapshot_receive_count, ==, list_count(&worker->snapshot_receives));

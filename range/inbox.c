@@ -16,8 +16,16 @@ void range_item_ref(struct range_item *item) {
 void range_item_unref(struct range_item *item) {
     ASSERT_CMP(item->refs, >, 0);
     if (--item->refs > 0) return;
+    if (item->held_bytes) *item->held_bytes -= item->link.bytes;
     if (item->session) item->session->release(item->session);
     memory_free(item);
+}
+
+void range_item_hold(struct range_item *item, size_t *account) {
+    ASSERT(!item->held_bytes);
+    if (item->refs == 1) return; /* nobody borrows: it goes at once */
+    item->held_bytes = account;
+    *account += item->link.bytes;
 }
 
 static struct range_item *item_new(enum range_item_kind kind, struct slice data) {

@@ -27,7 +27,9 @@ struct range_item {
     uint64_t first;
     uint32_t count;
     bool flag;
-    struct range_session *session; /* REQUESTS: retained until the frame is admitted */
+    struct range_session *session; /* REQUESTS: retained as long as the item lives */
+    size_t *held_bytes; /* the worker's account that the item is in, once something borrows from it
+                           beyond its turn; NULL: in none */
     size_t len;
     uint8_t data[];
 };
@@ -42,5 +44,8 @@ static inline struct slice range_item_bytes(const struct range_item *item) {
 
 void range_item_ref(struct range_item *item);
 void range_item_unref(struct range_item *item);
+/* To be called when the worker is done with the item and others may still borrow from it: counts
+ * its bytes in the account until the last of them is gone. */
+void range_item_hold(struct range_item *item, size_t *account);
 
 #endif

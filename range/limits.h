@@ -24,6 +24,9 @@
 #define RANGE_PENDING_BYTES_MAX (32u << 20)
 #define RANGE_WORKER_PENDING_MAX 65536u
 #define RANGE_WORKER_PENDING_BYTES_MAX (128u << 20)
+/* Waiting requests borrow from the frames they came in, and one small request keeps its whole
+ * frame: so the frames are bounded, too. */
+#define RANGE_WORKER_HELD_BYTES_MAX (64u << 20)
 #define RANGE_RETRY_AFTER_US 5000u
 #define RANGE_TIMEOUT_US_DEFAULT 5000000u
 #define RANGE_TIMEOUT_US_MAX 600000000u

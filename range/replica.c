@@ -161,6 +161,7 @@ static void leadership_gained(struct range_replica *replica, uint64_t term) {
     replica->lead_term = term;
     replica->transfer_to = 0;
     replica->transfer_retry_us = 0;
+    range_transfer_returned(replica);
     replica->last_proposed_ts = 0;
     atomic_fetch_add(&replica->worker->leader_count, 1);
     metric_add(&metric_range_leaders, 1);
@@ -174,6 +175,7 @@ static void leadership_gained(struct range_replica *replica, uint64_t term) {
  * allows (apply.c answers). */
 static void leadership_lost(struct range_replica *replica) {
     replica->leads = false;
+    replica->drain_given_up = false;
     atomic_fetch_sub(&replica->worker->leader_count, 1);
     metric_add(&metric_range_leaders, -1);
     log_info("range_leader_lost", "%s replica=%" PRIu64 " term=%" PRIu64 " leader=%" PRIu64,

@@ -68,6 +68,10 @@ struct range_replica {
     uint64_t seen_leader;       /* replica id last seen leading; 0: none */
     uint64_t transfer_to;       /* node that leadership was last offered to; 0: none */
     uint64_t transfer_retry_us; /* draining: not before */
+    uint32_t drain_offered;     /* draining: bit of the replica (its place in the descriptor) that
+                                 * was last asked to lead; 0: none yet */
+    uint32_t drain_returned;    /* draining: bits of those that led and did not keep it */
+    bool drain_given_up;        /* draining, and nobody is left that might keep the leadership */
 
     /* Commands. */
     struct list_node waiting;    /* for a timestamp; in order of arrival */

@@ -36,6 +36,7 @@ void range_status_publish(struct range_replica *replica) {
         .applied_index = replica->applied.applied.index,
         .log_first_index = replica->log.first_index,
         .leads = replica->leads,
+        .drain_given_up = replica->drain_given_up,
         .approximate_bytes = replica->approximate_bytes,
         .writes_total = replica->writes_total,
         .reads_total = replica->reads_total,

@@ -116,7 +116,8 @@ void range_store_timestamps(struct range_store *store, uint32_t worker, uint64_t
 void range_store_create(struct range_store *store, const struct range_descriptor *descriptor,
                         bool campaign);
 
-/* Leaders go elsewhere (shutdown, draining). Ask range_store_status how many are left. */
+/* Leaders go elsewhere (shutdown, draining). Ask range_store_status how many are left, and which of
+ * them have nowhere to go. */
 void range_store_drain(struct range_store *store);
 void range_store_transfer(struct range_store *store, uint64_t range_id, uint64_t to_node);
 
@@ -126,6 +127,7 @@ struct range_status {
     uint64_t replica_id, leader_replica, leader_node, term, commit_index, applied_index,
         log_first_index;
     bool leads;
+    bool drain_given_up; /* leads, drains, and every replica that answers handed it back */
     uint64_t approximate_bytes, writes_total, reads_total;
 };
 typedef void range_status_fn(void *ctx, const struct range_status *status);

@@ -52,18 +52,55 @@ void range_transfer_follow(struct range_replica *replica) {
     }
 }
 
-/* The voter that is furthest with the log, of those that answer. */
+/* ---- draining ----
+ *
+ * Others may be draining, too, and hand back what they are handed. Nobody says so; it shows. Who
+ * was handed the leadership and did not keep it is not asked again, and when nobody else is left
+ * the leadership stays here: so it comes to rest on a node that does not drain, if there is one,
+ * and otherwise after a few rounds, not at the end of everybody's time. */
+
+_Static_assert(RANGE_REPLICAS_MAX <= 32, "one bit each in drain_returned");
+
+static uint32_t bit_of(const struct range_descriptor *descriptor,
+                       const struct range_replica_ref *replica) {
+    return UINT32_C(1) << (replica - descriptor->replicas);
+}
+
+/* The voter that is furthest with the log, of those that answer and may keep the leadership. */
 static const struct range_replica_ref *best_successor(const struct range_replica *replica) {
     struct raft_view view;
     raft_view(replica->raft, &view);
-    const struct raft_progress_view *best = NULL;
+    const struct range_replica_ref *best = NULL;
+    uint64_t best_match = 0;
     for (uint32_t i = 0; i < view.progress_count; i++) {
         const struct raft_progress_view *progress = &view.progress[i];
         if (progress->id == replica->replica_id || progress->learner || !progress->recently_active)
             continue;
-        if (!best || progress->match > best->match) best = progress;
+        const struct range_replica_ref *to =
+            range_descriptor_replica(&replica->descriptor, progress->id);
+        if (!to || (replica->drain_returned & bit_of(&replica->descriptor, to))) continue;
+        if (best && progress->match <= best_match) continue;
+        best = to;
+        best_match = progress->match;
     }
-    return best ? range_descriptor_replica(&replica->descriptor, best->id) : NULL;
+    return best;
+}
+
+void range_transfer_returned(struct range_replica *replica) {
+    replica->drain_returned |= replica->drain_offered;
+}
+
+static void drain_one(struct range_replica *replica, uint64_t retry_us) {
+    const struct range_replica_ref *to = best_successor(replica);
+    bool given_up = !to && replica->drain_returned != 0;
+    if (given_up != replica->drain_given_up) {
+        replica->drain_given_up = given_up;
+        range_replica_touch(replica); /* so that the report says it */
+    }
+    if (!to) return; /* nobody to hand over to; asked again at the next tick */
+    replica->transfer_retry_us = replica->worker->now_us + retry_us;
+    if (begin(replica, to) == STATUS_OK) /* refused: tried again after retry_us */
+        replica->drain_offered = bit_of(&replica->descriptor, to);
 }
 
 void range_transfer_drain(struct range_worker *worker) {
@@ -72,9 +109,6 @@ void range_transfer_drain(struct range_worker *worker) {
     LIST_FOR_EACH (node, &worker->all) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
         if (!replica->leads || worker->now_us < replica->transfer_retry_us) continue;
-        const struct range_replica_ref *to = best_successor(replica);
-        if (!to) continue; /* nobody to hand over to; asked again at the next tick */
-        replica->transfer_retry_us = worker->now_us + retry_us;
-        (void)begin(replica, to); /* refused: tried again after retry_us */
+        drain_one(replica, retry_us);
     }
 }

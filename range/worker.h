@@ -93,6 +93,7 @@ struct range_worker {
     uint32_t free_count;
     uint32_t pending_count; /* all pending requests */
     size_t pending_bytes;   /* of commands */
+    size_t held_bytes;      /* of frames that pending requests borrow from */
     struct list_node reading;
     uint64_t read_context; /* last one given out */
 
@@ -195,6 +196,8 @@ void range_compact(struct range_replica *replica, struct storage_batch *batch);
 void range_transfer_request(struct range_pending *pending);
 void range_transfer_to_node(struct range_worker *worker, uint64_t range_id, uint64_t to_node);
 void range_transfer_drain(struct range_worker *worker);
+/* Draining: the replica leads again. */
+void range_transfer_returned(struct range_replica *replica);
 void range_transfer_follow(struct range_replica *replica);
 
 /* snapshot_send.c */

@@ -27,7 +27,7 @@ struct placement_backoff {
 /* A heartbeat's view of one replica, as placement has it. */
 struct placement_told {
     struct idmap_node by_id;
-    uint64_t replica_id, term;
+    uint64_t replica_id, term, applied_index;
     struct range_epoch epoch;
     bool leads, wanted; /* placement asked for the descriptor */
     uint64_t heard;     /* number of the walk that met it last */

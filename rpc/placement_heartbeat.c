@@ -1,8 +1,8 @@
 /* A node's heartbeats: what it reports, and what it does about the answer.
  *
- * A complete heartbeat names every replica; between two of them only those that changed are named,
- * so that thousands of idle replicas cost next to nothing. After anything went wrong the next one
- * is complete. One heartbeat is under way at a time. */
+ * A complete heartbeat names every replica; between two of them only those that changed, or that
+ * have applied something, are named, so that thousands of idle replicas cost next to nothing. After
+ * anything went wrong the next one is complete. One heartbeat is under way at a time. */
 #include <inttypes.h>
 #include <sys/statvfs.h>
 
@@ -60,7 +60,7 @@ static void report_range(void *ctx, const struct range_status *status) {
     list->replicas++;
     if (status->leads) list->leaders++;
     bool changed = told->replica_id != status->replica_id || told->term != status->term ||
-                   told->leads != status->leads ||
+                   told->leads != status->leads || told->applied_index != status->applied_index ||
                    told->epoch.conf_version != descriptor->epoch.conf_version ||
                    told->epoch.span_version != descriptor->epoch.span_version;
     bool describe = told->wanted && status->leads;
@@ -74,7 +74,7 @@ static void report_range(void *ctx, const struct range_status *status) {
     told->epoch = descriptor->epoch;
     report->term = told->term = status->term;
     report->leads = told->leads = status->leads;
-    report->applied_index = status->applied_index;
+    report->applied_index = told->applied_index = status->applied_index;
     report->data_bytes = status->approximate_bytes;
     if (describe) {
         struct range_descriptor copy = *descriptor;

@@ -30,6 +30,20 @@ class Admin(unittest.TestCase):
         self.assertEqual((len(status["nodes"]), len(status["ranges"])), (3, 4))
         self.assertTrue(all(node["alive"] for node in status["nodes"]))
 
+    def test_status_says_how_far_behind_a_node_is(self):
+        def behind(node_id):
+            return next(n["behind_entries"] for n in c.status()["nodes"] if n["id"] == node_id)
+
+        wait_until("all have reported", lambda: all(behind(i) == 0 for i in (1, 2, 3)), 10)
+        index = c.index_of(3)
+        c.nodes[index].kill()
+        c.wait_led(except_node=3)
+        c.finish_bench(c.bench("put", "--count", "400", "--clients", "2"))
+        wait_until("node 3 is behind", lambda: behind(3) > 0, 10)
+        self.assertRegex(admin("status")[1], r"(?m)^node 3 .* at most [1-9][0-9]* entries behind$")
+        c.nodes[index].start()
+        wait_until("node 3 has caught up", lambda: behind(3) == 0, 20)
+
     def test_metrics_of_every_process(self):
         counts = {c.placement_address: ("placement_heartbeats_total", "storage_syncs_total"),
                   f"127.0.0.1:{c.nodes[0].port}": ("range_turns_total", "storage_syncs_total"),

@@ -395,6 +395,37 @@ Test(placement_driver, the_range_map_is_rebuilt_from_heartbeats) {
     }
 }
 
+static struct placement_replica_report applied_report(uint64_t range_id, uint64_t index,
+                                                      bool leads) {
+    return (struct placement_replica_report){.range_id = range_id,
+                                             .replica_id = 1,
+                                             .epoch = {1, 1},
+                                             .term = 6,
+                                             .leads = leads,
+                                             .applied_index = index};
+}
+
+/* A rolling restart waits for the restarted node to have caught up: what is not known must not pass
+ * for "not behind", and the worst range counts. */
+Test(placement_driver, the_status_says_how_far_behind_a_node_is) {
+    reset(3, 3, 2);
+    group_give_birth(&group, 3);
+    struct placement_replica_report led[] = {applied_report(1, 100, true),
+                                             applied_report(2, 200, true)};
+    cr_assert_eq(status_now().nodes[1].behind_entries, 0, "no range has a leader yet");
+    cr_assert_eq(beat(1, led, 2, true).status, STATUS_OK);
+    cr_assert_eq(status_now().nodes[0].behind_entries, 0);
+    cr_assert_eq(status_now().nodes[1].behind_entries, UINT64_MAX, "it has not reported");
+    struct placement_replica_report follows[] = {applied_report(1, 90, false),
+                                                 applied_report(2, 150, false)};
+    cr_assert_eq(beat(2, follows, 2, true).status, STATUS_OK);
+    cr_assert_eq(status_now().nodes[1].behind_entries, 50);
+    struct placement_replica_report caught_up = applied_report(2, 230, false);
+    cr_assert_eq(beat(2, &caught_up, 1, false).status, STATUS_OK);
+    cr_assert_eq(status_now().nodes[1].behind_entries, 10, "range 1 still is");
+    cr_assert_eq(status_now().nodes[2].behind_entries, UINT64_MAX);
+}
+
 /* The address book travels when it has changed, not with every heartbeat. */
 Test(placement_driver, the_address_book_is_sent_when_it_is_newer) {
     struct placement_register_request request = group_node(1);
