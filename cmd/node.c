@@ -35,6 +35,8 @@
 #include "storage/rocksdb_engine.h"
 
 #define DRAIN_POLL_US 5000u
+/* For a successor to be heard: its election may need the vote of the node that leaves. */
+#define DRAIN_SETTLE_US 500000u
 #define LEAVE_TIMEOUT_MS 300u
 
 struct node_options {
@@ -126,6 +128,7 @@ struct node_process {
     uint32_t worker_count;
     struct rpc_timer drain_timer;
     uint64_t drain_until_us;
+    uint64_t settle_until_us; /* 0: there are leaders to hand over */
 };
 
 static void stop_loop(struct node_process *process) {
@@ -152,10 +155,12 @@ static void leave(struct node_process *process) {
 struct led_count {
     uint32_t movable; /* led ranges that have another replica to lead them */
     uint32_t kept;    /* led ranges whose other replicas are on nodes that stop, too */
+    uint32_t offered; /* ranges whose new leader is yet to be heard */
 };
 
 static void count_led(void *ctx, const struct range_status *status) {
     struct led_count *count = ctx;
+    if (status->drain_offered) count->offered++;
     if (!status->leads || status->descriptor->replica_count == 1) return;
     if (status->drain_given_up)
         count->kept++;
@@ -163,12 +168,24 @@ static void count_led(void *ctx, const struct range_status *status) {
         count->movable++;
 }
 
+/* A range whose new leader is not heard does not keep the node for long: there may be no quorum. */
+static bool drain_goes_on(struct node_process *process, const struct led_count *count,
+                          uint64_t now_us) {
+    if (count->movable > 0) {
+        process->settle_until_us = 0;
+        return now_us < process->drain_until_us;
+    }
+    if (count->offered == 0) return false;
+    if (process->settle_until_us == 0) process->settle_until_us = now_us + DRAIN_SETTLE_US;
+    return now_us < process->settle_until_us;
+}
+
 static void drain_step(struct rpc_timer *timer) {
     struct node_process *process = CONTAINER_OF(timer, struct node_process, drain_timer);
     struct led_count count = {0};
     range_store_status(process->store, count_led, &count);
     uint64_t now_us = rpc_loop_now_us(process->loop);
-    if (count.movable > 0 && now_us < process->drain_until_us) {
+    if (drain_goes_on(process, &count, now_us)) {
         rpc_timer_start(process->loop, timer, now_us + DRAIN_POLL_US);
         return;
     }

@@ -37,6 +37,8 @@ void range_status_publish(struct range_replica *replica) {
         .log_first_index = replica->log.first_index,
         .leads = replica->leads,
         .drain_given_up = replica->drain_given_up,
+        .drain_offered = !replica->leads && replica->drain_offered != 0 &&
+                         raft_leader(replica->raft) == RAFT_NO_REPLICA,
         .approximate_bytes = replica->approximate_bytes,
         .writes_total = replica->writes_total,
         .reads_total = replica->reads_total,

@@ -128,6 +128,7 @@ struct range_status {
         log_first_index;
     bool leads;
     bool drain_given_up; /* leads, drains, and every replica that answers handed it back */
+    bool drain_offered;  /* drains, handed the leadership to another, has not yet heard it lead */
     uint64_t approximate_bytes, writes_total, reads_total;
 };
 typedef void range_status_fn(void *ctx, const struct range_status *status);

@@ -105,8 +105,8 @@ static void expect_rows(struct cluster *cluster, struct range_request request, c
 Test(range_store, scans_both_ways_within_limits_and_within_the_range) {
     struct cluster *cluster = new_cluster(2, 2);
     char name[] = "kX";
-    for (char c = '0'; c <= '9'; c++) {
-        name[1] = c;
+    for (int c = '0'; c <= '9'; c++) {
+        name[1] = (char)c;
         put(cluster, 1, name, "vv");
     }
     put(cluster, 2, "other", "not of this range");
