@@ -74,9 +74,13 @@ struct sim_node *sim_node_of(struct sim_world *world, uint64_t id) {
     return &world->nodes[id - 1];
 }
 
+uint64_t sim_clock_at(const struct sim_node *node, uint64_t virtual_us) {
+    int64_t drift = (int64_t)virtual_us * node->clock_rate_ppm / 1000000;
+    return node->clock_offset_us + virtual_us + (uint64_t)drift;
+}
+
 uint64_t sim_clock_us(const struct sim_world *world, const struct sim_node *node) {
-    int64_t drift = (int64_t)world->now_us * node->clock_rate_ppm / 1000000;
-    return node->clock_offset_us + world->now_us + (uint64_t)drift;
+    return sim_clock_at(node, world->now_us);
 }
 
 static void fold(struct sim_world *world, uint64_t number) {

@@ -5,7 +5,8 @@
  * Checked all the time (thesis figure 3.2): election safety, leader append-only (a commit index and
  * a term never go back), log matching, leader completeness, state machine safety; further: one vote
  * per term over crashes, no promise before its bytes are durable, entries applied once and in
- * order, equal configurations at equal index, and linearizable reads, by lease and by ReadIndex. */
+ * order, equal configurations at equal index, and linearizable reads, by lease and by ReadIndex.
+ * What a single step may change is in simulation_steps.c. */
 #ifndef FLOTILLA_TESTS_RAFT_SIMULATION_H
 #define FLOTILLA_TESTS_RAFT_SIMULATION_H
 

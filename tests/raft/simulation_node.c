@@ -245,7 +245,8 @@ void sim_node_propose(struct sim_world *world, struct sim_node *node, uint64_t v
 void sim_node_read(struct sim_world *world, struct sim_node *node) {
     raft_set_now(node->raft, sim_clock_us(world, node));
     if (node->read_count == SIM_READS_MAX) node->read_count = 0; /* given up */
-    struct sim_read read = {.context = ++world->contexts, .seen = world->seen};
+    struct sim_read read = {
+        .context = ++world->contexts, .asked_us = world->now_us, .seen = world->seen};
     if (world->options.leases && raft_lease_read(node->raft, &read.index)) {
         read.lease = true;
     } else if (raft_read_index(node->raft, read.context) != STATUS_OK) {
@@ -298,8 +299,12 @@ static void keep_committed(struct sim_world *world, struct sim_node *node,
                  prng_below(&world->prng, sim_chance(world, 5) ? 50000 : 500));
 }
 
-static void note_read_states(struct sim_node *node, const struct raft_ready *ready) {
+static void note_read_states(struct sim_world *world, struct sim_node *node,
+                             const struct raft_ready *ready) {
     for (uint32_t state = 0; state < ready->read_state_count; state++) {
+        /* A follower's answer was looked at where it left. */
+        if (raft_role(node->raft) == RAFT_LEADER)
+            sim_check_read_answer(world, node, node, ready->read_states[state].context);
         for (uint32_t at = 0; at < node->read_count; at++) {
             if (node->reads[at].context == ready->read_states[state].context) {
                 node->reads[at].index = ready->read_states[state].index;
@@ -318,9 +323,12 @@ void sim_node_drain(struct sim_world *world, struct sim_node *node) {
             bool promise = message->kind == RAFT_MSG_VOTE_RESPONSE ||
                            message->kind == RAFT_MSG_APPEND_RESPONSE;
             if (promise) sim_check_promise(world, node, message);
+            if (message->kind == RAFT_MSG_READ_INDEX_RESPONSE)
+                sim_check_read_answer(world, node, sim_node_of(world, message->to),
+                                      message->context);
             sim_network_send(world, message);
         }
-        note_read_states(node, &ready);
+        note_read_states(world, node, &ready);
         keep_committed(world, node, &ready);
         if (ready.append.any) keep_work(world, node, &ready);
     }
@@ -347,6 +355,7 @@ static void take_message(struct sim_world *world, struct sim_node *node,
 
 void sim_node_event(struct sim_world *world, struct sim_node *node, const struct sim_event *event) {
     raft_set_now(node->raft, sim_clock_us(world, node));
+    struct sim_before before = sim_before(node);
     switch (event->kind) {
     case SIM_MESSAGE:
         take_message(world, node, &event->message);
@@ -371,5 +380,6 @@ void sim_node_event(struct sim_world *world, struct sim_node *node, const struct
     default:
         ASSERT(!"not an event of a node");
     }
+    sim_check_step(world, node, event, &before);
     sim_node_drain(world, node);
 }

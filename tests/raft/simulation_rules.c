@@ -84,6 +84,7 @@ static void check_leader(struct sim_world *world, struct sim_node *node) {
     world->leaders[term] = node->id;
     world->result.elections++;
     if (world->options.leases) check_leases(world, node);
+    sim_check_elected(world, node);
     check_complete(world, node);
 }
 
@@ -160,6 +161,7 @@ void sim_check_node(struct sim_world *world, struct sim_node *node) {
     if (raft_role(node->raft) == RAFT_LEADER) {
         check_leader(world, node);
         if (commit > node->commit_seen && !world->result.failed) check_leader_commit(world, node);
+        sim_check_changes(world, node);
     } else if (commit > world->decided_count) {
         sim_fail(world, node, "knows commit %lu when only %lu are decided", (unsigned long)commit,
                  (unsigned long)world->decided_count);
@@ -197,6 +199,14 @@ void sim_check_applied(struct sim_world *world, struct sim_node *node,
 }
 
 /* ---- promises ---- */
+
+bool sim_voted(const struct sim_world *world, uint64_t voter, uint64_t term, uint64_t candidate) {
+    for (size_t at = 0; at < world->vote_count; at++) {
+        const struct sim_vote *vote = &world->votes[at];
+        if (vote->voter == voter && vote->term == term) return vote->candidate == candidate;
+    }
+    return false;
+}
 
 static void check_vote(struct sim_world *world, struct sim_node *node,
                        const struct raft_message *vote) {

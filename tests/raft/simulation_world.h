@@ -53,8 +53,9 @@ struct sim_work {
 
 struct sim_read {
     uint64_t context;
-    uint64_t seen;  /* state that the reader may not fall behind */
-    uint64_t index; /* 0: not known yet */
+    uint64_t asked_us; /* virtual time */
+    uint64_t seen;     /* state that the reader may not fall behind */
+    uint64_t index;    /* 0: not known yet */
     bool lease;
 };
 
@@ -82,6 +83,13 @@ struct sim_node {
 
     uint64_t term_seen, commit_seen; /* of this incarnation */
     uint64_t promised_term;          /* highest that left this replica, ever */
+    uint64_t guarded_until_us;       /* own clock: it promised a leader not to help elect another */
+    uint64_t echoed_us[SIM_NODES + 1]; /* own clock: newest heartbeat that each has answered */
+};
+
+/* What a replica was before an event. */
+struct sim_before {
+    uint64_t term, commit;
 };
 
 /* One position of the log that the group agreed on. */
@@ -127,6 +135,7 @@ void sim_fail(struct sim_world *world, const struct sim_node *node, const char *
 void sim_schedule(struct sim_world *world, struct sim_event event, uint64_t in_us);
 struct sim_node *sim_node_of(struct sim_world *world, uint64_t id);
 uint64_t sim_clock_us(const struct sim_world *world, const struct sim_node *node);
+uint64_t sim_clock_at(const struct sim_node *node, uint64_t virtual_us);
 struct raft_message sim_message_copy(const struct raft_message *message);
 void sim_message_free(struct raft_message *message);
 void sim_network_send(struct sim_world *world, const struct raft_message *message);
@@ -156,5 +165,17 @@ void sim_check_logs(struct sim_world *world);
 void sim_rules_begin(struct sim_world *world);
 void sim_rules_done(struct sim_world *world);
 bool sim_conf_equal(const struct raft_conf_state *a, const struct raft_conf_state *b);
+bool sim_voted(const struct sim_world *world, uint64_t voter, uint64_t term, uint64_t candidate);
+
+/* simulation_steps.c */
+struct sim_before sim_before(const struct sim_node *node);
+/* After an event was taken and before its ready work is. */
+void sim_check_step(struct sim_world *world, struct sim_node *node, const struct sim_event *event,
+                    const struct sim_before *before);
+void sim_check_elected(struct sim_world *world, const struct sim_node *node);
+void sim_check_changes(struct sim_world *world, const struct sim_node *leader);
+/* The leader answers a read that `reader` asked for. */
+void sim_check_read_answer(struct sim_world *world, const struct sim_node *leader,
+                           const struct sim_node *reader, uint64_t context);
 
 #endif
