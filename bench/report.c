@@ -62,6 +62,7 @@ struct bench_result bench_result_of(const struct bench_report *report) {
         .p50_ms = ms(histogram_quantile(latency, 0.5)),
         .p99_ms = ms(histogram_quantile(latency, 0.99)),
         .longest_gap_ms = ms(totals->gap_us),
+        .retries = totals->retries,
     };
     if (report->verdict) {
         result.verified = true;
@@ -79,6 +80,9 @@ void bench_append_result_json(struct buf *out, const struct bench_result *result
     if (result->verified)
         buf_printf(out, ",\"lost\":%" PRIu64 ",\"doubled\":%" PRIu64 ",\"overbooked\":%" PRIu64,
                    result->lost, result->doubled, result->overbooked);
-    buf_printf(out, ",\"%s_per_s\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"longest_gap_ms\":%.1f}",
-               unit, result->done_per_s, result->p50_ms, result->p99_ms, result->longest_gap_ms);
+    buf_printf(out,
+               ",\"%s_per_s\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"longest_gap_ms\":%.1f"
+               ",\"retries\":%" PRIu64 ",\"conflicts\":%" PRIu64 "}",
+               unit, result->done_per_s, result->p50_ms, result->p99_ms, result->longest_gap_ms,
+               result->retries, result->conflicts);
 }

@@ -5,16 +5,22 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "bench/limits.h"
+#include "rpc/etcd/client.h"
 #include "rpc/kv_client.h"
 
 /* Longer than any run: run_until is given it where only an event ends the wait. */
 #define FOREVER_US (1000ull * 365 * 24 * 3600 * 1000000)
 
+struct connection {
+    struct kv_client *flotilla; /* one of the two */
+    struct etcd_client *etcd;
+};
+
 struct bench_session {
     struct rpc_loop *loop;
     struct bench_session_config config;
     struct bench_target target;
-    struct kv_client **clients;
+    struct connection *connections;
     struct rpc_turn_hook hook;
     struct rpc_timer step_timer, progress_timer;
     struct bench_load *load; /* under way, or NULL */
@@ -36,7 +42,12 @@ struct scan {
 static void submit(void *ctx, uint32_t client, const struct router_request *request,
                    router_done_fn *done, void *done_ctx) {
     struct bench_session *session = ctx;
-    kv_client_submit(session->clients[client], request, done, done_ctx);
+    const struct connection *connection =
+        &session->connections[client % session->config.connections];
+    if (connection->etcd)
+        etcd_client_submit(connection->etcd, client, request, done, done_ctx);
+    else
+        kv_client_submit(connection->flotilla, request, done, done_ctx);
 }
 
 /* Issues what has become due, and arranges to be called when more will be. */
@@ -72,9 +83,46 @@ static void progress_timer_fired(struct rpc_timer *timer) {
     rpc_timer_start(session->loop, timer, timer->node.key + session->config.interval_us);
 }
 
+/* The list, beginning with its entry number `first`. */
+static void append_rotated(struct buf *out, const char *addresses, uint32_t first) {
+    const char *at = addresses;
+    while (first-- > 0) {
+        const char *comma = strchr(at, ',');
+        at = comma ? comma + 1 : addresses;
+    }
+    buf_append(out, slice_from_text(at));
+    if (at != addresses) {
+        buf_append_byte(out, ',');
+        buf_append(out, slice_make(addresses, (size_t)(at - addresses) - 1));
+    }
+    buf_append_byte(out, '\0');
+}
+
+static struct connection connect_to(struct rpc_loop *loop,
+                                    const struct bench_session_config *config, uint32_t number) {
+    uint32_t sharers = (config->clients + config->connections - 1) / config->connections;
+    uint32_t outstanding_max = config->in_flight * sharers + 1;
+    if (config->server == BENCH_SERVER_FLOTILLA) {
+        struct kv_client_config flotilla = {.address = config->addresses,
+                                            .unary = config->unary,
+                                            .outstanding_max = outstanding_max};
+        return (struct connection){.flotilla = kv_client_new(loop, &flotilla)};
+    }
+    struct buf addresses = {0};
+    append_rotated(&addresses, config->addresses, config->etcd_spreads ? number : 0);
+    struct etcd_client_config etcd = {.addresses = (const char *)addresses.data,
+                                      .serializable = config->stale_reads,
+                                      .remembers = config->etcd_remembers,
+                                      .outstanding_max = outstanding_max};
+    struct connection connection = {.etcd = etcd_client_new(loop, &etcd)};
+    buf_done(&addresses);
+    return connection;
+}
+
 struct bench_session *bench_session_new(struct rpc_loop *loop,
                                         const struct bench_session_config *config) {
     ASSERT(config->clients > 0 && config->clients <= BENCH_CLIENTS_MAX);
+    ASSERT(config->connections > 0 && config->connections <= config->clients);
     struct bench_session *session = MEMORY_NEW(struct bench_session);
     session->loop = loop;
     session->config = *config;
@@ -85,12 +133,9 @@ struct bench_session *bench_session_new(struct rpc_loop *loop,
     /* Before the clients, whose own hooks send what was submitted: so what this one issues leaves
      * in the same turn. */
     rpc_loop_add_hook(loop, &session->hook);
-    session->clients = memory_zalloc(sizeof(*session->clients) * config->clients);
-    for (uint32_t i = 0; i < config->clients; i++)
-        session->clients[i] = kv_client_new(
-            loop, &(struct kv_client_config){.address = config->router,
-                                             .unary = config->unary,
-                                             .outstanding_max = config->in_flight + 1});
+    session->connections = memory_zalloc(sizeof(struct connection) * config->connections);
+    for (uint32_t i = 0; i < config->connections; i++)
+        session->connections[i] = connect_to(loop, config, i);
     return session;
 }
 
@@ -98,15 +143,26 @@ void bench_session_free(struct bench_session *session) {
     if (!session) return;
     rpc_timer_stop(session->loop, &session->step_timer);
     rpc_timer_stop(session->loop, &session->progress_timer);
-    for (uint32_t i = 0; i < session->config.clients; i++)
-        kv_client_free(session->clients[i]);
+    for (uint32_t i = 0; i < session->config.connections; i++) {
+        kv_client_free(session->connections[i].flotilla);
+        etcd_client_free(session->connections[i].etcd);
+    }
     rpc_loop_remove_hook(session->loop, &session->hook);
-    memory_free(session->clients);
+    memory_free(session->connections);
     memory_free(session);
 }
 
 const struct bench_target *bench_session_target(const struct bench_session *session) {
     return &session->target;
+}
+
+uint64_t bench_session_conflicts(const struct bench_session *session) {
+    uint64_t conflicts = 0;
+    for (uint32_t i = 0; i < session->config.connections; i++) {
+        const struct etcd_client *etcd = session->connections[i].etcd;
+        if (etcd) conflicts += etcd_client_conflicts(etcd);
+    }
+    return conflicts;
 }
 
 void bench_session_run(struct bench_session *session, struct bench_load *load) {
@@ -159,15 +215,12 @@ static void page_done(void *ctx, const struct router_reply *reply) {
 static void scan_page(struct scan *scan, uint64_t timeout_us) {
     struct bench_session *session = scan->session;
     scan->answered = scan->advanced = false;
-    kv_client_submit(session->clients[0],
-                     &(struct router_request){
-                         .op = ROUTER_SCAN,
-                         .deadline_us = rpc_loop_now_us(session->loop) + timeout_us,
-                         .start = slice_from_buf(&scan->from),
-                         .end = scan->end,
-                         .row_limit = BENCH_SCAN_ROWS,
-                     },
-                     page_done, scan);
+    struct router_request request = {.op = ROUTER_SCAN,
+                                     .deadline_us = rpc_loop_now_us(session->loop) + timeout_us,
+                                     .start = slice_from_buf(&scan->from),
+                                     .end = scan->end,
+                                     .row_limit = BENCH_SCAN_ROWS};
+    submit(session, 0, &request, page_done, scan);
     /* Clients send at the end of a turn: see to it that there is one. */
     rpc_timer_start(session->loop, &session->step_timer, rpc_loop_now_us(session->loop));
     (void)rpc_loop_run_until(session->loop, &scan->answered, FOREVER_US); /* deadlines see to it */

@@ -1,5 +1,5 @@
-/* A load generator's life on a loop: its connections to the router, the driver that steps a load at
- * the end of every turn, and the scan that fetches data for verification.
+/* A load generator's life on a loop: its connections to the servers, the driver that steps a load
+ * at the end of every turn, and the scan that fetches data for verification.
  *
  * Threads: the loop thread. The functions that wait run the loop themselves (rpc_loop_run_until),
  * so rpc_loop_run must not be running. */
@@ -11,11 +11,18 @@
 
 struct bench_session;
 
+/* Whom the load is for. Everything up to the packing of messages is the same. */
+enum bench_server { BENCH_SERVER_FLOTILLA, BENCH_SERVER_ETCD };
+
 struct bench_session_config {
-    const char *router;   /* host:port */
-    uint32_t clients;     /* connections */
-    bool unary;           /* a gRPC call per request instead of the Pipe stream */
-    uint32_t in_flight;   /* per connection, at most */
+    enum bench_server server;
+    const char *addresses;         /* the router's host:port; etcd: its members', comma-separated */
+    uint32_t clients, connections; /* client i uses connection i modulo connections */
+    bool unary;                    /* a gRPC call per request instead of the Pipe stream */
+    bool stale_reads;              /* etcd: serializable */
+    bool etcd_remembers;  /* updates begin with what the client knows (rpc/etcd/client.h) */
+    bool etcd_spreads;    /* connections begin at members in turn; else all with the first */
+    uint32_t in_flight;   /* per client, at most */
     uint64_t interval_us; /* between calls of `progress` */
     void (*progress)(void *ctx, struct bench_load *load); /* NULL: none */
     void *ctx;                                            /* of progress */
@@ -26,6 +33,8 @@ struct bench_session *bench_session_new(struct rpc_loop *loop,
 /* Outstanding requests are answered first (unknown, unavailable). */
 void bench_session_free(struct bench_session *session);
 const struct bench_target *bench_session_target(const struct bench_session *session);
+/* Of etcd: transactions whose comparison failed, so far. */
+uint64_t bench_session_conflicts(const struct bench_session *session);
 
 /* Runs a load from start to finish. */
 void bench_session_run(struct bench_session *session, struct bench_load *load);

@@ -29,6 +29,28 @@ static void signal_caught(void *ctx, uint32_t number) {
     bench_session_interrupt(run->session);
 }
 
+static enum status check_target(const struct load_options *options, struct buf *error) {
+    bool etcd = strcmp(options->target, "etcd") == 0;
+    if (!etcd && strcmp(options->target, "flotilla") != 0) {
+        buf_printf(error, "--target: '%s' is neither flotilla nor etcd", options->target);
+        return STATUS_INVALID;
+    }
+    if (etcd && options->endpoints[0] == '\0') {
+        buf_printf(error, "--target etcd needs --endpoints: the addresses of its members");
+        return STATUS_INVALID;
+    }
+    if (!etcd && options->stale_reads) {
+        buf_printf(error, "--stale-reads: Flotilla has none yet, only etcd");
+        return STATUS_INVALID;
+    }
+    if (options->connections > options->clients) {
+        buf_printf(error, "--connections is %" PRIu64 ", more than the %" PRIu64 " clients",
+                   options->connections, options->clients);
+        return STATUS_INVALID;
+    }
+    return STATUS_OK;
+}
+
 static enum status check_options(const struct load_options *options, struct buf *error) {
     if (options->clients * options->in_flight > BENCH_IN_FLIGHT_MAX) {
         buf_printf(error, "--clients times --in-flight is %" PRIu64 "; at most %u are possible",
@@ -40,7 +62,30 @@ static enum status check_options(const struct load_options *options, struct buf 
                           "one of them");
         return STATUS_INVALID;
     }
-    return STATUS_OK;
+    return check_target(options, error);
+}
+
+static struct bench_session *open_session(struct load_run *run) {
+    const struct load_options *options = run->options;
+    bool etcd = strcmp(options->target, "etcd") == 0;
+    uint64_t connections = options->connections ? options->connections : options->clients;
+    uint32_t in_flight = (uint32_t)options->in_flight;
+    if (in_flight < LOAD_RUN_IN_FLIGHT_MIN) in_flight = LOAD_RUN_IN_FLIGHT_MIN;
+    struct bench_session_config config = {
+        .server = etcd ? BENCH_SERVER_ETCD : BENCH_SERVER_FLOTILLA,
+        .addresses = etcd ? options->endpoints : options->router,
+        .clients = (uint32_t)options->clients,
+        .connections = (uint32_t)connections,
+        .unary = options->unary,
+        .stale_reads = options->stale_reads,
+        .etcd_remembers = options->etcd_remembers,
+        .etcd_spreads = options->etcd_spreads,
+        .in_flight = in_flight,
+        .interval_us = PROGRESS_INTERVAL_US,
+        .progress = options->progress ? print_progress : NULL,
+        .ctx = run,
+    };
+    return bench_session_new(run->loop, &config);
 }
 
 enum status load_run_open(struct load_run *run, const char *command, const char *unit,
@@ -49,17 +94,7 @@ enum status load_run_open(struct load_run *run, const char *command, const char 
     enum status status = check_options(options, error);
     if (status != STATUS_OK) return status;
     run->loop = rpc_loop_new();
-    uint32_t in_flight = (uint32_t)options->in_flight;
-    if (in_flight < LOAD_RUN_IN_FLIGHT_MIN) in_flight = LOAD_RUN_IN_FLIGHT_MIN;
-    run->session = bench_session_new(
-        run->loop,
-        &(struct bench_session_config){.router = options->router,
-                                       .clients = (uint32_t)options->clients,
-                                       .unary = options->unary,
-                                       .in_flight = in_flight,
-                                       .interval_us = PROGRESS_INTERVAL_US,
-                                       .progress = options->progress ? print_progress : NULL,
-                                       .ctx = run});
+    run->session = open_session(run);
     run->signals = signals_watch(run->loop, signal_caught, run);
     return STATUS_OK;
 }
@@ -84,15 +119,40 @@ struct bench_load_config load_run_config(const struct load_run *run) {
     };
 }
 
-struct bench_load *load_run_new_load(const struct load_run *run,
-                                     const struct bench_load_config *config,
-                                     const struct bench_workload *workload) {
-    return bench_load_new(config, workload, bench_session_target(run->session), clock_system());
+struct bench_load *load_run_once(struct load_run *run, const struct bench_load_config *config,
+                                 const struct bench_workload *workload, struct buf *error) {
+    struct bench_load *load =
+        bench_load_new(config, workload, bench_session_target(run->session), clock_system());
+    run->before = (struct bench_totals){0};
+    bench_session_run(run->session, load);
+    buf_append(error, bench_load_failure(load));
+    return load;
 }
 
-enum status load_run_report(const struct load_run *run, const struct bench_result *result,
+struct bench_load *load_run_measure(struct load_run *run, const struct bench_workload *workload,
+                                    struct buf *error) {
+    struct bench_load_config config = load_run_config(run);
+    if (run->options->warm_up_s > 0) {
+        struct bench_load_config warm_up = config;
+        warm_up.count = 0;
+        warm_up.duration_us = run->options->warm_up_s * 1000000;
+        fprintf(stderr, "warming up\n");
+        struct bench_load *load = load_run_once(run, &warm_up, workload, error);
+        if (error->len > 0) return load;
+        bench_load_free(load);
+    }
+    uint64_t conflicts_before = bench_session_conflicts(run->session);
+    fprintf(stderr, "measuring\n");
+    struct bench_load *load = load_run_once(run, &config, workload, error);
+    fprintf(stderr, "measured\n");
+    run->conflicts = bench_session_conflicts(run->session) - conflicts_before;
+    return load;
+}
+
+enum status load_run_report(const struct load_run *run, struct bench_result *result,
                             struct buf *error) {
     struct buf line = {0};
+    result->conflicts = run->conflicts;
     bench_append_result_json(&line, result, run->unit);
     buf_append_byte(&line, 0);
     printf("%s\n", (const char *)line.data);

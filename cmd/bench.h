@@ -7,9 +7,10 @@
 #include "cmd/common.h"
 
 struct load_options {
-    char *router;
-    uint64_t clients, in_flight, count, duration_s, rate, timeout_ms, settle_s, seed;
-    bool unary, progress, verify;
+    char *target, *router, *endpoints;
+    uint64_t clients, connections, in_flight, count, duration_s, warm_up_s, rate, timeout_ms,
+        settle_s, seed;
+    bool unary, stale_reads, etcd_remembers, etcd_spreads, progress, verify;
     char *json;
 };
 
@@ -17,16 +18,30 @@ struct load_options {
 #define LOAD_ENTRY(type, name, kind, field, fallback, unit, minimum, maximum, help) \
     { name, kind, offsetof(type, load.field), fallback, unit, minimum, maximum, help }
 #define LOAD_OPTIONS(type)                                                                         \
-    LOAD_ENTRY(type, "router", CONFIG_TEXT, router, "127.0.0.1:7000", "", 0, 0,                    \
-               "address of the router"),                                                           \
+    LOAD_ENTRY(type, "target", CONFIG_TEXT, target, "flotilla", "", 0, 0,                          \
+               "whom to load: flotilla, or etcd to compare with"),                                 \
+        LOAD_ENTRY(type, "router", CONFIG_TEXT, router, "127.0.0.1:7000", "", 0, 0,                \
+                   "address of the router"),                                                       \
+        LOAD_ENTRY(type, "endpoints", CONFIG_TEXT, endpoints, "", "", 0, 0,                        \
+                   "etcd: addresses of its members, comma-separated"),                             \
+        LOAD_ENTRY(type, "etcd-spread", CONFIG_BOOL, etcd_spreads, "true", "", 0, 0,               \
+                   "connections go to the members in turn; else all to the first that answers"),   \
+        LOAD_ENTRY(type, "etcd-remember", CONFIG_BOOL, etcd_remembers, "false", "", 0, 0,          \
+                   "reservations begin with the revision that the client made last, unread"),      \
+        LOAD_ENTRY(type, "stale-reads", CONFIG_BOOL, stale_reads, "false", "", 0, 0,               \
+                   "etcd: reads are serializable, from the asked member's own state"),             \
         LOAD_ENTRY(type, "clients", CONFIG_U64, clients, "8", "", 1, BENCH_CLIENTS_MAX,            \
-                   "clients, each with a connection of its own"),                                  \
+                   "clients"),                                                                     \
+        LOAD_ENTRY(type, "connections", CONFIG_U64, connections, "0", "", 0, BENCH_CLIENTS_MAX,    \
+                   "connections that the clients share; 0: one each"),                             \
         LOAD_ENTRY(type, "in-flight", CONFIG_U64, in_flight, "32", "", 1, BENCH_IN_FLIGHT_MAX,     \
                    "requests in flight per client; 1: one at a time"),                             \
         LOAD_ENTRY(type, "unary", CONFIG_BOOL, unary, "false", "", 0, 0,                           \
                    "a gRPC call per request instead of the Pipe stream"),                          \
         LOAD_ENTRY(type, "duration-s", CONFIG_U64, duration_s, "10", "s", 0, 86400,                \
                    "how long to issue operations; 0: until --count is reached"),                   \
+        LOAD_ENTRY(type, "warm-up-s", CONFIG_U64, warm_up_s, "0", "s", 0, 3600,                    \
+                   "the same load before, which is not measured"),                                 \
         LOAD_ENTRY(type, "count", CONFIG_U64, count, "0", "", 0, UINT64_C(1000000000),             \
                    "how many operations to issue, if the duration allows; 0: no such bound"),      \
         LOAD_ENTRY(type, "rate", CONFIG_U64, rate, "0", "/s", 0, 10000000,                         \
@@ -56,6 +71,7 @@ struct load_run {
     struct bench_session *session;
     struct signals *signals;
     struct bench_totals before; /* at the last progress line */
+    uint64_t conflicts;         /* of the measured load */
 };
 
 /* INVALID with a sentence: options that do not go together. */
@@ -64,11 +80,16 @@ enum status load_run_open(struct load_run *run, const char *command, const char 
 void load_run_close(struct load_run *run);
 /* The engine's configuration as the options say. */
 struct bench_load_config load_run_config(const struct load_run *run);
-struct bench_load *load_run_new_load(const struct load_run *run,
-                                     const struct bench_load_config *config,
-                                     const struct bench_workload *workload);
+/* Runs a load to its end; an answer that no retry can mend is written to `error`. */
+struct bench_load *load_run_once(struct load_run *run, const struct bench_load_config *config,
+                                 const struct bench_workload *workload, struct buf *error);
+/* The load that the options describe, after the warm-up if they ask for one. Tells on standard
+ * error when measuring begins and ends, so that another program can read the processes' accounts.
+ */
+struct bench_load *load_run_measure(struct load_run *run, const struct bench_workload *workload,
+                                    struct buf *error);
 /* The final JSON line on standard output and in --json. */
-enum status load_run_report(const struct load_run *run, const struct bench_result *result,
+enum status load_run_report(const struct load_run *run, struct bench_result *result,
                             struct buf *error) MUST_CHECK;
 uint64_t load_run_random(void); /* marks a run */
 

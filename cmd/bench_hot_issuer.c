@@ -124,10 +124,9 @@ static int run_hot_issuer(struct hot_issuer_options *options) {
                                                 .seed = options->load.seed,
                                                 .run = load_run_random()});
     struct bench_workload bench_workload = hot_issuer_workload(&workload);
-    struct bench_load_config config = load_run_config(&run);
-    struct bench_load *load = load_run_new_load(&run, &config, &bench_workload);
-    bench_session_run(run.session, load);
+    struct bench_load *load = load_run_measure(&run, &bench_workload, &error);
     int exit_code = finish_hot_issuer(&run, options, &workload, load);
+    buf_done(&error);
     load_run_close(&run);
     bench_load_free(load);
     hot_issuer_done(&workload);
@@ -185,14 +184,15 @@ static int run_verify(const struct verify_options *options) {
     struct buf error = {0};
     struct verifier verifier = {0};
     int exit_code = CMD_FAILED;
-    struct load_options load = {.router = options->router,
+    char target[] = "flotilla", no_file[] = "";
+    struct load_options load = {.target = target,
+                                .router = options->router,
+                                .json = no_file,
                                 .clients = 1,
                                 .in_flight = 1,
                                 .count = 1,
                                 .settle_s = options->timeout_s};
     struct load_run run = {0};
-    char no_file[] = "";
-    load.json = no_file;
     ledger_init(&ledger, 0, 0);
     if (ledger_load(&ledger, options->ledger, &error) != STATUS_OK) goto out;
     if (load_run_open(&run, "bench verify", "reservations", &load, &error) != STATUS_OK) goto out;

@@ -85,16 +85,6 @@ static bool parse_distribution(const char *text, enum key_distribution *ret_dist
     return true;
 }
 
-/* Runs one load to its end. A failure is written to `error`. */
-static struct bench_load *run_load(struct load_run *run, const struct bench_load_config *config,
-                                   const struct bench_workload *workload, struct buf *error) {
-    struct bench_load *load = load_run_new_load(run, config, workload);
-    run->before = (struct bench_totals){0};
-    bench_session_run(run->session, load);
-    buf_append(error, bench_load_failure(load));
-    return load;
-}
-
 static enum status preload(struct load_run *run, struct key_value *workload, struct buf *error) {
     fprintf(stderr, "preloading %" PRIu32 " keys\n", workload->config.keys);
     struct bench_load_config config = load_run_config(run);
@@ -105,7 +95,7 @@ static enum status preload(struct load_run *run, struct key_value *workload, str
     if (config.clients * config.in_flight > BENCH_IN_FLIGHT_MAX)
         config.clients = BENCH_IN_FLIGHT_MAX / config.in_flight;
     struct bench_workload writes = key_value_preload(workload);
-    struct bench_load *load = run_load(run, &config, &writes, error);
+    struct bench_load *load = load_run_once(run, &config, &writes, error);
     const struct bench_totals *totals = bench_load_totals(load);
     bool complete = totals->done == workload->config.keys;
     if (!complete && error->len == 0)
@@ -149,8 +139,7 @@ static int run_phases(struct load_run *run, const struct key_value_options *opti
     bool clean = true;
     if (options->preload && preload(run, workload, &error) != STATUS_OK) goto out;
     struct bench_workload bench_workload = key_value_workload(workload);
-    struct bench_load_config config = load_run_config(run);
-    load = run_load(run, &config, &bench_workload, &error);
+    load = load_run_measure(run, &bench_workload, &error);
     struct bench_report report = {.load = load, .unit = run->unit};
     bench_append_summary(&summary, &report);
     fprintf(stderr, "%.*s", (int)summary.len, (const char *)summary.data);

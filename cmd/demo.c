@@ -350,14 +350,16 @@ static enum status start_cluster(struct demo *demo) {
 static enum status connect_all(struct demo *demo) {
     const struct demo_options *options = &demo->options;
     demo->loop = rpc_loop_new();
-    demo->session = bench_session_new(
-        demo->loop,
-        &(struct bench_session_config){.router = (const char *)demo->cluster.router_address.data,
-                                       .clients = (uint32_t)options->clients,
-                                       .in_flight = (uint32_t)options->in_flight,
-                                       .interval_us = TABLE_INTERVAL_US,
-                                       .progress = print_row,
-                                       .ctx = demo});
+    struct bench_session_config session = {
+        .addresses = (const char *)demo->cluster.router_address.data,
+        .clients = (uint32_t)options->clients,
+        .connections = (uint32_t)options->clients,
+        .in_flight = (uint32_t)options->in_flight,
+        .interval_us = TABLE_INTERVAL_US,
+        .progress = print_row,
+        .ctx = demo,
+    };
+    demo->session = bench_session_new(demo->loop, &session);
     demo->signals = signals_watch(demo->loop, signal_caught, demo);
     struct placement_client_config config = {
         .loop = demo->loop, .addresses = (const char *)demo->cluster.placement_address.data};

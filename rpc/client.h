@@ -12,8 +12,9 @@
 /* ---- a channel: one connection to one address, made and remade as needed ---- */
 struct rpc_client;
 
-/* "host:port", "127.0.0.1:7001", "[::1]:7001". Connects on first use. Never fails: an address that
- * leads nowhere shows in the calls. */
+/* "host:port", "127.0.0.1:7001", "[::1]:7001", or a list of numeric IPv4 addresses with commas, of
+ * which the first that takes the connection is used, and when that breaks, the next. Connects on
+ * first use. Never fails: an address that leads nowhere shows in the calls. */
 struct rpc_client *rpc_client_new(struct rpc_loop *loop, const char *address);
 /* Cancels what is under way: every callback has come (CANCELLED) when this returns. */
 void rpc_client_free(struct rpc_client *client);

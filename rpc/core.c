@@ -66,7 +66,7 @@ uint64_t rpc_timeout_from_deadline(gpr_timespec deadline) {
 }
 
 void rpc_target_from_address(struct buf *target, const char *address) {
-    const char *colon = strrchr(address, ':');
+    const char *colon = strchr(address, ':'); /* of the first, if there are several */
     char host[INET6_ADDRSTRLEN + 1];
     size_t host_len = colon ? (size_t)(colon - address) : strlen(address);
     const char *scheme = "dns:///";

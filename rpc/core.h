@@ -71,7 +71,8 @@ void rpc_handshake_metadata_done(struct rpc_handshake_metadata *metadata);
 void rpc_handshake_read(const grpc_metadata_array *metadata, struct rpc_handshake *ret_handshake);
 
 /* "ipv4:…", "ipv6:…" or "dns:///…" for an address: numbers need no resolver, whose caching would
- * delay a reconnect. */
+ * delay a reconnect. Several numeric IPv4 addresses may stand in a list with commas: the first that
+ * takes the connection, and when that breaks, the next. */
 void rpc_target_from_address(struct buf *target, const char *address);
 
 #endif

@@ -78,10 +78,11 @@ def environment():
 
 
 class Process:
-    """One flotilla process; its log is kept over restarts."""
+    """One process, of flotilla unless another program is named; its log is kept over restarts."""
 
-    def __init__(self, name, directory, arguments, port=None, wrapper=()):
+    def __init__(self, name, directory, arguments, port=None, wrapper=(), program=None):
         self.name = name
+        self.program = program or BIN
         self.arguments = [str(a) for a in arguments]
         self.wrapper = list(wrapper)
         self.port = port
@@ -93,7 +94,7 @@ class Process:
         assert self.child is None, f"{self.name} runs already"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.ready_path)
-        command = self.wrapper + [BIN] + self.arguments + [str(a) for a in extra]
+        command = self.wrapper + [self.program] + self.arguments + [str(a) for a in extra]
         if self.port is not None:
             command += ["--ready-file", self.ready_path]
         with open(self.log_path, "ab") as log:

@@ -1,0 +1,220 @@
+#!/usr/bin/python3
+"""Flotilla and etcd on the same machine, alternately, under the same load. Called by ./dev bench compare."""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+os.environ.setdefault("FLOTILLA_BIN", os.path.join(ROOT, "build", "release", "cmd", "flotilla"))
+sys.path[:0] = [os.path.join(ROOT, "tests", "cluster"), os.path.join(ROOT, "bench", "compare")]
+
+import cluster  # noqa: E402
+import measure  # noqa: E402
+import report  # noqa: E402
+import systems  # noqa: E402
+import workloads  # noqa: E402
+
+QUICK = workloads.Settings(rounds=1, seconds=2, warm_up_s=1, keys=20_000)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="./dev bench compare", description=__doc__)
+    parser.add_argument("--quick", action="store_true",
+                        help="one short round of everything, under four minutes")
+    parser.add_argument("--rounds", type=int, help="default 5")
+    parser.add_argument("--seconds", type=int, help="of each measurement, after the warm-up; default 5")
+    parser.add_argument("--workloads", help="comma-separated groups, of: "
+                        + ", ".join(workloads.groups(workloads.Settings())))
+    parser.add_argument("--ranges", type=int, help="that Flotilla begins with; default 16")
+    parser.add_argument("--connections", type=int, help="gRPC connections that the clients share; default 3")
+    parser.add_argument("--out", help="directory for tables and charts; default docs/benchmarks, "
+                        "with --quick build/compare/quick")
+    parser.add_argument("--work", default=os.path.join(ROOT, "build", "compare"),
+                        help="directory for data (removed at the end) and finished pieces; default build/compare")
+    parser.add_argument("--resume", action="store_true",
+                        help="keep the pieces that are finished, make the missing ones")
+    parser.add_argument("--keep-going", action="store_true", help="after a measurement that failed")
+    return parser.parse_args()
+
+
+def settings_of(arguments):
+    settings = dataclasses.replace(QUICK if arguments.quick else workloads.Settings())
+    for name in ("rounds", "seconds", "ranges", "connections"):
+        if getattr(arguments, name) is not None:
+            setattr(settings, name, getattr(arguments, name))
+    return settings
+
+
+def chosen_groups(arguments, settings):
+    groups = workloads.groups(settings)
+    if not arguments.workloads:
+        return list(groups.values())
+    unknown = [name for name in arguments.workloads.split(",") if name not in groups]
+    if unknown:
+        sys.exit(f"compare: there is no workload {', '.join(unknown)}; there are: {', '.join(groups)}")
+    return [groups[name] for name in arguments.workloads.split(",")]
+
+
+# ---- pieces: what one system did in one round of one group --------------------------------------------
+
+
+class Pieces:
+    """Finished pieces on disk, so that an interrupted run can go on."""
+
+    def __init__(self, directory, settings, resume):
+        self.directory = directory
+        stamp = os.path.join(directory, "settings.json")
+        wanted = dataclasses.asdict(settings)
+        wanted.pop("rounds")  # more rounds may be added
+        if resume and os.path.exists(stamp):
+            with open(stamp, encoding="utf-8") as file:
+                if json.load(file) != wanted:
+                    sys.exit(f"compare: the pieces in {directory} were made with other settings; "
+                             "leave --resume out to begin anew")
+            return
+        shutil.rmtree(directory, ignore_errors=True)
+        os.makedirs(directory)
+        write_json(stamp, wanted)
+
+    def _path(self, group, number, system):
+        return os.path.join(self.directory, f"{group}.{number}.{system}.json")
+
+    def has(self, group, number, system):
+        return os.path.exists(self._path(group, number, system))
+
+    def put(self, group, number, system, figures):
+        write_json(self._path(group, number, system), figures)
+
+    def rounds(self):
+        """[{system: {measurement: figures}}], whatever groups are there."""
+        found = {}
+        for name in sorted(os.listdir(self.directory)):
+            parts = name.split(".")
+            if len(parts) != 4:
+                continue
+            with open(os.path.join(self.directory, name), encoding="utf-8") as file:
+                of_round = found.setdefault(int(parts[1]), {})
+                of_round.setdefault(parts[2], {}).update(json.load(file))
+        return [found[number] for number in sorted(found)]
+
+
+def write_json(path, value):
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, default=dataclasses.asdict)
+        file.write("\n")
+    os.replace(path + ".new", path)
+
+
+# ---- the run ------------------------------------------------------------------------------------------
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_piece(group, system_class, directory, settings):
+    """Figures of one system in one round. Leaves no process and no data."""
+    system = group.start(system_class, directory, settings)
+    try:
+        return group.run(system, settings, lambda text: say(f"    {system_class.name:8} {text}"))
+    except BaseException:
+        say(system.tails())
+        raise
+    finally:
+        system.close()
+
+
+def run_all(groups, settings, pieces, data, keep_going):
+    failures = 0
+    began = time.monotonic()
+    for number in range(1, settings.rounds + 1):
+        for group in groups:
+            for name, system_class in systems.SYSTEMS.items():
+                if pieces.has(group.name, number, name):
+                    continue
+                passed_s = time.monotonic() - began
+                say(f"[{passed_s:5.0f} s] round {number} of {settings.rounds}, {group.name}, {name}")
+                try:
+                    figures = run_piece(group, system_class, os.path.join(data, name), settings)
+                except (measure.Failed, AssertionError) as error:
+                    say(f"    failed: {error}")
+                    failures += 1
+                    if not keep_going:
+                        return failures
+                    continue
+                pieces.put(group.name, number, name, figures)
+    return failures
+
+
+def output_of(command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def machine():
+    """What the figures were made on and with."""
+    model = ""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    etcd = output_of([systems.Etcd.program, "--version"]).splitlines()
+    return {
+        "processor": f"{os.cpu_count()} × {model}",
+        "memory": f"{memory_bytes / 2**30:.0f} GiB",
+        "kernel": platform.release(),
+        "etcd": etcd[0].rpartition(" ")[2] if etcd else "?",
+        "Flotilla": output_of(["git", "describe", "--always", "--dirty"]) or "?",
+        "day": time.strftime("%Y-%m-%d"),
+    }
+
+
+def write_results(out, pieces, settings):
+    os.makedirs(out, exist_ok=True)
+    rounds = pieces.rounds()
+    about = machine()
+    shown = {"rounds": settings.rounds, "seconds per measurement": settings.seconds,
+             "connections": settings.connections, "Flotilla's ranges": settings.ranges,
+             "keys": settings.keys, "bytes per value": workloads.VALUE_BYTES}
+    write_json(os.path.join(out, "compare.json"), {
+        "machine": about, "settings": dataclasses.asdict(settings),
+        "targets": [target.row(rounds) for target in report.TARGETS], "rounds": rounds})
+    page = report.text(rounds, about, shown)
+    with open(os.path.join(out, "compare.md"), "w", encoding="utf-8") as file:
+        file.write(page)
+    print(report.target_table(rounds))
+    print(json.dumps({**report.summary(rounds), "out": os.path.relpath(out, ROOT)}))
+
+
+def main():
+    arguments = parse_arguments()
+    settings = settings_of(arguments)
+    groups = chosen_groups(arguments, settings)
+    cluster.need_binary()
+    out = arguments.out or (os.path.join(arguments.work, "quick") if arguments.quick
+                            else os.path.join(ROOT, "docs", "benchmarks"))
+    data = os.path.join(os.path.abspath(arguments.work), f"data-{os.getpid()}")
+    os.makedirs(data, exist_ok=True)
+    if not systems.on_disk(data):
+        sys.exit(f"compare: {data} lies in memory, where fsync costs nothing; give --work on a disk")
+    kind = "quick-pieces" if arguments.quick else "pieces"
+    pieces = Pieces(os.path.join(arguments.work, kind), settings, arguments.resume)
+    try:
+        failures = run_all(groups, settings, pieces, data, arguments.keep_going)
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+    write_results(os.path.abspath(out), pieces, settings)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

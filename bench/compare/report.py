@@ -1,0 +1,213 @@
+"""From the figures of the rounds to medians, ratios and the tables."""
+
+from dataclasses import dataclass
+from statistics import median
+
+SYSTEM_NAMES = ("etcd", "flotilla")
+
+
+# ---- statistics -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Spread:
+    """A figure over the rounds."""
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+
+def spread(values):
+    """None when no round has the figure."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return Spread(median(known), min(known), max(known), len(known))
+
+
+def best(values, more_is_better=True):
+    """Of the known ones; None when there is none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return max(known) if more_is_better else min(known)
+
+
+def figure(one_round, system, names, what, more_is_better=True):
+    """The best of a system's measurements in one round, by one figure."""
+    measured = one_round.get(system, {})
+    return best([measured[name].get(what) for name in names if name in measured], more_is_better)
+
+
+def ratio(flotilla, etcd):
+    """None when one is missing, or when there is nothing to divide by."""
+    if flotilla is None or not etcd:
+        return None
+    return flotilla / etcd
+
+
+# ---- targets ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Target:
+    """A row of the table: a figure of both, and what their ratio must be."""
+
+    text: str
+    what: str  # the figure
+    unit: str
+    flotilla: tuple  # measurements, of which the best counts
+    etcd: tuple
+    bound: float
+    at_least: bool = True  # the ratio; else at most
+
+    def met(self, value):
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def row(self, rounds):
+        """The row's figures over all rounds."""
+        pairs = [(figure(r, "flotilla", self.flotilla, self.what, self.at_least),
+                  figure(r, "etcd", self.etcd, self.what, self.at_least)) for r in rounds]
+        ratios = spread([ratio(ours, theirs) for ours, theirs in pairs])
+        return {
+            "workload": self.text,
+            "unit": self.unit,
+            "etcd": spread([theirs for _, theirs in pairs]),
+            "flotilla": spread([ours for ours, _ in pairs]),
+            "ratio": ratios,
+            "target": self.bound,
+            "at_least": self.at_least,
+            "met": None if ratios is None else self.met(ratios.median),
+        }
+
+
+PUTS = tuple(f"put-{n}" for n in (1, 16, 64, 256, 1000))
+
+TARGETS = (
+    Target("puts, 256 clients, one request per call", "per_s", "/s", ("put-256",), ("put-256",), 2.5),
+    Target("puts, pipelined; etcd: its best at any number of clients", "per_s", "/s",
+           ("put-pipelined",), PUTS, 6),
+    Target("median latency of a put, one client", "p50_ms", "ms", ("put-1",), ("put-1",), 0.6, False),
+    Target("processor time per put, all server processes, 256 clients", "server_cpu_us", "µs",
+           ("put-256",), ("put-256",), 0.3, False),
+)
+
+
+# ---- text -------------------------------------------------------------------------------------------
+
+
+def number(value):
+    """Three digits that matter, thousands set apart."""
+    if value is None:
+        return "–"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}"
+
+
+def with_range(values):
+    if values is None:
+        return "–"
+    if values.rounds == 1:
+        return number(values.median)
+    return f"{number(values.median)} ({number(values.low)} to {number(values.high)})"
+
+
+def table(header, rows):
+    """A Markdown table: the first column to the left, the others to the right."""
+    lines = ["| " + " | ".join(header) + " |",
+             "|---|" + "---:|" * (len(header) - 1)]
+    for row in rows:
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    return "\n".join(lines)
+
+
+def verdict(met):
+    return {None: "not measured", True: "met", False: "**not met**"}[met]
+
+
+def target_table(rounds):
+    rows = []
+    for target in TARGETS:
+        row = target.row(rounds)
+        sign = "≥" if row["at_least"] else "≤"
+        unit = row["unit"]
+        rows.append([f"{row['workload']} ({unit})", with_range(row["etcd"]), with_range(row["flotilla"]),
+                     with_range(row["ratio"]), f"{sign} {row['target']:g} ×", verdict(row["met"])])
+    return table(["workload", "etcd", "Flotilla", "ratio", "target", ""], rows)
+
+
+def measurement_names(rounds):
+    """In the order in which they were first made."""
+    names = {}
+    for one_round in rounds:
+        for system in SYSTEM_NAMES:
+            names.update(dict.fromkeys(one_round.get(system, {})))
+    return list(names)
+
+
+COLUMNS = (("per_s", "per second"), ("p50_ms", "p50 ms"), ("p99_ms", "p99 ms"),
+           ("server_cpu_us", "server CPU µs each"), ("generator_cpu_us", "client CPU µs each"),
+           ("written_bytes", "bytes written each"))
+
+
+def detail_table(rounds):
+    """Medians of everything that was measured."""
+    rows = []
+    for name in measurement_names(rounds):
+        for system in SYSTEM_NAMES:
+            values = [r.get(system, {}).get(name) for r in rounds]
+            values = [figures for figures in values if figures]
+            if not values:
+                continue
+            cells = [spread([figures.get(what) for figures in values]) for what, _ in COLUMNS]
+            if any(cells):
+                rows.append([name, system] + [number(cell.median) if cell else "–" for cell in cells])
+    return table(["workload", "system"] + [title for _, title in COLUMNS], rows)
+
+
+def process_table(rounds, name):
+    """Processor time per operation of each process, and its memory, in one measurement."""
+    rows = []
+    for system in SYSTEM_NAMES:
+        found = [r.get(system, {}).get(name, {}).get("processes") for r in rounds]
+        found = [processes for processes in found if processes]
+        for role in found[0] if found else []:
+            cpu = spread([processes[role]["cpu_s_per_1000"] for processes in found])
+            memory = spread([processes[role]["resident_bytes"] for processes in found])
+            rows.append([system, role, number(cpu.median) if cpu else "–",
+                         number(memory.median / 2**20)])
+    return table(["system", "process", "CPU s per 1000 operations", "resident MiB"], rows)
+
+
+def text(rounds, machine, settings):
+    """The whole page."""
+    parts = [
+        "# Flotilla and etcd, side by side",
+        "Written by `./dev bench compare`; do not edit. Medians over the rounds (lowest to highest), ratios made within each "
+        "round; a ratio is Flotilla's figure over etcd's.",
+        table(["", ""], [[key, str(value)] for key, value in {**machine, **settings}.items()]),
+        "## Targets", target_table(rounds),
+        "## Everything measured", detail_table(rounds),
+    ]
+    if any("put-256" in r.get(system, {}) for r in rounds for system in SYSTEM_NAMES):
+        parts += ["## Each process, puts of 256 clients", process_table(rounds, "put-256")]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary(rounds):
+    """The last line: one row per target."""
+    rows = {}
+    for target in TARGETS:
+        row = target.row(rounds)
+        if row["ratio"]:
+            rows[row["workload"]] = {"ratio": round(row["ratio"].median, 3), "target": row["target"],
+                                     "met": row["met"]}
+    return {"targets_met": sum(row["met"] for row in rows.values()), "targets_measured": len(rows),
+            "targets": len(TARGETS), "rows": rows}
