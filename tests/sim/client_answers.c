@@ -28,15 +28,25 @@ static void told_reserve(struct client *client, const struct txn_outcome *outcom
                    "issuer %u, %s of reservation %" PRIu64 ": %s", client->operation.issuer,
                    reserve ? "approval" : "cancellation", reservation->number,
                    txn_result_text(outcome->result));
+    if (!reserve) reservation->cancelled = ++client->sim->clients->moment;
+    if (reserve && !refused) reservation->approved = ++client->sim->clients->moment;
     reservation->state = !reserve  ? RESERVATION_CANCELLED
                          : refused ? RESERVATION_REFUSED
                                    : RESERVATION_APPROVED;
 }
 
-static const struct reservation *find_reservation(const struct issuer *issuer, uint64_t number) {
-    for (size_t i = 0; i < issuer->count; i++)
-        if (issuer->reservations[i].number == number) return &issuer->reservations[i];
-    return NULL;
+/* They are in the order of their numbers. */
+static struct reservation *find_reservation(struct issuer *issuer, uint64_t number) {
+    size_t low = 0, high = issuer->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (issuer->reservations[middle].number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool found = low < issuer->count && issuer->reservations[low].number == number;
+    return found ? &issuer->reservations[low] : NULL;
 }
 
 static int64_t row_number(struct sim *sim, const struct range_row *row) {
@@ -47,7 +57,7 @@ static int64_t row_number(struct sim *sim, const struct range_row *row) {
 }
 
 /* A row must stand for something that was asked for, and that was not known to be gone. */
-static int64_t check_row(struct client *client, const struct issuer *issuer,
+static int64_t check_row(struct client *client, struct issuer *issuer,
                          const struct range_row *row) {
     static const char marker[] = "/R-";
     char text[64] = {0};
@@ -56,15 +66,32 @@ static int64_t check_row(struct client *client, const struct issuer *issuer,
     int64_t amount = row_number(client->sim, row);
     if (!at) return -1; /* the exposure */
     uint64_t number = strtoull(at + sizeof(marker) - 1, NULL, 10);
-    const struct reservation *reservation = find_reservation(issuer, number);
+    struct reservation *reservation = find_reservation(issuer, number);
     bool right = reservation && reservation->amount == amount &&
                  reservation->state != RESERVATION_REFUSED &&
+                 !(reservation->cancelled && reservation->cancelled < client->operation.called) &&
                  (!client->operation.verify || reservation->state == RESERVATION_APPROVED);
     if (!right)
         sim_broken(client->sim, "only what was approved is reserved",
                    "issuer %u holds reservation %" PRIu64 " of %" PRId64, client->operation.issuer,
                    number, amount);
+    reservation->shown = client->operation.number;
     return amount;
+}
+
+/* What was approved before the statement was asked for is in it, unless somebody asked to cancel
+ * it. */
+static void check_complete(struct client *client, const struct issuer *issuer) {
+    const struct operation *operation = &client->operation;
+    for (size_t i = 0; i < issuer->count; i++) {
+        const struct reservation *reservation = &issuer->reservations[i];
+        bool due = reservation->approved && reservation->approved < operation->called &&
+                   !reservation->cancelling;
+        if (due && reservation->shown != operation->number)
+            sim_broken(client->sim, "a statement shows what was approved before it",
+                       "issuer %u: reservation %" PRIu64 " is missing", operation->issuer,
+                       reservation->number);
+    }
 }
 
 static void told_statement(struct client *client, const struct router_reply *reply) {
@@ -85,6 +112,7 @@ static void told_statement(struct client *client, const struct router_reply *rep
         sim_broken(client->sim, "an issuer's exposure is the sum of its reservations",
                    "issuer %u: exposure %" PRId64 ", reservations %" PRId64 ", limit %d",
                    client->operation.issuer, exposure, sum, ISSUER_LIMIT);
+    check_complete(client, issuer);
     if (!client->operation.verify) return;
     for (size_t i = 0; i < issuer->count; i++)
         approved += issuer->reservations[i].state == RESERVATION_APPROVED ? 1 : 0;

@@ -74,12 +74,13 @@ static void begin_issuer(struct client *client) {
         sim_chance(sim, 400) ? 0 : (uint32_t)prng_below(&sim->prng, clients->issuer_count);
     struct issuer *issuer = &clients->issuers[operation->issuer];
     uint64_t dice = prng_below(&sim->prng, 100);
-    if (dice < 3) {
+    if (dice < 10) {
         operation->kind = OPERATION_STATEMENT;
+        operation->called = ++clients->moment;
         operation->request_id[0] = 0;
         return;
     }
-    if (dice < 30 && issuer->count > 0) {
+    if (dice < 37 && issuer->count > 0) {
         size_t at = prng_below(&sim->prng, issuer->count);
         struct reservation *reservation = &issuer->reservations[at];
         if (reservation->state == RESERVATION_APPROVED && !reservation->cancelling) {
@@ -96,8 +97,10 @@ static void begin_issuer(struct client *client) {
     }
     operation->kind = OPERATION_RESERVE;
     operation->reservation = issuer->count++;
-    issuer->reservations[operation->reservation] = (struct reservation){
-        .number = operation->number, .amount = (int64_t)prng_between(&sim->prng, 1, 500)};
+    issuer->reservations[operation->reservation] =
+        (struct reservation){.number = operation->number,
+                             .amount = (int64_t)prng_between(&sim->prng, 1, 500),
+                             .insert_first = sim_chance(sim, 500)};
 }
 
 static void begin_operation(struct client *client) {
@@ -166,14 +169,16 @@ static void fill_issuer(struct client *client, struct sending *sending) {
     client_issuer_key(sending->keys[0], sizeof(sending->keys[0]), operation->issuer, "exposure");
     client_issuer_key(sending->keys[1], sizeof(sending->keys[1]), operation->issuer, rest);
     bool reserve = operation->kind == OPERATION_RESERVE;
-    sending->ops[0] = (struct txn_op){.kind = TXN_OP_ADD,
-                                      .key = slice_from_text(sending->keys[0]),
-                                      .delta = reserve ? reservation->amount : -reservation->amount,
-                                      .minimum = 0,
-                                      .maximum = ISSUER_LIMIT};
-    sending->ops[1] = (struct txn_op){.kind = reserve ? TXN_OP_INSERT : TXN_OP_DELETE,
-                                      .key = slice_from_text(sending->keys[1])};
-    if (reserve) sending->ops[1].value = number_text(sending, reservation->amount);
+    struct txn_op *add = &sending->ops[reservation->insert_first ? 1 : 0];
+    struct txn_op *row = &sending->ops[reservation->insert_first ? 0 : 1];
+    *add = (struct txn_op){.kind = TXN_OP_ADD,
+                           .key = slice_from_text(sending->keys[0]),
+                           .delta = reserve ? reservation->amount : -reservation->amount,
+                           .minimum = 0,
+                           .maximum = ISSUER_LIMIT};
+    *row = (struct txn_op){.kind = reserve ? TXN_OP_INSERT : TXN_OP_DELETE,
+                           .key = slice_from_text(sending->keys[1])};
+    if (reserve) row->value = number_text(sending, reservation->amount);
     sending->guard =
         (struct txn_guard){.kind = TXN_GUARD_EXISTS, .key = slice_from_text(sending->keys[1])};
     sending->command.guard_count = reserve ? 0 : 1;
@@ -243,6 +248,7 @@ static void verify_next(struct client *client) {
     client->operation = (struct operation){.kind = OPERATION_STATEMENT,
                                            .number = ++clients->last_number,
                                            .verify = true,
+                                           .called = ++clients->moment,
                                            .issuer = clients->verify_next++};
     client->busy = true;
 }

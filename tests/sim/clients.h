@@ -15,7 +15,7 @@
 #define REGISTERS_MAX (SIM_RANGES_MAX * REGISTERS_PER_GROUP)
 #define ISSUERS_MAX SIM_RANGES_MAX
 #define KEYS_PER_OPERATION_MAX REGISTERS_MAX
-#define ISSUER_LIMIT 20000
+#define ISSUER_LIMIT 6000
 /* Writes of unknown outcome make a history hard to judge: no more than so many per register. */
 #define UNKNOWN_MAX 6u
 
@@ -30,7 +30,10 @@ struct reservation {
     uint64_t number; /* of the operation: in its key */
     int64_t amount;
     enum reservation_state state;
-    bool cancelling; /* asked to, decided or not */
+    bool cancelling;   /* asked to, decided or not */
+    bool insert_first; /* order of its two operations: whichever is refused, nothing is done */
+    uint64_t approved, cancelled; /* moment that a client was told; 0: not yet */
+    uint64_t shown;               /* operation that showed it last */
 };
 
 struct issuer {
@@ -73,6 +76,7 @@ struct operation {
     uint32_t registers[KEYS_PER_OPERATION_MAX];
     size_t positions[KEYS_PER_OPERATION_MAX]; /* in the registers' histories */
     uint64_t floors[KEYS_PER_OPERATION_MAX];  /* newest_ts when it was called */
+    uint64_t called;                          /* STATEMENT: moment */
     enum register_op_kind change;
 };
 

@@ -146,7 +146,8 @@ static void on_timestamps(void *ctx, enum status status, uint64_t first, uint32_
     body->count = count;
     body->number = asker->number;
     body->worker = asker->worker;
-    if (status == STATUS_OK) sim_rules_granted(asker->member->host.sim, first, count);
+    if (status == STATUS_OK)
+        sim_rules_granted(asker->member->host.sim, asker->member, first, count);
     answer(asker, SIM_GRANT, body);
 }
 
@@ -207,6 +208,13 @@ static void receive_heartbeat(struct sim_member *member, const struct sim_messag
     answer(asker_new(member, message), SIM_HEARTBEAT_ANSWER, body);
 }
 
+/* As from a member that is behind: of a range as it was before a change of its membership. */
+static void make_old(struct range_descriptor *descriptor) {
+    ASSERT(descriptor->epoch.conf_version > 0);
+    descriptor->epoch.conf_version--;
+    descriptor->replica_count = 1;
+}
+
 static void receive_map_asked(struct sim_member *member, const struct sim_message *message) {
     struct placement_range_map map;
     struct sim_body *body = sim_body_new();
@@ -217,6 +225,7 @@ static void receive_map_asked(struct sim_member *member, const struct sim_messag
         for (uint32_t i = 0; i < map.range_count; i++) {
             copy_descriptor(&body->ranges[i].descriptor, map.ranges[i].descriptor);
             body->ranges[i].leader_node = map.ranges[i].leader_node;
+            if (sim_chance(member->host.sim, 20)) make_old(&body->ranges[i].descriptor);
         }
     }
     answer(asker_new(member, message), SIM_MAP, body);

@@ -22,6 +22,7 @@ static void session_send(struct range_session *base, struct slice frame) {
     struct sim_session *session = CONTAINER_OF(base, struct sim_session, base);
     struct sim_host *host = &session->node->host;
     if (!host->up || host->incarnation != session->node_incarnation) return;
+    sim_rules_replies(host->sim, session->node, host->sim->hosts[session->router], frame);
     sim_send(host->sim, SIM_REPLIES, host->index, session->router, frame, NULL,
              session->router_incarnation);
 }
@@ -65,6 +66,7 @@ static void send_to_node(void *ctx, enum sim_message_kind kind, uint64_t node_id
     struct sim_node *to = sim_node_by_id(node->host.sim, node_id);
     ASSERT(to);
     if (!node->host.up) return;
+    if (kind == SIM_RAFT) sim_rules_raft_frame(node->host.sim, node, to, frame);
     sim_send(node->host.sim, kind, node->host.index, to->host.index, frame, NULL, 0);
 }
 
@@ -213,6 +215,7 @@ static void receive_requests(struct sim_node *node, const struct sim_message *me
     struct slice frame = slice_from_buf(&message->frame);
     if (router->incarnation != message->from_incarnation) return; /* its stream is gone */
     struct sim_session *session = session_of(node, router);
+    sim_rules_requests(sim, node, router, frame);
     enum status status = range_store_requests(node->store, &session->base, frame);
     if (status == STATUS_BUSY)
         range_store_refuse_frame(&session->base, frame, 1000);

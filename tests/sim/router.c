@@ -44,6 +44,7 @@ void sim_router_start(struct sim_router *router) {
     router->map_asked = false;
     router->map_timeout.fire = map_timed_out;
     router->router = router_new(&config, &io);
+    sim_rules_router_began(router->host.sim, &router->host);
 }
 
 void sim_router_stop(struct sim_router *router) {
@@ -68,6 +69,7 @@ static void schedule(struct sim_router *router) {
 void sim_router_settle(struct sim_router *router) {
     if (!router->host.up) return;
     router_flush(router->router, sim_host_now_us(&router->host));
+    sim_rules_router(router->host.sim, &router->host, router->router);
     schedule(router);
 }
 

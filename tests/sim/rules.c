@@ -5,51 +5,20 @@
  *   when an entry is first applied, a majority has it on disk
  *   terms, commit and applied indexes never go back; what was durable of a term outlives a crash
  *   replicas that applied the same index have the same content (sampled)
- *   timestamps only grow
+ *   a leader commits by counting only what is of its own term
+ *   a log ends on disk where it ends
+ *   timestamps only grow, and stay below the bound that is durable
  *
  * and, now and then, the invariants that the objects walk themselves. */
+#include "tests/sim/rules.h"
+
 #include <inttypes.h>
 
-#include "range/worker.h"
+#include "placement/driver.h"
+#include "raft/message_codec.h"
 #include "storage/mvcc.h"
-#include "tests/sim/world.h"
 
-#define LEADERS_KEPT 256u
-#define CONTENTS_KEPT 64u
 #define CONTENT_EVERY 32u /* applied indexes between two looks at the content */
-
-struct content {
-    uint64_t index, hash;
-};
-
-struct leader {
-    uint64_t term, replica_id;
-};
-
-/* An entry, as whoever applied it first has seen it. */
-struct applied_entry {
-    uint64_t checksum; /* 0: not seen */
-    uint64_t term;     /* of that replica then: the entry was committed in this term or before */
-};
-
-struct range_rules {
-    struct applied_entry *applied; /* RANGE_INITIAL_INDEX + 1 ... */
-    size_t applied_count, applied_cap;
-    struct leader leaders[LEADERS_KEPT]; /* a ring */
-    uint32_t leader_count;
-    struct content contents[CONTENTS_KEPT]; /* by index */
-};
-
-struct replica_rules {
-    uint64_t term, durable_term, commit, applied, led_term;
-};
-
-struct sim_rules {
-    uint64_t turns;
-    uint64_t last_timestamp;
-    struct range_rules ranges[SIM_RANGES_MAX + 1];
-    struct replica_rules replicas[SIM_NODES_MAX][SIM_RANGES_MAX + 1];
-};
 
 void sim_rules_new(struct sim *sim) {
     sim->rules = MEMORY_NEW(struct sim_rules);
@@ -68,29 +37,44 @@ static uint64_t entry_checksum(struct slice entry) {
     return checksum ? checksum : 1;
 }
 
-/* Whether the node's disk holds this entry, or has gone beyond it by compaction or a snapshot.
- * Keys as in storage/raft_log.h; the process may be down. */
-static bool on_disk(struct sim_node *node, uint64_t range_id, uint64_t index, uint64_t checksum) {
-    struct buf key = {0}, value = {0};
-    bool there = false;
+/* Keys as in storage/raft_log.h. */
+enum status sim_disk_entry(const struct sim_node *node, uint64_t range_id, uint64_t index,
+                           struct buf *ret) {
+    struct buf key = {0};
     encode_u8(&key, 'l');
     encode_u64_be(&key, range_id);
     encode_u64_be(&key, index);
     enum status status =
-        storage_get(node->host.engine, NULL, STORAGE_RAFT, slice_from_buf(&key), &value);
+        storage_get(node->host.engine, NULL, STORAGE_RAFT, slice_from_buf(&key), ret);
+    buf_done(&key);
+    return status;
+}
+
+enum status sim_disk_state(const struct sim_node *node, uint64_t range_id,
+                           enum raft_log_state state, struct buf *ret) {
+    struct buf key = {0};
+    encode_u8(&key, 's');
+    encode_u64_be(&key, range_id);
+    encode_u8(&key, (uint8_t)state);
+    enum status status =
+        storage_get(node->host.engine, NULL, STORAGE_RAFT, slice_from_buf(&key), ret);
+    buf_done(&key);
+    return status;
+}
+
+/* Whether the node's disk holds this entry, or has gone beyond it by compaction or a snapshot. */
+static bool on_disk(struct sim_node *node, uint64_t range_id, uint64_t index, uint64_t checksum) {
+    struct buf value = {0};
+    bool there = false;
+    enum status status = sim_disk_entry(node, range_id, index, &value);
     if (status == STATUS_OK) {
         there = entry_checksum(slice_from_buf(&value)) == checksum;
     } else {
         ASSERT(status == STATUS_NOT_FOUND);
-        buf_clear(&key);
-        encode_u8(&key, 's');
-        encode_u64_be(&key, range_id);
-        encode_u8(&key, 't');
-        status = storage_get(node->host.engine, NULL, STORAGE_RAFT, slice_from_buf(&key), &value);
+        status = sim_disk_state(node, range_id, RAFT_LOG_TRUNCATION, &value);
         struct decoder in = decoder_make(slice_from_buf(&value));
         there = status == STATUS_OK && decode_u64(&in) >= index;
     }
-    buf_done(&key);
     buf_done(&value);
     return there;
 }
@@ -231,6 +215,47 @@ static void check_new_leader(struct sim *sim, struct sim_node *node,
 
 /* ---- a replica after a turn ---- */
 
+static uint64_t term_on_disk(const struct sim_node *node, uint64_t range_id, uint64_t index) {
+    struct raft_entry entry = {0};
+    struct buf bytes = {0};
+    uint64_t term = 0;
+    if (sim_disk_entry(node, range_id, index, &bytes) == STATUS_OK &&
+        raft_decode_entry(slice_from_buf(&bytes), index, &entry) == STATUS_OK) {
+        term = entry.id.term;
+        payload_unref(entry.payload);
+    }
+    buf_done(&bytes);
+    return term;
+}
+
+/* What a leader commits while it leads, it commits by counting (3.6.2). */
+static void check_counted(struct sim *sim, struct sim_node *node,
+                          const struct range_replica *replica, const struct replica_rules *seen) {
+    uint64_t commit = raft_commit_index(replica->raft);
+    uint64_t range_id = replica->descriptor.range_id;
+    if (!replica->leads || seen->led_term != replica->lead_term || commit == seen->commit) return;
+    uint64_t term = term_on_disk(node, range_id, commit);
+    if (term != 0 && term != replica->lead_term)
+        sim_broken(sim, "only entries of the own term are committed by counting",
+                   "node %u leads range %" PRIu64 " in term %" PRIu64 " and commits index %" PRIu64
+                   " of term %" PRIu64,
+                   node->host.number, range_id, replica->lead_term, commit, term);
+}
+
+/* What a replacement cut off is gone from the disk, too, or comes back with a restart. */
+static void check_tail(struct sim *sim, struct sim_node *node, const struct range_replica *replica,
+                       struct replica_rules *seen) {
+    uint64_t last = replica->log.last_index, range_id = replica->descriptor.range_id;
+    struct buf bytes = {0};
+    if (last < seen->last_index &&
+        sim_disk_entry(node, range_id, last + 1, &bytes) != STATUS_NOT_FOUND)
+        sim_broken(sim, "a log ends on disk where it ends",
+                   "node %u range %" PRIu64 " ends at %" PRIu64 ", on disk it goes on",
+                   node->host.number, range_id, last);
+    buf_done(&bytes);
+    seen->last_index = last;
+}
+
 static void check_growth(struct sim *sim, struct sim_node *node,
                          const struct range_replica *replica, struct replica_rules *seen) {
     uint64_t term = raft_term(replica->raft), commit = raft_commit_index(replica->raft);
@@ -253,7 +278,9 @@ static void check_replica(struct sim *sim, struct sim_node *node,
     ASSERT(range_id >= 1 && range_id <= SIM_RANGES_MAX);
     struct replica_rules *seen = &sim->rules->replicas[node->host.number - 1][range_id];
     uint64_t before = seen->applied;
+    check_counted(sim, node, replica, seen);
     check_growth(sim, node, replica, seen);
+    if (!replica->installing) check_tail(sim, node, replica, seen);
     if (replica->leads && replica->lead_term != seen->led_term) {
         seen->led_term = replica->lead_term;
         check_new_leader(sim, node, replica);
@@ -275,12 +302,20 @@ void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t index
 void sim_rules_process_ended(struct sim *sim, struct sim_node *node) {
     for (uint32_t range = 1; range <= SIM_RANGES_MAX; range++) {
         struct replica_rules *seen = &sim->rules->replicas[node->host.number - 1][range];
-        *seen =
-            (struct replica_rules){.term = seen->durable_term, .durable_term = seen->durable_term};
+        *seen = (struct replica_rules){.term = seen->durable_term,
+                                       .durable_term = seen->durable_term,
+                                       .vote_term = seen->vote_term,
+                                       .vote_for = seen->vote_for};
     }
 }
 
-void sim_rules_granted(struct sim *sim, uint64_t first, uint64_t count) {
+void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_t first,
+                       uint64_t count) {
+    uint64_t bound = member->driver->state.timestamp_bound; /* as applied: a majority has it */
+    if (first + count > bound)
+        sim_broken(sim, "timestamps are given out below a durable bound",
+                   "member %u gave out %" PRIu64 " with a bound of %" PRIu64, member->host.number,
+                   first + count - 1, bound);
     if (first <= sim->rules->last_timestamp)
         sim_broken(sim, "timestamps only grow", "%" PRIu64 " was granted after %" PRIu64, first,
                    sim->rules->last_timestamp);
@@ -289,7 +324,7 @@ void sim_rules_granted(struct sim *sim, uint64_t first, uint64_t count) {
 
 /* ---- all replicas of a range ---- */
 
-static struct range_replica *replica_on(struct sim_node *node, uint64_t range_id) {
+struct range_replica *sim_replica_on(const struct sim_node *node, uint64_t range_id) {
     if (!node->host.up || !node->store) return NULL;
     uint32_t workers = range_store_worker_count(node->store);
     return range_worker_find(range_store_worker(node->store, (uint32_t)(range_id % workers)),
@@ -300,7 +335,7 @@ struct sim_node *sim_rules_leader(struct sim *sim, uint64_t range_id) {
     struct sim_node *leader = NULL;
     uint64_t term = 0;
     for (uint32_t i = 0; i < sim->config.nodes; i++) {
-        const struct range_replica *replica = replica_on(&sim->nodes[i], range_id);
+        const struct range_replica *replica = sim_replica_on(&sim->nodes[i], range_id);
         if (!replica || !replica->leads || replica->lead_term <= term) continue;
         term = replica->lead_term;
         leader = &sim->nodes[i];
@@ -312,10 +347,10 @@ static bool range_converged(struct sim *sim, uint64_t range_id) {
     uint64_t applied = 0;
     struct sim_node *leader = sim_rules_leader(sim, range_id);
     if (!leader) return false;
-    const struct range_descriptor *descriptor = &replica_on(leader, range_id)->descriptor;
+    const struct range_descriptor *descriptor = &sim_replica_on(leader, range_id)->descriptor;
     for (uint32_t i = 0; i < descriptor->replica_count; i++) {
         struct sim_node *node = sim_node_by_id(sim, descriptor->replicas[i].node_id);
-        const struct range_replica *replica = replica_on(node, range_id);
+        const struct range_replica *replica = sim_replica_on(node, range_id);
         if (!replica || replica->installing) return false;
         if (applied != 0 && replica->applied.applied.index != applied) return false;
         applied = replica->applied.applied.index;
@@ -333,9 +368,9 @@ bool sim_rules_converged(struct sim *sim) {
 void sim_rules_compare_content(struct sim *sim) {
     for (uint64_t range_id = 1; range_id <= sim->config.ranges; range_id++) {
         struct sim_node *leader = sim_rules_leader(sim, range_id);
-        uint64_t hash = content_hash(leader, &replica_on(leader, range_id)->descriptor);
+        uint64_t hash = content_hash(leader, &sim_replica_on(leader, range_id)->descriptor);
         for (uint32_t i = 0; i < sim->config.nodes; i++) {
-            const struct range_replica *replica = replica_on(&sim->nodes[i], range_id);
+            const struct range_replica *replica = sim_replica_on(&sim->nodes[i], range_id);
             if (!replica || content_hash(&sim->nodes[i], &replica->descriptor) == hash) continue;
             sim_broken(sim, "replicas at one index have one content",
                        "range %" PRIu64 ": nodes %u and %u differ at the end", range_id,

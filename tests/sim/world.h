@@ -321,11 +321,22 @@ void sim_rules_free(struct sim *sim);
 /* After a turn whose promises are durable. */
 void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t worker);
 void sim_rules_process_ended(struct sim *sim, struct sim_node *node);
-void sim_rules_granted(struct sim *sim, uint64_t first, uint64_t count);
+void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_t first,
+                       uint64_t count);
 /* Every replica of every range at one index and one content. */
 bool sim_rules_converged(struct sim *sim);
 void sim_rules_compare_content(struct sim *sim);
 /* The node whose replica leads the range with the highest term; NULL: none. */
 struct sim_node *sim_rules_leader(struct sim *sim, uint64_t range_id);
+
+/* rules_wire.c: what is about to leave a node, or has just reached it */
+void sim_rules_raft_frame(struct sim *sim, struct sim_node *node, struct sim_node *to,
+                          struct slice frame);
+void sim_rules_requests(struct sim *sim, const struct sim_node *node, const struct sim_host *router,
+                        struct slice frame);
+void sim_rules_replies(struct sim *sim, const struct sim_node *node, const struct sim_host *router,
+                       struct slice frame);
+void sim_rules_router_began(struct sim *sim, const struct sim_host *host);
+void sim_rules_router(struct sim *sim, const struct sim_host *host, const struct router *router);
 
 #endif

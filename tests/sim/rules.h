@@ -1,0 +1,63 @@
+/* What the rules remember of the world they watch. Shared by rules*.c only. */
+#ifndef FLOTILLA_TESTS_SIM_RULES_H
+#define FLOTILLA_TESTS_SIM_RULES_H
+
+#include "range/worker.h"
+#include "tests/sim/world.h"
+
+#define LEADERS_KEPT 256u
+#define CONTENTS_KEPT 64u
+#define READS_KEPT 1024u /* of one router at one node; call ids count up */
+
+struct content {
+    uint64_t index, hash;
+};
+
+struct leader {
+    uint64_t term, replica_id;
+};
+
+/* An entry, as whoever applied it first has seen it. */
+struct applied_entry {
+    uint64_t checksum; /* 0: not seen */
+    uint64_t term;     /* of that replica then: the entry was committed in this term or before */
+};
+
+struct range_rules {
+    struct applied_entry *applied; /* RANGE_INITIAL_INDEX + 1 ... */
+    size_t applied_count, applied_cap;
+    struct leader leaders[LEADERS_KEPT]; /* a ring */
+    uint32_t leader_count;
+    struct content contents[CONTENTS_KEPT]; /* by index */
+};
+
+struct replica_rules {
+    uint64_t term, durable_term, commit, applied, last_index;
+    uint64_t led_term;            /* last seen leading; `commit` may be from before it led */
+    uint64_t vote_term, vote_for; /* the newest vote that left */
+};
+
+/* A read that a node was asked for. */
+struct read_rules {
+    uint64_t call_id, router_incarnation, range_id;
+    uint64_t floor; /* highest index applied anywhere when it came */
+};
+
+struct sim_rules {
+    uint64_t turns;
+    uint64_t last_timestamp;
+    struct range_rules ranges[SIM_RANGES_MAX + 1];
+    struct replica_rules replicas[SIM_NODES_MAX][SIM_RANGES_MAX + 1];
+    struct read_rules reads[SIM_NODES_MAX][SIM_ROUTERS][READS_KEPT];
+    struct range_epoch known[SIM_ROUTERS][SIM_RANGES_MAX + 1]; /* to the router's process */
+};
+
+/* rules.c */
+struct range_replica *sim_replica_on(const struct sim_node *node, uint64_t range_id);
+/* Bytes at a key of the Raft family, as on disk, whether or not the process is up. */
+enum status sim_disk_entry(const struct sim_node *node, uint64_t range_id, uint64_t index,
+                           struct buf *ret);
+enum status sim_disk_state(const struct sim_node *node, uint64_t range_id,
+                           enum raft_log_state state, struct buf *ret);
+
+#endif
