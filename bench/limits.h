@@ -10,6 +10,11 @@
 #define BENCH_DETAILS_MAX 20u              /* findings that a verdict spells out */
 #define BENCH_SCAN_ROWS 5000u              /* per page of the verification */
 
+/* `bench raft`: entries proposed together, how many such rows, and the size of an entry. */
+#define BENCH_RAFT_BATCH_MAX 4096u
+#define BENCH_RAFT_BATCHES_MAX 16u
+#define BENCH_RAFT_PAYLOAD_BYTES_MAX 16384u
+
 /* Pauses before a request is sent again: doubled, with jitter. */
 #define BENCH_BACKOFF_MIN_US 2000u
 #define BENCH_BACKOFF_MAX_US 100000u

@@ -194,6 +194,7 @@ static void print_usage(FILE *out) {
             "flotilla bench mixed        both\n"
             "flotilla bench verify       hold the data against the ledger of an earlier run\n"
             "flotilla bench limits       the roofs of this machine: disk, engine, gRPC, sockets\n"
+            "flotilla bench raft         the Raft core alone, in this process; needs no cluster\n"
             "flotilla bench split-keys   where to cut the key space for a workload\n"
             "each with --help\n");
 }
@@ -206,6 +207,7 @@ int cmd_bench(int argument_count, char **arguments) {
     if (strcmp(name, "mixed") == 0) return bench_mixed(argument_count - 1, arguments + 1);
     if (strcmp(name, "verify") == 0) return bench_verify(argument_count - 1, arguments + 1);
     if (strcmp(name, "limits") == 0) return bench_limits(argument_count - 1, arguments + 1);
+    if (strcmp(name, "raft") == 0) return bench_raft(argument_count - 1, arguments + 1);
     if (strcmp(name, "split-keys") == 0) return bench_split_keys(argument_count - 1, arguments + 1);
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         print_usage(stdout);

@@ -129,6 +129,7 @@ void raft_handle_snapshot(struct raft *raft, const struct raft_message *message)
 /* read_index.c */
 void raft_reads_clear(struct raft *raft);
 void raft_reads_done(struct raft *raft);
+void raft_reads_shrink(struct raft *raft); /* gives back what nothing waits in */
 enum status raft_accept_read(struct raft *raft, uint64_t from, uint64_t context);
 void raft_release_early_reads(struct raft *raft);
 uint64_t raft_reads_position(const struct raft *raft); /* 0: nothing waits */

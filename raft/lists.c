@@ -11,9 +11,10 @@ static void *grow(void *items, uint32_t *cap, uint32_t needed, size_t item_bytes
     return memory_realloc(items, *cap * item_bytes);
 }
 
-/* A burst must not pin its peak for ever in each of ten thousand ranges. */
-static bool too_roomy(uint32_t cap, uint32_t used) {
-    return cap > RAFT_KEPT_ITEMS_MAX && used < cap / 4;
+bool raft_outgrown(uint32_t cap, uint32_t used, uint32_t *lately) {
+    uint32_t faded = *lately - *lately / 32;
+    *lately = used > faded ? used : faded;
+    return cap > RAFT_KEPT_ITEMS_MAX && *lately < cap / 4;
 }
 
 struct raft_entry *raft_entry_list_reserve(struct raft_entry_list *list, uint32_t extra) {
@@ -32,7 +33,7 @@ void raft_entry_list_clear(struct raft_entry_list *list) {
     for (uint32_t at = 0; at < list->count; at++) {
         payload_unref(list->items[at].payload);
     }
-    bool release = too_roomy(list->cap, list->count);
+    bool release = raft_outgrown(list->cap, list->count, &list->lately);
     list->count = 0;
     if (release) raft_entry_list_done(list);
 }
@@ -59,7 +60,7 @@ void raft_message_list_add(struct raft_message_list *list, const struct raft_mes
 }
 
 void raft_message_list_clear(struct raft_message_list *list) {
-    bool release = too_roomy(list->cap, list->count);
+    bool release = raft_outgrown(list->cap, list->count, &list->lately);
     list->count = 0;
     if (release) raft_message_list_done(list);
 }
@@ -94,7 +95,8 @@ void raft_outbox_clear(struct raft_outbox *outbox) {
     for (uint32_t at = 0; at < outbox->messages.count; at++) {
         raft_snapshot_free(outbox->messages.items[at].snapshot);
     }
-    if (too_roomy(outbox->first_entry_cap, outbox->messages.count)) {
+    if (raft_outgrown(outbox->first_entry_cap, outbox->messages.count,
+                      &outbox->first_entry_lately)) {
         memory_free(outbox->first_entry);
         outbox->first_entry = NULL;
         outbox->first_entry_cap = 0;
@@ -117,7 +119,7 @@ void raft_read_state_list_add(struct raft_read_state_list *list, struct raft_rea
 }
 
 void raft_read_state_list_clear(struct raft_read_state_list *list) {
-    bool release = too_roomy(list->cap, list->count);
+    bool release = raft_outgrown(list->cap, list->count, &list->lately);
     list->count = 0;
     if (release) raft_read_state_list_done(list);
 }

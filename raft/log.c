@@ -70,6 +70,7 @@ static void ring_truncate(struct raft_core_log *log, uint64_t from) {
 
 /* Stable entries are kept only to feed followers: the oldest go first. */
 static void ring_evict(struct raft_core_log *log) {
+    uint32_t used = ring_count(log);
     while (log->ring_first < log->unstable_first &&
            (log->cache_bytes > log->cache_bytes_max || log->cache_bytes_max == 0)) {
         ring_pop_front(log);
@@ -79,9 +80,7 @@ static void ring_evict(struct raft_core_log *log) {
            log->unstable_first - log->ring_first > RAFT_APPLY_ENTRIES_MAX) {
         ring_pop_front(log);
     }
-    if (log->ring_cap > RAFT_KEPT_ITEMS_MAX && ring_count(log) < log->ring_cap / 8) {
-        ring_resize(log, log->ring_cap / 4);
-    }
+    if (raft_outgrown(log->ring_cap, used, &log->ring_lately)) ring_resize(log, log->ring_cap / 2);
 }
 
 /* ---- life ---- */
@@ -324,6 +323,13 @@ void raft_core_log_snapshot_stable(struct raft_core_log *log, uint64_t index) {
     raft_snapshot_free(log->snapshot);
     log->snapshot = NULL;
     log->snapshot_in_progress = false;
+}
+
+void raft_core_log_shrink(struct raft_core_log *log) {
+    while (log->ring_first < log->unstable_first) {
+        ring_pop_front(log);
+    }
+    if (ring_count(log) == 0) ring_resize(log, 0);
 }
 
 /* ---- becoming applied ---- */

@@ -22,7 +22,8 @@ struct raft_core_log {
     struct raft_storage storage;
     struct raft_entry *ring; /* cap is a power of two, or 0 */
     uint32_t ring_cap, ring_head;
-    uint64_t ring_first; /* index of the oldest entry in the ring; last.index + 1 when empty */
+    uint32_t ring_lately; /* most entries of late */
+    uint64_t ring_first;  /* index of the oldest entry in the ring; last.index + 1 when empty */
     struct raft_log_id last;
     uint64_t unstable_first;        /* first entry not known to be durable */
     uint64_t in_progress_end;       /* one past the last entry handed out to be made durable */
@@ -74,6 +75,8 @@ bool raft_core_log_has_next_unstable(const struct raft_core_log *log);
 void raft_core_log_take_unstable(struct raft_core_log *log, struct raft_entry_list *list);
 void raft_core_log_stable_to(struct raft_core_log *log, struct raft_log_id id);
 void raft_core_log_snapshot_stable(struct raft_core_log *log, uint64_t index);
+/* Gives up the stable entries that are kept for followers, and the ring if nothing is in it. */
+void raft_core_log_shrink(struct raft_core_log *log);
 
 /* `unstable_too`: entries may be applied before this replica has them on disk. */
 bool raft_core_log_has_committed(const struct raft_core_log *log, bool unstable_too);

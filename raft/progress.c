@@ -49,14 +49,17 @@ bool raft_inflights_full(const struct raft_inflights *inflights) {
     return inflights->bytes_max && inflights->bytes >= inflights->bytes_max;
 }
 
+void raft_inflights_shrink(struct raft_inflights *inflights) {
+    if (inflights->count > 0) return;
+    memory_free(inflights->ring);
+    inflights->ring = NULL;
+    inflights->cap = inflights->head = 0;
+}
+
 void raft_inflights_clear(struct raft_inflights *inflights) {
     inflights->head = inflights->count = 0;
     inflights->bytes = 0;
-    if (inflights->cap > RAFT_KEPT_ITEMS_MAX) {
-        memory_free(inflights->ring);
-        inflights->ring = NULL;
-        inflights->cap = 0;
-    }
+    if (inflights->cap > RAFT_KEPT_ITEMS_MAX) raft_inflights_shrink(inflights);
 }
 
 void raft_progress_init(struct raft_progress *progress, uint64_t id, uint64_t next,

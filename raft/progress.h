@@ -36,6 +36,8 @@ void raft_inflights_add(struct raft_inflights *inflights, uint64_t index, uint64
 void raft_inflights_free_to(struct raft_inflights *inflights, uint64_t index);
 bool raft_inflights_full(const struct raft_inflights *inflights);
 void raft_inflights_clear(struct raft_inflights *inflights);
+/* Gives the ring back if nothing is on its way. */
+void raft_inflights_shrink(struct raft_inflights *inflights);
 
 enum raft_progress_state { RAFT_PROGRESS_PROBE, RAFT_PROGRESS_REPLICATE, RAFT_PROGRESS_SNAPSHOT };
 

@@ -336,7 +336,9 @@ uint64_t raft_term(const struct raft *raft);
 enum raft_role raft_role(const struct raft *raft);
 uint64_t raft_commit_index(const struct raft *raft);
 
-/* Gives back memory that is kept for reuse: for a range that goes quiet. */
+/* Gives back memory that is kept for reuse, the stable entries cached for followers among it: for a
+ * range that goes quiet. Call it when no ready work is out: messages and read states that were
+ * borrowed go. */
 void raft_shrink(struct raft *raft);
 
 /* Lowest index that some follower which is being fed may still need: compaction below it is kind,

@@ -27,10 +27,10 @@ static uint32_t waiting(const struct raft_reads *reads) {
     return reads->count - reads->head;
 }
 
-static void release_memory(struct raft_reads *reads) {
+static void release_memory(struct raft_reads *reads, uint32_t kept_cap) {
     if (waiting(reads) > 0) return;
     reads->head = reads->count = 0;
-    if (reads->cap <= RAFT_KEPT_ITEMS_MAX) return;
+    if (reads->cap <= kept_cap) return;
     memory_free(reads->items);
     reads->items = NULL;
     reads->cap = 0;
@@ -38,7 +38,7 @@ static void release_memory(struct raft_reads *reads) {
 
 static void clear(struct raft_reads *reads) {
     reads->head = reads->count;
-    release_memory(reads);
+    release_memory(reads, RAFT_KEPT_ITEMS_MAX);
     reads->confirmed = 0;
     reads->round_wanted = false;
 }
@@ -52,6 +52,11 @@ void raft_reads_done(struct raft *raft) {
     memory_free(raft->reads.items);
     memory_free(raft->early_reads.items);
     raft->reads = raft->early_reads = (struct raft_reads){0};
+}
+
+void raft_reads_shrink(struct raft *raft) {
+    release_memory(&raft->reads, 0);
+    release_memory(&raft->early_reads, 0);
 }
 
 bool raft_committed_in_term(const struct raft *raft) {
@@ -99,7 +104,7 @@ void raft_release_early_reads(struct raft *raft) {
     while (early->head < early->count) {
         accept_in_term(raft, early->items[early->head++]);
     }
-    release_memory(early);
+    release_memory(early, RAFT_KEPT_ITEMS_MAX);
 }
 
 uint64_t raft_reads_position(const struct raft *raft) {
@@ -125,7 +130,7 @@ void raft_confirm_reads(struct raft *raft) {
         reads->head++;
         reads->confirmed++;
     }
-    release_memory(reads);
+    release_memory(reads, RAFT_KEPT_ITEMS_MAX);
 }
 
 enum status raft_read_index(struct raft *raft, uint64_t context) {

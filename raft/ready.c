@@ -134,6 +134,17 @@ void raft_shrink(struct raft *raft) {
     uint32_t handed = 1 - raft->outbox_filling;
     raft_outbox_done(&raft->outbox[handed]);
     raft_read_state_list_done(&raft->read_states[handed]);
+    /* What is being filled stays, unless it is empty. */
+    struct raft_outbox *outbox = raft_outbox_filling(raft);
+    if (outbox->messages.count == 0) raft_outbox_done(outbox);
+    struct raft_read_state_list *read_states = &raft->read_states[raft->outbox_filling];
+    if (read_states->count == 0) raft_read_state_list_done(read_states);
+    if (raft->after_append.count == 0) raft_message_list_done(&raft->after_append);
+    for (uint32_t at = 0; at < raft->progress.count; at++) {
+        raft_inflights_shrink(&raft->progress.items[at].inflights);
+    }
+    raft_reads_shrink(raft);
+    raft_core_log_shrink(&raft->log);
 }
 
 /* ---- handing out ---- */

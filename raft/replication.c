@@ -18,6 +18,23 @@ static bool fits_uncommitted(const struct raft *raft, size_t bytes) {
     return raft->uncommitted_bytes + bytes <= max;
 }
 
+/* The leader's own acknowledgement counts once its entries are durable (10.2.1). Proposals that
+ * become durable together need one, not one each. */
+static void acknowledge_own(struct raft *raft) {
+    struct raft_message_list *promises = &raft->after_append;
+    struct raft_message *last = promises->count ? &promises->items[promises->count - 1] : NULL;
+    uint64_t index = raft->log.last.index;
+    if (last && last->kind == RAFT_MSG_APPEND_RESPONSE && last->to == raft->config.id &&
+        last->term == raft->term) {
+        ASSERT_CMP(last->log.index, <, index);
+        last->log.index = index;
+        return;
+    }
+    raft_send(raft, (struct raft_message){.kind = RAFT_MSG_APPEND_RESPONSE,
+                                          .to = raft->config.id,
+                                          .log = {.index = index}});
+}
+
 /* Numbers the entries and appends them. False, nothing changed: too much is uncommitted. */
 bool raft_append_own(struct raft *raft, struct raft_entry *entries, uint32_t count) {
     size_t bytes = entries_bytes(entries, count);
@@ -27,10 +44,7 @@ bool raft_append_own(struct raft *raft, struct raft_entry *entries, uint32_t cou
         entries[at].id = (struct raft_log_id){raft->term, raft->log.last.index + 1 + at};
     }
     raft_core_log_append(&raft->log, entries, count);
-    /* The leader's own acknowledgement counts once its entries are durable (10.2.1). */
-    raft_send(raft, (struct raft_message){.kind = RAFT_MSG_APPEND_RESPONSE,
-                                          .to = raft->config.id,
-                                          .log = {.index = raft->log.last.index}});
+    acknowledge_own(raft);
     return true;
 }
 

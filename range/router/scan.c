@@ -48,12 +48,13 @@ void router_scan_fit(struct router_part *part, const struct route *route) {
     call->piece_end = ends_here ? call->end : arena_copy(&call->arena, end);
 }
 
-/* Rows inside the piece, in order, and no more than asked for. */
+/* Rows of possible keys, inside the piece, in order, and no more than asked for. */
 static bool rows_are_sound(const struct router_call *call, const struct range_reply *reply) {
     if (reply->row_count > call->row_limit - call->row_count) return false;
     if (reply->more && reply->row_count == 0) return false;
     for (uint32_t i = 0; i < reply->row_count; i++) {
         struct slice key = reply->rows[i].key;
+        if (key.len == 0) return false; /* nobody can have written it */
         if (slice_compare(key, call->piece_start) < 0) return false;
         if (call->piece_end.len > 0 && slice_compare(key, call->piece_end) >= 0) return false;
         if (i == 0) continue;
