@@ -91,7 +91,8 @@ static struct raft_config raft_config_of(struct range_replica *replica, bool res
         .read_mode = RAFT_READ_QUORUM, /* leases are asked for read by read: raft_lease_read */
         .lease_drift_ppm = config->lease_drift_ppm,
         .restart_grace = restarted && config->lease_reads,
-        .append_bytes_max = RANGE_APPEND_BYTES_MAX,
+        .append_bytes_max =
+            config->append_bytes_max ? config->append_bytes_max : RANGE_APPEND_BYTES_MAX,
         .apply_bytes_max = RANGE_APPLY_BYTES_MAX,
         .inflight_messages_max = RANGE_INFLIGHT_MESSAGES_MAX,
         .inflight_bytes_max = RANGE_INFLIGHT_BYTES_MAX,

@@ -16,6 +16,8 @@ static enum status check_config(const struct range_store_config *config, struct 
         wrong = "the election time-out must be longer than the heartbeat";
     else if (config->lease_reads && config->lease_drift_ppm >= 1000000)
         wrong = "the clock drift must be below 1,000,000 ppm";
+    else if (config->append_bytes_max > RANGE_APPEND_BYTES_MAX)
+        wrong = "an append may hold 1 MiB of entries at most";
     if (!wrong) return STATUS_OK;
     buf_printf(error, "range store: %s", wrong);
     return STATUS_INVALID;

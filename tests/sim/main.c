@@ -34,7 +34,8 @@ static const char *const usage =
 
 static const char *const every_scenario[] = {"mixed",     "calm",      "network",
                                              "machines",  "disks",     "leases",
-                                             "snapshots", "placement", "elections"};
+                                             "snapshots", "placement", "elections",
+                                             "handovers"};
 
 struct arguments {
     uint64_t seeds, from, minutes, seconds, jobs;

@@ -95,16 +95,18 @@ static void bridge(struct sim *sim) {
     sim_note(sim, "network: host %u is the bridge", middle);
 }
 
-static void isolate_leader(struct sim *sim) {
+/* Clients may still reach it: only the other nodes do not. A mute leader hears what they answered
+ * to its last words, so it may commit and tell clients what no follower knows to be committed. */
+static void isolate_leader(struct sim *sim, bool mute) {
     uint64_t range_id = prng_between(&sim->prng, 1, sim->config.ranges);
     struct sim_node *leader = sim_rules_leader(sim, range_id);
     if (!leader) return;
-    sim_note(sim, "network: node %u, leader of range %u, is cut off", leader->host.number,
-             (unsigned)range_id);
-    /* Clients may still reach it: only the other nodes do not. */
+    sim_note(sim, "network: node %u, leader of range %u, is %s", leader->host.number,
+             (unsigned)range_id, mute ? "mute" : "cut off");
     for (uint32_t i = 0; i < sim->config.nodes; i++) {
         if (i == leader->host.index) continue;
-        sim->cut[i][leader->host.index] = sim->cut[leader->host.index][i] = true;
+        sim->cut[leader->host.index][i] = true;
+        if (!mute) sim->cut[i][leader->host.index] = true;
     }
     do_later(sim, &leader->host, LATER_JOIN, some_while(sim));
 }
@@ -218,7 +220,8 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
         bridge(sim);
         break;
     case SIM_FAULT_ISOLATE_LEADER:
-        isolate_leader(sim);
+    case SIM_FAULT_MUTE_LEADER:
+        isolate_leader(sim, fault == SIM_FAULT_MUTE_LEADER);
         break;
     case SIM_FAULT_FLAP:
         flap(sim);

@@ -7,7 +7,7 @@
 #define BIT(fault) (1u << SIM_FAULT_##fault)
 #define NETWORK                                                                                  \
     (BIT(LOSS) | BIT(CLOG) | BIT(PARTITION) | BIT(ONE_WAY) | BIT(BRIDGE) | BIT(ISOLATE_LEADER) | \
-     BIT(FLAP) | BIT(SWIZZLE))
+     BIT(MUTE_LEADER) | BIT(FLAP) | BIT(SWIZZLE))
 #define MACHINES (BIT(CRASH) | BIT(CRASH_ALL) | BIT(KILL) | BIT(PAUSE) | BIT(ROUTER))
 #define DISKS (BIT(CRASH) | BIT(CRASH_ALL) | BIT(SLOW_DISK) | BIT(SYNC_FAILURE))
 #define EVERYTHING ((1u << SIM_FAULT_COUNT) - 1)
@@ -19,7 +19,8 @@ struct scenario {
     uint32_t nodes;            /* likewise */
     uint64_t log_entries_kept; /* likewise */
     bool lease_reads_always;
-    bool hasty; /* faults come and go within election time-outs */
+    bool hasty;    /* faults come and go within election time-outs */
+    bool sluggish; /* every sync is slow: much happens during each */
 };
 
 static const struct scenario scenarios[] = {
@@ -37,6 +38,13 @@ static const struct scenario scenarios[] = {
      BIT(ISOLATE_LEADER) | BIT(CRASH) | BIT(CRASH_ALL) | BIT(CLOG) | BIT(ONE_WAY) | BIT(LOSS) |
          BIT(TRANSFER),
      16, 3, 0, false, true},
+    {.name = "handovers",
+     .what = "leaders that fall silent with answers under way, slow disks, many reads",
+     .faults = BIT(MUTE_LEADER) | BIT(TRANSFER) | BIT(ISOLATE_LEADER) | BIT(KILL),
+     .ranges = 8,
+     .nodes = 3,
+     .lease_reads_always = true,
+     .sluggish = true},
     {"placement", "trouble at placement and with its clocks",
      BIT(PLACEMENT) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE), 0, 0, 0, false,
      false},
@@ -86,6 +94,9 @@ void sim_config_make(struct sim *sim) {
     config->log_entries_kept = sim_chance(sim, 500) ? prng_between(&sim->prng, 1, 100) : 20000;
     if (scenario->log_entries_kept) config->log_entries_kept = scenario->log_entries_kept;
     config->think_us = scenario->ranges == 2 ? 5000 : 60000;
+    /* Catching up takes several appends then, and what lies between them is seen. */
+    config->append_bytes_max =
+        sim_chance(sim, 300) ? (uint32_t)prng_between(&sim->prng, 1, 1000) : 0;
     config->delay_min_us = prng_between(&sim->prng, 50, 300);
     config->delay_max_us = config->delay_min_us + prng_below(&sim->prng, 1500);
     config->sync_us = prng_between(&sim->prng, 100, 3000);
@@ -96,6 +107,12 @@ void sim_config_make(struct sim *sim) {
     if (scenario->lease_reads_always || scenario->hasty) {
         config->attempt_timeout_us = prng_between(&sim->prng, 20000, 60000);
         config->think_us = 10000;
+    }
+    if (scenario->sluggish) {
+        config->attempt_timeout_us = prng_between(&sim->prng, 100000, 300000);
+        config->sync_us = prng_between(&sim->prng, 5000, 30000);
+        config->clients = 16;
+        config->think_us = 3000;
     }
     config->while_max_us = 1500000;
     if (scenario->hasty) {

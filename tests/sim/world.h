@@ -169,6 +169,7 @@ enum sim_fault {
     SIM_FAULT_ONE_WAY,
     SIM_FAULT_BRIDGE,
     SIM_FAULT_ISOLATE_LEADER,
+    SIM_FAULT_MUTE_LEADER,
     SIM_FAULT_FLAP,
     SIM_FAULT_SWIZZLE,
     SIM_FAULT_CRASH,
@@ -191,6 +192,7 @@ struct sim_config {
     uint64_t while_max_us;             /* how long most faults last */
     uint64_t think_us;                 /* of a client between operations, about */
     uint64_t log_entries_kept;
+    uint32_t append_bytes_max; /* 0: as in production */
     uint64_t attempt_timeout_us; /* of routers */
     bool lease_reads;
     uint64_t delay_min_us, delay_max_us, sync_us;
