@@ -4,6 +4,7 @@
 
 #include "rpc/client.h"
 #include "rpc/core.h"
+#include "rpc/cork.h"
 #include "rpc/limits.h"
 #include "rpc/stream_internal.h"
 
@@ -11,6 +12,7 @@ struct rpc_client {
     struct rpc_loop *loop;
     char *address; /* owned */
     grpc_channel *channel;
+    struct rpc_cork cork;     /* of unary calls */
     struct list_node calls;   /* unary, not answered yet */
     struct list_node streams; /* open */
 };

@@ -37,6 +37,10 @@
 /* Events handled in one turn of a loop before its end-of-turn hooks run. */
 #define RPC_LOOP_EVENTS_PER_TURN 512u
 
+/* What a peer may send ahead on a stream before it hears that it was read. The core would find a
+ * size of its own by measuring with pings: two more writes per message where messages are few. */
+#define RPC_WINDOW_BYTES (1024 * 1024)
+
 /* A peer that is frozen or cut off is noticed after the sum of these. */
 #define RPC_KEEPALIVE_TIME_MS 2000
 #define RPC_KEEPALIVE_TIMEOUT_MS 2000

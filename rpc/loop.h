@@ -74,6 +74,8 @@ struct rpc_turn_hook {
 
 /* Hooks run in the order in which they were added, at the end of every turn. */
 void rpc_loop_add_hook(struct rpc_loop *loop, struct rpc_turn_hook *hook);
+/* These run after all others, however early they were added. */
+void rpc_loop_add_last_hook(struct rpc_loop *loop, struct rpc_turn_hook *hook);
 void rpc_loop_remove_hook(struct rpc_loop *loop, struct rpc_turn_hook *hook);
 
 #endif

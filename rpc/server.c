@@ -40,7 +40,7 @@ static void set_quota(grpc_arg *args, size_t *count, grpc_resource_quota *quota)
     (*count)++;
 }
 
-#define SERVER_ARGS_MAX 16
+#define SERVER_ARGS_MAX 24
 
 /* Why each: SO_REUSEPORT would let a second server take the same port without an error; pings keep
  * silent connections honest both ways and must not be punished; tracing for channelz costs and
@@ -59,6 +59,8 @@ static grpc_server *new_core(void) {
     set_int(args, &count, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1);
     set_int(args, &count, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     set_int(args, &count, GRPC_ARG_ENABLE_CHANNELZ, 0);
+    set_int(args, &count, GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    set_int(args, &count, GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, RPC_WINDOW_BYTES);
     set_int(args, &count, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, RPC_SERVER_HANDSHAKE_TIMEOUT_MS);
     grpc_resource_quota *quota = grpc_resource_quota_create("rpc_server");
     grpc_resource_quota_resize(quota, RPC_SERVER_MEMORY_BYTES_MAX);
@@ -241,6 +243,7 @@ enum status rpc_server_start(struct rpc_server *server, struct buf *error) {
     if (port <= 0) return explain_bind_failure(server->listen, error);
     server->port = (uint16_t)port;
     server->started = true;
+    rpc_cork_init(&server->cork, server->loop, RPC_CORK_ACCEPTED, server->port);
     grpc_server_start(server->core);
     for (size_t i = 0; i < server->method_count; i++)
         post_all(&server->methods[i], server->methods[i].method->unary ? RPC_SERVER_UNARY_ACCEPTS
@@ -289,6 +292,7 @@ void rpc_server_free(struct rpc_server *server) {
         metric_add(&metric_rpc_server_streams_open, -1);
     }
     rpc_server_abandon_calls(server);
+    if (server->started) rpc_cork_done(&server->cork);
     bool gone = false;
     bool waits = !rpc_loop_running(loop);
     /* It outlives this call only when waiting failed, and is taken back then. */

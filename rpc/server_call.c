@@ -108,6 +108,7 @@ static void answer(struct rpc_call *call, grpc_byte_buffer *response, enum rpc_c
         memory_free(call);
         return;
     }
+    struct rpc_cork *cork = &call->server->cork;
     unlink_call(call);
     call->response = response;
     call->tag.done = answered;
@@ -120,6 +121,7 @@ static void answer(struct rpc_call *call, grpc_byte_buffer *response, enum rpc_c
     ops[2].data.send_status_from_server.status = (grpc_status_code)code;
     ops[2].data.send_status_from_server.status_details = &details;
     ops[3].data.send_message.send_message = response;
+    rpc_cork_before_write(cork);
     rpc_start_batch(call->call, ops, response ? 4 : 3, &call->tag);
     grpc_slice_unref(details);
 }

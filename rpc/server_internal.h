@@ -4,6 +4,7 @@
 #define FLOTILLA_RPC_SERVER_INTERNAL_H
 
 #include "rpc/core.h"
+#include "rpc/cork.h"
 #include "rpc/limits.h"
 #include "rpc/server.h"
 #include "rpc/stream_internal.h"
@@ -34,6 +35,7 @@ struct rpc_server {
     char *listen;
     grpc_server *core;
     uint16_t port;
+    struct rpc_cork cork; /* of the answers to unary calls */
     bool started;
     bool freed;            /* rpc_server_free was called: nothing is reported any more */
     bool shut_down;        /* the core has said so */
