@@ -23,6 +23,12 @@ void assert_fail_u64(const char *file, int line, const char *expression, uint64_
     abort();
 }
 
+static fatal_handler *handler_of_fatal;
+
+void fatal_set_handler(fatal_handler *handler) {
+    handler_of_fatal = handler;
+}
+
 void fatal(const char *format, ...) {
     /* On the stack, because being out of memory is one of the reasons to be here. */
     char reason[1024];
@@ -30,6 +36,7 @@ void fatal(const char *format, ...) {
     va_start(arguments, format);
     int len = vsnprintf(reason, sizeof(reason), format, arguments);
     va_end(arguments);
+    if (handler_of_fatal) handler_of_fatal(len >= 0 ? reason : format);
     log_write(LOG_ERROR, "fatal", "%s", len >= 0 ? reason : format);
     abort();
 }

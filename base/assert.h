@@ -10,6 +10,11 @@ _Noreturn void assert_fail_u64(const char *file, int line, const char *expressio
 /* A fault outside the code (disk, engine) after which going on would break a promise. The text is
  * the last line of the log. */
 _Noreturn void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What fatal() does instead of logging its reason and aborting: for a simulator, which holds the
+ * processes of many machines in one and ends only that whose disk failed. It leaves by a long jump;
+ * when it returns, fatal() goes on as ever. To be set before threads start; NULL: none. */
+typedef void fatal_handler(const char *reason);
+void fatal_set_handler(fatal_handler *handler);
 
 #define ASSERT(expression)                                               \
     do {                                                                 \

@@ -36,9 +36,11 @@ struct memory_engine {
     struct list_node pins;     /* the oldest reader first */
     size_t stale_after_prune;  /* versions that the last prune had to leave */
     size_t open_ingests;       /* for the assert at crash and close */
+    unsigned faulty;           /* enum memory_engine_operation: what the fault is about */
     enum status fault;         /* what operations fail with; OK: no fault is set */
     uint64_t fault_countdown;  /* operations that still succeed */
     enum status write_failure; /* the first failed write's status: every later one fails alike */
+    bool failed;               /* an operation met the fault since the last crash */
     uint64_t write_count, read_count, bytes_written;
 };
 
@@ -114,18 +116,45 @@ static void memory_close(struct storage_engine *base) {
 
 /* ---- faults ---- */
 
-static enum status take_fault(struct memory_engine *engine) {
-    if (engine->fault == STATUS_OK) return STATUS_OK;
-    if (engine->fault_countdown == 0) return engine->fault;
+static enum status take_fault(struct memory_engine *engine,
+                              enum memory_engine_operation operation) {
+    if (engine->fault == STATUS_OK || !(engine->faulty & operation)) return STATUS_OK;
+    if (engine->fault_countdown == 0) {
+        engine->failed = true;
+        return engine->fault;
+    }
     engine->fault_countdown--;
     return STATUS_OK;
 }
 
-void memory_engine_fail_after(struct storage_engine *base, uint64_t countdown, enum status status) {
+void memory_engine_fail(struct storage_engine *base, unsigned operations, uint64_t countdown,
+                        enum status status) {
     struct memory_engine *engine = memory_engine_of(base);
     lock(engine);
+    engine->faulty = operations;
     engine->fault = status;
     engine->fault_countdown = countdown;
+    unlock(engine);
+}
+
+void memory_engine_fail_after(struct storage_engine *base, uint64_t countdown, enum status status) {
+    memory_engine_fail(base, MEMORY_ENGINE_READ | MEMORY_ENGINE_WRITE, countdown, status);
+}
+
+bool memory_engine_failed(const struct storage_engine *base) {
+    struct memory_engine *engine = memory_engine_of((struct storage_engine *)base);
+    lock(engine);
+    bool failed = engine->failed;
+    unlock(engine);
+    return failed;
+}
+
+void memory_engine_abandon(struct storage_engine *base) {
+    struct memory_engine *engine = memory_engine_of(base);
+    lock(engine);
+    while (list_pop_front(&engine->pins) != NULL) {
+    }
+    engine->open_ingests = 0;
     unlock(engine);
 }
 
@@ -146,6 +175,7 @@ void memory_engine_crash(struct storage_engine *base, size_t keep_writes) {
     engine->stale_after_prune = 0;
     /* The process that comes back has a disk that works, until it is told otherwise. */
     engine->fault = engine->write_failure = STATUS_OK;
+    engine->failed = false;
     unlock(engine);
 }
 
@@ -300,9 +330,21 @@ static void apply(struct memory_engine *engine, const struct memory_batch *batch
 /* Whether a write may happen; a failure is remembered. */
 static enum status begin_write(struct memory_engine *engine) {
     enum status status = engine->write_failure;
-    if (status == STATUS_OK) status = take_fault(engine);
+    if (status == STATUS_OK) status = take_fault(engine, MEMORY_ENGINE_WRITE);
     engine->write_failure = status;
-    if (status == STATUS_OK) engine->write_count++;
+    if (status == STATUS_OK) {
+        engine->write_count++;
+        engine->sequence++;
+    }
+    return status;
+}
+
+/* Makes everything written so far durable. When that fails, what was written may survive a crash or
+ * not, as everything that is not synced. */
+static enum status sync(struct memory_engine *engine) {
+    enum status status = take_fault(engine, MEMORY_ENGINE_SYNC);
+    engine->write_failure = status;
+    if (status == STATUS_OK) engine->synced = engine->sequence;
     return status;
 }
 
@@ -312,9 +354,8 @@ static enum status memory_write(struct storage_engine *base, struct storage_batc
     lock(engine);
     enum status status = begin_write(engine);
     if (status == STATUS_OK) {
-        engine->sequence++;
         apply(engine, memory_batch_of(batch));
-        if (durability == STORAGE_SYNCED) engine->synced = engine->sequence;
+        if (durability == STORAGE_SYNCED) status = sync(engine);
         prune(engine);
     }
     unlock(engine);
@@ -325,7 +366,17 @@ static enum status memory_write(struct storage_engine *base, struct storage_batc
 
 static enum status begin_read(struct memory_engine *engine) {
     engine->read_count++;
-    return take_fault(engine);
+    return take_fault(engine, MEMORY_ENGINE_READ);
+}
+
+static enum status get(struct memory_engine *engine, uint64_t sequence, enum storage_family family,
+                       struct slice key, struct buf *ret_value) {
+    const struct memory_node *node = memory_table_first_from(&engine->tables[family], key);
+    if (!node || !slice_equal(memory_node_key(node), key)) return STATUS_NOT_FOUND;
+    const struct memory_version *version = memory_node_visible(node, sequence);
+    if (!version) return STATUS_NOT_FOUND;
+    buf_assign(ret_value, slice_make(version->data, version->len));
+    return STATUS_OK;
 }
 
 static enum status memory_get(struct storage_engine *base, const struct storage_snapshot *snapshot,
@@ -333,17 +384,8 @@ static enum status memory_get(struct storage_engine *base, const struct storage_
     struct memory_engine *engine = memory_engine_of(base);
     lock(engine);
     enum status status = begin_read(engine);
-    if (status == STATUS_OK) {
-        const struct memory_node *node = memory_table_first_from(&engine->tables[family], key);
-        const struct memory_version *version =
-            node && slice_equal(memory_node_key(node), key)
-                ? memory_node_visible(node, read_sequence(engine, snapshot))
-                : NULL;
-        if (version)
-            buf_assign(ret_value, slice_make(version->data, version->len));
-        else
-            status = STATUS_NOT_FOUND;
-    }
+    if (status == STATUS_OK)
+        status = get(engine, read_sequence(engine, snapshot), family, key, ret_value);
     unlock(engine);
     return status;
 }
@@ -536,7 +578,8 @@ static enum status memory_ingest_add(struct storage_ingest *base, enum storage_f
                                      struct slice key, struct slice value) {
     struct memory_ingest *ingest = CONTAINER_OF(base, struct memory_ingest, base);
     lock(ingest->engine);
-    enum status status = take_fault(ingest->engine); /* the staging file may fail as well */
+    enum status status =
+        take_fault(ingest->engine, MEMORY_ENGINE_WRITE); /* the staging file may fail as well */
     unlock(ingest->engine);
     if (status == STATUS_OK) memory_batch_put(&ingest->added->base, family, key, value);
     return status;
@@ -567,13 +610,12 @@ static enum status memory_ingest_commit(struct storage_ingest *base,
     lock(engine);
     enum status status = begin_write(engine);
     if (status == STATUS_OK) {
-        engine->sequence++;
         for (size_t i = 0; i < span_count; i++)
             memory_table_delete_range(&engine->tables[spans[i].family], spans[i].begin,
                                       spans[i].end, engine->sequence);
         apply(engine, ingest->added);
         apply(engine, memory_batch_of(batch));
-        engine->synced = engine->sequence;
+        status = sync(engine);
         prune(engine);
     }
     unlock(engine);
@@ -631,6 +673,17 @@ uint64_t memory_engine_hash(struct storage_engine *base, const struct storage_sp
     visit_span(engine, span, add_hash, &hash);
     unlock(engine);
     return hash;
+}
+
+enum status memory_engine_peek(struct storage_engine *base, bool durable,
+                               enum storage_family family, struct slice key,
+                               struct buf *ret_value) {
+    struct memory_engine *engine = memory_engine_of(base);
+    lock(engine);
+    enum status status =
+        get(engine, durable ? engine->synced : engine->sequence, family, key, ret_value);
+    unlock(engine);
+    return status;
 }
 
 static void memory_describe(struct storage_engine *base, struct buf *out) {

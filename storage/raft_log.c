@@ -195,14 +195,16 @@ enum status raft_log_read(const struct raft_log *log, uint64_t first, uint64_t l
     struct log_key lower = log_key_make(log, first), upper = log_key_make(log, last + 1);
     struct storage_iterator *iterator = storage_iterator_new(
         log->engine, NULL, STORAGE_RAFT, log_key_slice(&lower), log_key_slice(&upper));
-    storage_iterator_seek_first(iterator);
     for (uint64_t expected = first; expected <= last; expected++) {
         uint64_t index = 0;
+        if (expected == first)
+            storage_iterator_seek_first(iterator);
+        else
+            storage_iterator_next(iterator);
         status = index_at(iterator, &index);
         if (status == STATUS_OK && index != expected) status = STATUS_CORRUPTION;
         if (status != STATUS_OK) break;
         if (!entry(ctx, index, storage_iterator_value(iterator))) break;
-        storage_iterator_next(iterator);
     }
     storage_iterator_free(iterator);
     return status;

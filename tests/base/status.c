@@ -2,7 +2,9 @@
 #include "base/status.h"
 
 #include <criterion/criterion.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdio.h>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -64,6 +66,23 @@ Test(base_assert, fatal_logs_its_reason_and_aborts) {
     if (fork_and_wait_for_abort()) fatal("reason=%s path=%s", "fsync_failed", "/data/1");
     const char *line = log_capture_read(&capture);
     cr_assert(strstr(line, "error fatal reason=fsync_failed path=/data/1\n"), "%s", line);
+}
+
+static jmp_buf before_fatal;
+static char fatal_reason[64];
+
+static void take_over(const char *reason) {
+    (void)snprintf(fatal_reason, sizeof(fatal_reason), "%s", reason);
+    longjmp(before_fatal, 1);
+}
+
+/* Protects the simulator's way to end one process of many: nothing after fatal() runs. */
+Test(base_assert, a_handler_takes_the_place_of_the_end) {
+    fatal_set_handler(take_over);
+    if (setjmp(before_fatal) == 0) fatal("disk %d", 7);
+    cr_assert_str_eq(fatal_reason, "disk 7");
+    fatal_set_handler(NULL);
+    if (fork_and_wait_for_abort()) fatal("nobody takes over");
 }
 
 /* Protects callers from ever seeing NULL. */

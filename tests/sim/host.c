@@ -1,5 +1,5 @@
-/* Machines: clocks, disks, and the life of processes. */
-#include <stdio.h>
+/* Machines: clocks, and the life of processes. */
+#include <setjmp.h>
 
 #include "tests/sim/world.h"
 
@@ -35,43 +35,56 @@ static uint64_t read_wall(void *ctx) {
                       host->wall_jump_ms);
 }
 
-/* ---- disks ---- */
-
-uint64_t sim_host_sync_time(struct sim_host *host) {
-    return sim_around(host->sim, host->sync_us);
-}
-
-bool sim_host_sync(struct sim_host *host, struct storage_batch *batch) {
-    if (host->sync_fails) {
-        host->sync_fails = false;
-        memory_engine_fail_after(host->engine, 0, STATUS_IO);
-    }
-    enum status status = storage_write(
-        host->engine, batch, host->sim->options.disks_lie ? STORAGE_BUFFERED : STORAGE_SYNCED);
-    if (status == STATUS_OK) return true;
-    sim_note(host->sim, "%s %u: sync fails, the process ends",
-             host->kind == SIM_NODE ? "node" : "placement", host->number);
-    return false;
-}
-
-void sim_host_interrupt_sync(struct sim_host *host, struct storage_batch *batch) {
-    if (sim_chance(host->sim, 500)) return;
-    enum status status = storage_write(host->engine, batch, STORAGE_BUFFERED);
-    ASSERT(status == STATUS_OK || status == STATUS_IO);
-}
-
 /* ---- processes ---- */
 
-static void wake(struct sim *sim, struct sim_timer *timer) {
-    struct sim_host *host = CONTAINER_OF(timer, struct sim_host, wake);
-    ASSERT(host->up && !host->paused);
-    sim_trace(sim, UINT64_C(1) << 40 | host->index, SLICE_EMPTY);
+/* The process whose code runs, and the way out of it. */
+static struct {
+    struct sim_host *host; /* NULL: the world's own code runs */
+    jmp_buf before;
+} running;
+
+/* The end of a process by fatal(). One whose disk is well has no reason to end: then it is a bug,
+ * and fatal() goes on to abort. */
+static void process_fails(const char *reason) {
+    struct sim_host *host = running.host;
+    if (!host || !sim_disk_failed(host)) return;
+    sim_note(host->sim, "%s", reason);
+    longjmp(running.before, 1);
+}
+
+void sim_host_run(struct sim_host *host, void (*work)(struct sim_host *host, void *ctx),
+                  void *ctx) {
+    ASSERT(!running.host);
+    fatal_set_handler(process_fails);
+    running.host = host;
+    if (setjmp(running.before) == 0) {
+        work(host, ctx);
+        running.host = NULL;
+        if (host->up && sim_disk_failed(host))
+            sim_broken(host->sim, "a process ends when its disk fails",
+                       "host %u went on after a failed operation", host->index);
+        return;
+    }
+    running.host = NULL;
+    sim_host_stop(host, SIM_END_FAILURE);
+    sim_timer_start(host->sim, &host->restart, host->sim->now_us + sim_around(host->sim, 500000));
+}
+
+static void take_turn(struct sim_host *host, void *ctx) {
+    (void)ctx; /* a turn has nothing but the host */
     if (host->kind == SIM_NODE)
         sim_node_wake(CONTAINER_OF(host, struct sim_node, host));
     else if (host->kind == SIM_MEMBER)
         sim_member_wake(CONTAINER_OF(host, struct sim_member, host));
     else
         sim_router_wake(CONTAINER_OF(host, struct sim_router, host));
+}
+
+static void wake(struct sim *sim, struct sim_timer *timer) {
+    struct sim_host *host = CONTAINER_OF(timer, struct sim_host, wake);
+    ASSERT(host->up && !host->paused);
+    sim_trace(sim, UINT64_C(1) << 40 | host->index, SLICE_EMPTY);
+    sim_host_run(host, take_turn, NULL);
 }
 
 static void come_back(struct sim *sim, struct sim_timer *timer) {
@@ -96,6 +109,16 @@ void sim_host_init(struct sim *sim, struct sim_host *host, enum sim_host_kind ki
     list_init(&host->backlog);
 }
 
+static void begin(struct sim_host *host, void *ctx) {
+    (void)ctx;
+    if (host->kind == SIM_NODE)
+        sim_node_start(CONTAINER_OF(host, struct sim_node, host));
+    else if (host->kind == SIM_MEMBER)
+        sim_member_start(CONTAINER_OF(host, struct sim_member, host));
+    else
+        sim_router_start(CONTAINER_OF(host, struct sim_router, host));
+}
+
 void sim_host_start(struct sim_host *host) {
     static const char *const names[] = {"node", "placement", "router"};
     ASSERT(!host->up);
@@ -104,12 +127,8 @@ void sim_host_start(struct sim_host *host) {
     sim_timer_stop(host->sim, &host->restart);
     sim_note(host->sim, "%s %u: starts, incarnation %u", names[host->kind], host->number,
              (unsigned)host->incarnation);
-    if (host->kind == SIM_NODE)
-        sim_node_start(CONTAINER_OF(host, struct sim_node, host));
-    else if (host->kind == SIM_MEMBER)
-        sim_member_start(CONTAINER_OF(host, struct sim_member, host));
-    else
-        sim_router_start(CONTAINER_OF(host, struct sim_router, host));
+    sim_disk_process_starts(host);
+    sim_host_run(host, begin, NULL);
 }
 
 static void drop_backlog(struct sim_host *host) {
@@ -122,10 +141,10 @@ static void drop_backlog(struct sim_host *host) {
 
 void sim_host_stop(struct sim_host *host, enum sim_end end) {
     static const char *const names[] = {"node", "placement", "router"};
+    static const char *const ends[] = {"is killed", "loses power", "stops"};
     ASSERT(host->up);
     host->up = host->paused = false; /* first: what the process still says is not sent */
-    sim_note(host->sim, "%s %u: %s", names[host->kind], host->number,
-             end == SIM_END_CRASH ? "loses power" : "is killed");
+    sim_note(host->sim, "%s %u: %s", names[host->kind], host->number, ends[end]);
     sim_timer_stop(host->sim, &host->wake);
     drop_backlog(host);
     if (host->kind == SIM_NODE)
@@ -134,12 +153,7 @@ void sim_host_stop(struct sim_host *host, enum sim_end end) {
         sim_member_stop(CONTAINER_OF(host, struct sim_member, host), end);
     else
         sim_router_stop(CONTAINER_OF(host, struct sim_router, host));
-    if (!host->engine) return;
-    size_t unsynced = memory_engine_unsynced_writes(host->engine);
-    /* A process that is killed leaves its writes with the operating system. (The call also makes a
-     * disk that failed a sync whole again.) */
-    memory_engine_crash(
-        host->engine, end == SIM_END_KILL ? unsynced : prng_below(&host->sim->prng, unsynced + 1));
+    if (host->engine) sim_disk_process_ended(host, end);
 }
 
 void sim_host_pause(struct sim_host *host, bool paused) {

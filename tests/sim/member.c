@@ -54,6 +54,9 @@ void sim_member_start(struct sim_member *member) {
     enum status status =
         placement_driver_open(&config, member->host.engine, &transport, &member->host.clock,
                               sim_host_now_us(&member->host), &error, &member->driver);
+    if (status != STATUS_OK && sim_disk_failed(&member->host))
+        fatal("placement member %u cannot open its state: %s", member->host.number,
+              status_text(status));
     if (status != STATUS_OK)
         sim_broken(sim, "placement recovers from what it wrote", "member %u: %.*s",
                    member->host.number, (int)error.len, (const char *)error.data);
@@ -63,10 +66,12 @@ void sim_member_start(struct sim_member *member) {
 }
 
 void sim_member_stop(struct sim_member *member, enum sim_end end) {
-    (void)end; /* nobody keeps a stream to it that would have to be told */
-    if (member->disk.syncing)
-        sim_host_interrupt_sync(&member->host, placement_driver_batch(member->driver));
-    placement_driver_free(member->driver);
+    /* Nobody keeps a stream to it that would have to be told. */
+    if (end != SIM_END_FAILURE) {
+        if (member->disk.syncing)
+            sim_disk_interrupt_sync(&member->host, placement_driver_batch(member->driver));
+        placement_driver_free(member->driver);
+    }
     member->driver = NULL;
 }
 
@@ -78,16 +83,15 @@ void sim_member_wake(struct sim_member *member) {
         return;
     }
     if (member->disk.syncing) {
-        if (!sim_host_sync(&member->host, placement_driver_batch(member->driver))) {
-            sim_host_stop(&member->host, SIM_END_CRASH);
-            sim_timer_start(sim, &member->host.restart, sim->now_us + sim_around(sim, 500000));
-            return;
-        }
+        enum status status = sim_disk_sync(&member->host, placement_driver_batch(member->driver));
+        if (status != STATUS_OK) /* as placement_driver_run does */
+            fatal("placement member %u: the sync of its log failed: %s", member->host.number,
+                  status_text(status));
         member->disk.syncing = false;
         placement_driver_synced(member->driver, host_us);
     } else if (placement_driver_turn(member->driver, host_us)) {
         member->disk.syncing = true;
-        member->disk.sync_done_us = sim->now_us + sim_host_sync_time(&member->host);
+        member->disk.sync_done_us = sim->now_us + sim_disk_sync_time(&member->host);
     }
     if (!member->disk.syncing) placement_driver_check(member->driver);
     schedule(member);

@@ -155,6 +155,24 @@ static void slow_disk(struct sim *sim) {
     do_later(sim, host, LATER_FAST_DISK, some_while(sim));
 }
 
+/* For a while, so that processes may meet it again when they come back; or once. */
+static void break_disk(struct sim *sim, enum sim_fault fault) {
+    struct sim_disk_fault broken = {.operations = MEMORY_ENGINE_SYNC, .status = STATUS_IO};
+    broken.countdown_max = prng_below(&sim->prng, 50);
+    if (sim_chance(sim, 300)) broken.until_us = sim->now_us + some_while(sim);
+    if (fault == SIM_FAULT_READ_ERROR) {
+        broken.operations = MEMORY_ENGINE_READ;
+        if (sim_chance(sim, 300)) broken.status = STATUS_CORRUPTION;
+    } else if (fault == SIM_FAULT_WRITE_ERROR) {
+        broken.operations = MEMORY_ENGINE_WRITE;
+    } else if (fault == SIM_FAULT_DISK_FULL) {
+        broken.operations = MEMORY_ENGINE_WRITE | MEMORY_ENGINE_SYNC;
+        broken.status = STATUS_NO_SPACE;
+        broken.until_us = sim->now_us + some_while(sim);
+    }
+    sim_disk_break(some_machine(sim), &broken);
+}
+
 static void change_clock(struct sim *sim) {
     struct sim_host *host = some_host(sim);
     int64_t ppm = (int64_t)prng_below(&sim->prng, 2 * SIM_CLOCK_PPM_MAX + 1) - SIM_CLOCK_PPM_MAX;
@@ -202,7 +220,6 @@ static enum sim_fault choose(struct sim *sim) {
 }
 
 static void inflict(struct sim *sim, enum sim_fault fault) {
-    struct sim_host *host;
     switch (fault) {
     case SIM_FAULT_LOSS:
         set_loss(sim);
@@ -245,8 +262,10 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
         slow_disk(sim);
         break;
     case SIM_FAULT_SYNC_FAILURE:
-        host = some_machine(sim);
-        host->sync_fails = host->up;
+    case SIM_FAULT_WRITE_ERROR:
+    case SIM_FAULT_DISK_FULL:
+    case SIM_FAULT_READ_ERROR:
+        break_disk(sim, fault);
         break;
     case SIM_FAULT_CLOCK:
         change_clock(sim);
@@ -296,7 +315,7 @@ void sim_nemesis_heal(struct sim *sim, uint32_t down) {
     for (uint32_t i = 0; i < sim->host_count; i++) {
         struct sim_host *host = sim->hosts[i];
         host->sync_us = sim->config.sync_us;
-        host->sync_fails = false;
+        sim_disk_repair(host);
         bool stays_down = false;
         if (host->kind == SIM_NODE)
             stays_down = (host->index + sim->config.nodes - first) % sim->config.nodes < down;

@@ -41,6 +41,15 @@ static void arrive(struct sim *sim, struct sim_timer *timer) {
     sim_deliver(sim, message);
 }
 
+static void receive(struct sim_host *to, void *message) {
+    if (to->kind == SIM_NODE)
+        sim_node_receive(CONTAINER_OF(to, struct sim_node, host), message);
+    else if (to->kind == SIM_MEMBER)
+        sim_member_receive(CONTAINER_OF(to, struct sim_member, host), message);
+    else
+        sim_router_receive(CONTAINER_OF(to, struct sim_router, host), message);
+}
+
 void sim_deliver(struct sim *sim, struct sim_message *message) {
     struct sim_host *to = sim->hosts[message->to];
     sim->messages_under_way--;
@@ -52,12 +61,7 @@ void sim_deliver(struct sim *sim, struct sim_message *message) {
         sim_message_free(message);
         return;
     }
-    if (to->kind == SIM_NODE)
-        sim_node_receive(CONTAINER_OF(to, struct sim_node, host), message);
-    else if (to->kind == SIM_MEMBER)
-        sim_member_receive(CONTAINER_OF(to, struct sim_member, host), message);
-    else
-        sim_router_receive(CONTAINER_OF(to, struct sim_router, host), message);
+    sim_host_run(to, receive, message);
     sim_message_free(message);
 }
 
@@ -77,6 +81,9 @@ static void start_message(struct sim *sim, struct sim_message *message) {
 
 void sim_send(struct sim *sim, enum sim_message_kind kind, uint32_t from, uint32_t to,
               struct slice frame, struct sim_body *body, uint64_t to_incarnation) {
+    if (sim->hosts[from]->up && sim_disk_failed(sim->hosts[from]))
+        sim_broken(sim, "a process whose disk failed says nothing more", "host %u sends to host %u",
+                   from, to);
     if (sim->cut[from][to] || sim_chance(sim, sim->loss_per_mille)) {
         sim_body_free(body);
         return;

@@ -114,6 +114,8 @@ void sim_node_open(struct sim_node *node) {
     struct buf error = {0};
     enum status status = range_store_open(&store_config, node->host.engine, &transport, &oracle,
                                           &node->host.clock, &error, &node->store);
+    if (status != STATUS_OK && sim_disk_failed(&node->host))
+        fatal("node %u cannot open its store: %s", node->host.number, status_text(status));
     if (status != STATUS_OK)
         sim_broken(node->host.sim, "a node recovers from what it wrote", "node %u: %.*s",
                    node->host.number, (int)error.len, (const char *)error.data);
@@ -128,7 +130,7 @@ void sim_node_open(struct sim_node *node) {
  * to find out by themselves. */
 static void break_streams(struct sim_node *node, enum sim_end end) {
     struct sim *sim = node->host.sim;
-    if (end == SIM_END_CRASH && sim_chance(sim, 500)) return;
+    if (end != SIM_END_KILL && sim_chance(sim, 500)) return;
     for (uint32_t i = 0; i < sim->host_count; i++)
         if (i != node->host.index && sim->hosts[i]->kind != SIM_MEMBER)
             sim_send(sim, SIM_STREAM_DOWN, node->host.index, i, SLICE_EMPTY, NULL, 0);
@@ -137,14 +139,14 @@ static void break_streams(struct sim_node *node, enum sim_end end) {
 void sim_node_stop(struct sim_node *node, enum sim_end end) {
     struct sim *sim = node->host.sim;
     sim_timer_stop(sim, &node->placement);
-    if (node->store) {
+    if (node->store && end != SIM_END_FAILURE) {
         for (uint32_t i = 0; i < sim->config.workers; i++)
             if (node->drivers[i].syncing)
-                sim_host_interrupt_sync(&node->host,
+                sim_disk_interrupt_sync(&node->host,
                                         range_worker_batch(range_store_worker(node->store, i)));
         range_store_free(node->store);
-        node->store = NULL;
     }
+    node->store = NULL;
     for (uint32_t i = 0; i < SIM_ROUTERS; i++) {
         if (node->sessions[i]) session_release(&node->sessions[i]->base);
         node->sessions[i] = NULL;
@@ -176,34 +178,31 @@ void sim_node_schedule(struct sim_node *node) {
     sim_timer_start(node->host.sim, &node->host.wake, due_us);
 }
 
-/* False: the process ended. */
-static bool worker_turn(struct sim_node *node, uint32_t index) {
+static void worker_turn(struct sim_node *node, uint32_t index) {
     struct sim *sim = node->host.sim;
     struct sim_driver *driver = &node->drivers[index];
     struct range_worker *worker = range_store_worker(node->store, index);
     uint64_t host_us = sim_host_now_us(&node->host);
     if (driver->syncing) {
-        if (!sim_host_sync(&node->host, range_worker_batch(worker))) {
-            sim_host_stop(&node->host, SIM_END_CRASH);
-            sim_timer_start(sim, &node->host.restart, sim->now_us + sim_around(sim, 500000));
-            return false;
-        }
+        enum status status = sim_disk_sync(&node->host, range_worker_batch(worker));
+        if (status != STATUS_OK) /* as range_worker_run does */
+            fatal("node %u: the sync of its log failed: %s", node->host.number,
+                  status_text(status));
         driver->syncing = false;
         range_worker_synced(worker, host_us);
     } else if (range_worker_turn(worker, host_us)) {
         driver->syncing = true;
-        driver->sync_done_us = sim->now_us + sim_host_sync_time(&node->host);
+        driver->sync_done_us = sim->now_us + sim_disk_sync_time(&node->host);
     }
-    driver->rest_until_us = sim->now_us + TURN_US;
+    driver->rest_until_us = sim->now_us + TURN_US + sim_disk_stall_time(&node->host);
     if (!driver->syncing) sim_rules_after_turn(sim, node, index);
-    return true;
 }
 
 void sim_node_wake(struct sim_node *node) {
     if (!node->store) return; /* went on after a pause before it was registered */
     for (uint32_t i = 0; i < node->host.sim->config.workers; i++) {
         if (worker_due_us(node, i) > node->host.sim->now_us) continue;
-        if (!worker_turn(node, i)) return;
+        worker_turn(node, i);
     }
     sim_node_schedule(node);
 }

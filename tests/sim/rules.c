@@ -45,7 +45,7 @@ enum status sim_disk_entry(const struct sim_node *node, uint64_t range_id, uint6
     encode_u64_be(&key, range_id);
     encode_u64_be(&key, index);
     enum status status =
-        storage_get(node->host.engine, NULL, STORAGE_RAFT, slice_from_buf(&key), ret);
+        memory_engine_peek(node->host.engine, true, STORAGE_RAFT, slice_from_buf(&key), ret);
     buf_done(&key);
     return status;
 }
@@ -57,7 +57,7 @@ enum status sim_disk_state(const struct sim_node *node, uint64_t range_id,
     encode_u64_be(&key, range_id);
     encode_u8(&key, (uint8_t)state);
     enum status status =
-        storage_get(node->host.engine, NULL, STORAGE_RAFT, slice_from_buf(&key), ret);
+        memory_engine_peek(node->host.engine, true, STORAGE_RAFT, slice_from_buf(&key), ret);
     buf_done(&key);
     return status;
 }
@@ -112,7 +112,7 @@ static void check_applied_entry(struct sim *sim, struct sim_node *node,
                                 const struct range_replica *replica, uint64_t index) {
     const struct range_descriptor *descriptor = &replica->descriptor;
     struct buf entry = {0};
-    enum status status = raft_log_get(&replica->log, index, &entry);
+    enum status status = sim_disk_entry(node, descriptor->range_id, index, &entry);
     if (status != STATUS_OK)
         sim_broken(sim, "what is applied is in the log",
                    "node %u range %" PRIu64 " index %" PRIu64 ": %s", node->host.number,

@@ -54,7 +54,8 @@ struct sim_rules {
 
 /* rules.c */
 struct range_replica *sim_replica_on(const struct sim_node *node, uint64_t range_id);
-/* Bytes at a key of the Raft family, as on disk, whether or not the process is up. */
+/* Bytes at a key of the Raft family, as a crash would leave them, whether or not the process is up.
+ * NOT_FOUND. */
 enum status sim_disk_entry(const struct sim_node *node, uint64_t range_id, uint64_t index,
                            struct buf *ret);
 enum status sim_disk_state(const struct sim_node *node, uint64_t range_id,

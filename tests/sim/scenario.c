@@ -9,7 +9,9 @@
     (BIT(LOSS) | BIT(CLOG) | BIT(PARTITION) | BIT(ONE_WAY) | BIT(BRIDGE) | BIT(ISOLATE_LEADER) | \
      BIT(MUTE_LEADER) | BIT(FLAP) | BIT(SWIZZLE))
 #define MACHINES (BIT(CRASH) | BIT(CRASH_ALL) | BIT(KILL) | BIT(PAUSE) | BIT(ROUTER))
-#define DISKS (BIT(CRASH) | BIT(CRASH_ALL) | BIT(SLOW_DISK) | BIT(SYNC_FAILURE))
+#define DISKS                                                                              \
+    (BIT(CRASH) | BIT(CRASH_ALL) | BIT(SLOW_DISK) | BIT(SYNC_FAILURE) | BIT(WRITE_ERROR) | \
+     BIT(DISK_FULL) | BIT(READ_ERROR))
 #define EVERYTHING ((1u << SIM_FAULT_COUNT) - 1)
 
 struct scenario {
@@ -28,7 +30,8 @@ static const struct scenario scenarios[] = {
     {"calm", "no faults", 0, 0, 0, 0, false, false},
     {"network", "losses, delays, partitions", NETWORK, 0, 0, 0, false, false},
     {"machines", "crashes, restarts, pauses", MACHINES, 0, 0, 0, false, false},
-    {"disks", "unsynced and torn writes, slow disks, failed syncs", DISKS, 0, 0, 0, false, false},
+    {"disks", "unsynced writes lost, slow and full disks, failing syncs, writes and reads", DISKS,
+     0, 0, 0, false, false},
     {"leases", "pauses, drifting clocks, leaders cut off, with lease reads",
      BIT(PAUSE) | BIT(CLOCK) | BIT(ISOLATE_LEADER) | BIT(TRANSFER) | BIT(ONE_WAY), 0, 0, 0, true,
      false},
@@ -46,8 +49,9 @@ static const struct scenario scenarios[] = {
      .lease_reads_always = true,
      .sluggish = true},
     {"placement", "trouble at placement and with its clocks",
-     BIT(PLACEMENT) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE), 0, 0, 0, false,
-     false},
+     BIT(PLACEMENT) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE) | BIT(DISK_FULL) |
+         BIT(READ_ERROR),
+     0, 0, 0, false, false},
     {"speed", "3 nodes, 16 ranges, one placement member, no faults: for measuring", 0, 16, 3, 0,
      false, false},
 };

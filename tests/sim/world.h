@@ -94,6 +94,13 @@ struct sim_message {
     struct sim_body *body; /* owned; NULL: none */
 };
 
+struct sim_disk_fault {
+    unsigned operations;    /* of enum memory_engine_operation; 0: none fails */
+    enum status status;     /* what they fail with */
+    uint64_t countdown_max; /* so many of them may still succeed */
+    uint64_t until_us;      /* processes that start before then meet it again */
+};
+
 enum sim_host_kind { SIM_NODE, SIM_MEMBER, SIM_ROUTER };
 
 struct sim_host {
@@ -108,8 +115,8 @@ struct sim_host {
     int64_t wall_jump_ms;
     struct clock clock;
     struct storage_engine *engine; /* NULL: a router */
-    uint64_t sync_us;              /* of one disk sync, about */
-    bool sync_fails;               /* the next one */
+    uint64_t sync_us; /* of one disk sync, about; a slow disk's is above the configuration's */
+    struct sim_disk_fault disk_fault;
     struct list_node backlog;
     struct sim_timer wake;    /* the process's next turn */
     struct sim_timer restart; /* when a host that is down comes back */
@@ -178,6 +185,9 @@ enum sim_fault {
     SIM_FAULT_PAUSE,
     SIM_FAULT_SLOW_DISK,
     SIM_FAULT_SYNC_FAILURE,
+    SIM_FAULT_WRITE_ERROR,
+    SIM_FAULT_DISK_FULL,
+    SIM_FAULT_READ_ERROR,
     SIM_FAULT_CLOCK,
     SIM_FAULT_TRANSFER,
     SIM_FAULT_PLACEMENT,
@@ -248,17 +258,35 @@ void sim_config_make(struct sim *sim); /* from the scenario and the seed */
 void sim_host_init(struct sim *sim, struct sim_host *host, enum sim_host_kind kind,
                    uint32_t number);
 void sim_host_start(struct sim_host *host);
-enum sim_end { SIM_END_KILL, SIM_END_CRASH }; /* crash: what was not synced is lost */
+enum sim_end {
+    SIM_END_KILL,
+    SIM_END_CRASH,   /* what was not synced is lost */
+    SIM_END_FAILURE, /* likewise; and the process stood in the midst of its work: nothing of it can
+                        be released in order. Its memory is lost, deliberately: few end so, and
+                        every seed is a process of its own. */
+};
 void sim_host_stop(struct sim_host *host, enum sim_end end);
 void sim_host_pause(struct sim_host *host, bool paused);
 void sim_host_set_ppm(struct sim_host *host, int64_t ppm);
 uint64_t sim_host_now_us(const struct sim_host *host);
 uint64_t sim_host_when(const struct sim_host *host, uint64_t host_us); /* virtual time of it */
-uint64_t sim_host_sync_time(struct sim_host *host);
-/* A sync of the batch that the host's disk refuses: false, and the process has to end. */
-bool sim_host_sync(struct sim_host *host, struct storage_batch *batch);
+/* Runs code of the host's process. When that ends itself by fatal(), because its disk failed, the
+ * process is gone when this returns, and comes back later. */
+void sim_host_run(struct sim_host *host, void (*work)(struct sim_host *host, void *ctx), void *ctx);
+
+/* disk.c */
+uint64_t sim_disk_sync_time(struct sim_host *host);
+/* How long a turn waits for a slow disk's reads and buffered writes; mostly 0. */
+uint64_t sim_disk_stall_time(struct sim_host *host);
+enum status sim_disk_sync(struct sim_host *host, struct storage_batch *batch) MUST_CHECK;
 /* A process ends in the middle of a sync: the batch may have reached the disk all the same. */
-void sim_host_interrupt_sync(struct sim_host *host, struct storage_batch *batch);
+void sim_disk_interrupt_sync(struct sim_host *host, struct storage_batch *batch);
+void sim_disk_break(struct sim_host *host, const struct sim_disk_fault *fault);
+void sim_disk_repair(struct sim_host *host);
+/* An operation of the process that runs has failed: not another word from it. */
+bool sim_disk_failed(const struct sim_host *host);
+void sim_disk_process_starts(struct sim_host *host);
+void sim_disk_process_ended(struct sim_host *host, enum sim_end end);
 
 /* network.c */
 /* Takes body. The frame is copied. */

@@ -179,3 +179,47 @@ Test(memory_engine_hash, depends_on_the_content_only) {
     harness_done(&left);
     harness_done(&right);
 }
+
+/* What fails is what was asked to: a full disk still reads, and a failed read stops no write. */
+Test(memory_engine_faults, fail_the_operations_they_are_about) {
+    struct harness harness;
+    harness_init(&harness, ENGINE_MEMORY);
+    struct buf value = {0};
+    put(&harness, STORAGE_DATA, "a", "1");
+    memory_engine_fail(harness.engine, MEMORY_ENGINE_READ, 0, STATUS_IO);
+    put(&harness, STORAGE_DATA, "b", "1");
+    cr_assert_not(memory_engine_failed(harness.engine));
+    cr_assert_eq(storage_get(harness.engine, NULL, STORAGE_DATA, TEXT("b"), &value), STATUS_IO);
+    cr_assert(memory_engine_failed(harness.engine));
+    cr_assert_eq(memory_engine_peek(harness.engine, false, STORAGE_DATA, TEXT("b"), &value),
+                 STATUS_OK, "a look from outside meets no fault");
+    memory_engine_fail(harness.engine, MEMORY_ENGINE_WRITE, 0, STATUS_NO_SPACE);
+    cr_assert_eq(storage_get(harness.engine, NULL, STORAGE_DATA, TEXT("b"), &value), STATUS_OK);
+    storage_batch_put(harness.batch, STORAGE_DATA, TEXT("c"), TEXT("1"));
+    cr_assert_eq(storage_write(harness.engine, harness.batch, STORAGE_BUFFERED), STATUS_NO_SPACE);
+    buf_done(&value);
+    harness_done(&harness);
+}
+
+/* After a failed fsync what was written may be there or not: both must be met. */
+Test(memory_engine_faults, what_a_failed_sync_wrote_may_survive) {
+    for (size_t keep = 0; keep < 2; keep++) {
+        struct harness harness;
+        harness_init(&harness, ENGINE_MEMORY);
+        struct buf value = {0};
+        put(&harness, STORAGE_DATA, "a", "1");
+        crash(&harness, 1);
+        memory_engine_fail(harness.engine, MEMORY_ENGINE_SYNC, 0, STATUS_IO);
+        storage_batch_put(harness.batch, STORAGE_DATA, TEXT("b"), TEXT("1"));
+        cr_assert_eq(storage_write(harness.engine, harness.batch, STORAGE_SYNCED), STATUS_IO);
+        cr_assert_eq(storage_write(harness.engine, harness.batch, STORAGE_BUFFERED), STATUS_IO);
+        cr_assert_eq(memory_engine_peek(harness.engine, true, STORAGE_DATA, TEXT("b"), &value),
+                     STATUS_NOT_FOUND);
+        crash(&harness, keep);
+        cr_assert_not(memory_engine_failed(harness.engine));
+        cr_assert_str_eq(dump(&harness, NULL, STORAGE_DATA, "", "", false),
+                         keep ? "a=1 b=1" : "a=1");
+        buf_done(&value);
+        harness_done(&harness);
+    }
+}

@@ -234,6 +234,12 @@ Test(raft_log_faults, every_read_hands_failures_on) {
         memory_engine_fail_after(harness.engine, countdown, STATUS_IO);
         cr_assert_str_eq(read_log(&log, 1, 3), "IO");
     }
+    /* Nor may it read on behind the last entry: a failure there would go unseen. */
+    struct buf entry = {0};
+    memory_engine_fail_after(harness.engine, 4, STATUS_IO);
+    cr_assert_str_eq(read_log(&log, 1, 3), "1=e 2=e 3=e ");
+    cr_assert_eq(raft_log_get(&log, 1, &entry), STATUS_OK, "the fourth read");
+    buf_done(&entry);
     memory_engine_fail_after(harness.engine, 0, STATUS_OK);
     cr_assert_eq(again.last_index, 3);
     harness_done(&harness);
