@@ -8,6 +8,7 @@
 #include "bench/limits.h"
 
 #define KEY_DIGITS 9
+#define KEY_VALUE_END "kv0" /* the first key after all that begin with KEY_VALUE_PREFIX */
 
 _Static_assert(BENCH_KEYS_MAX <= 1000000000u, "key numbers have nine digits");
 
@@ -108,6 +109,13 @@ static void request(void *ctx, const struct bench_op *op, struct router_request 
     buf_clear(&workload->key);
     append_key(&workload->key, op->subject);
     workload->key_slice = slice_from_buf(&workload->key);
+    if (op->read && workload->config.scan_rows > 0) {
+        ret_request->op = ROUTER_SCAN;
+        ret_request->start = workload->key_slice;
+        ret_request->end = SLICE_LITERAL(KEY_VALUE_END);
+        ret_request->row_limit = workload->config.scan_rows;
+        return;
+    }
     if (op->read) {
         ret_request->op = ROUTER_GET;
         ret_request->key_count = 1;
@@ -153,10 +161,43 @@ static bool judge_read(struct key_value *workload, const struct bench_op *op,
     return false;
 }
 
+/* Rows ascend from the asked key on, and each has a value of its own. */
+static bool judge_scan(struct key_value *workload, const struct bench_op *op,
+                       const struct router_reply *reply, struct buf *error) {
+    buf_clear(&workload->key);
+    append_key(&workload->key, op->subject);
+    struct slice start = slice_from_buf(&workload->key), previous = SLICE_EMPTY;
+    if (reply->row_count > workload->config.scan_rows) {
+        buf_printf(error, "a scan of at most %u rows was answered with %u",
+                   workload->config.scan_rows, reply->row_count);
+        return false;
+    }
+    if (op->must_exist && (reply->row_count == 0 || !slice_equal(reply->rows[0].key, start))) {
+        buf_printf(error, "a scan does not begin with key %" PRIu64 ", which was acknowledged",
+                   op->subject);
+        return false;
+    }
+    for (uint32_t i = 0; i < reply->row_count; i++) {
+        const struct range_row *row = &reply->rows[i];
+        bool ordered = slice_compare(row->key, i == 0 ? start : previous) >= (i == 0 ? 0 : 1);
+        bool shaped = row->key.len == start.len;
+        struct slice digits = slice_make(row->key.data + start.len - KEY_DIGITS, KEY_DIGITS);
+        if (!ordered || !shaped || !value_belongs(digits, row->value)) {
+            buf_printf(error,
+                       "row %u of a scan from key %" PRIu64 " is out of order or not its own", i,
+                       op->subject);
+            return false;
+        }
+        previous = row->key;
+    }
+    return true;
+}
+
 static bool judge(void *ctx, const struct bench_op *op, const struct router_reply *reply,
                   enum bench_outcome *ret_outcome, struct buf *error) {
     struct key_value *workload = ctx;
     *ret_outcome = BENCH_DONE;
+    if (op->read && workload->config.scan_rows > 0) return judge_scan(workload, op, reply, error);
     if (op->read) return judge_read(workload, op, reply, error);
     if (reply->outcome && reply->outcome->result == TXN_DONE) return true;
     buf_printf(error, "a put was refused: %s",

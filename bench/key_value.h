@@ -1,10 +1,11 @@
-/* put, get and mixed: single keys of a numbered set, values that say what they are.
+/* put, get, mixed and scan: single keys of a numbered set, values that say what they are.
  *
  *   key     kv/<number, 9 digits>
  *   value   <number> <sequence of the write> padded with dots to the asked length
  *
- * A read checks that the value belongs to its key. A key that was written with success must be
- * there for ever after: reads during the run and the scan at its end check that too. */
+ * A read checks that the value belongs to its key, a scan (which starts at a key) that of each row.
+ * A key that was written with success must be there for ever after: reads during the run and the
+ * scan at its end check that too. */
 #ifndef FLOTILLA_BENCH_KEY_VALUE_H
 #define FLOTILLA_BENCH_KEY_VALUE_H
 
@@ -23,6 +24,7 @@ struct key_value_config {
     enum key_distribution distribution;
     double zipf_exponent;  /* ZIPF */
     uint32_t read_percent; /* 0: put, 100: get */
+    uint32_t scan_rows;    /* a read fetches so many rows from its key on; 0: its key alone */
     bool request_ids;      /* writes carry a request id */
     uint64_t seed, run;
 };

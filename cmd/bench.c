@@ -192,6 +192,7 @@ static void print_usage(FILE *out) {
             "flotilla bench put          single keys, written\n"
             "flotilla bench get          single keys, written once and then read\n"
             "flotilla bench mixed        both\n"
+            "flotilla bench scan         rows from a key on\n"
             "flotilla bench verify       hold the data against the ledger of an earlier run\n"
             "flotilla bench limits       the roofs of this machine: disk, engine, gRPC, sockets\n"
             "flotilla bench raft         the Raft core alone, in this process; needs no cluster\n"
@@ -205,6 +206,7 @@ int cmd_bench(int argument_count, char **arguments) {
     if (strcmp(name, "put") == 0) return bench_put(argument_count - 1, arguments + 1);
     if (strcmp(name, "get") == 0) return bench_get(argument_count - 1, arguments + 1);
     if (strcmp(name, "mixed") == 0) return bench_mixed(argument_count - 1, arguments + 1);
+    if (strcmp(name, "scan") == 0) return bench_scan(argument_count - 1, arguments + 1);
     if (strcmp(name, "verify") == 0) return bench_verify(argument_count - 1, arguments + 1);
     if (strcmp(name, "limits") == 0) return bench_limits(argument_count - 1, arguments + 1);
     if (strcmp(name, "raft") == 0) return bench_raft(argument_count - 1, arguments + 1);

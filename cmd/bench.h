@@ -102,6 +102,7 @@ int bench_verify(int argument_count, char **arguments);
 int bench_put(int argument_count, char **arguments);
 int bench_get(int argument_count, char **arguments);
 int bench_mixed(int argument_count, char **arguments);
+int bench_scan(int argument_count, char **arguments);
 int bench_limits(int argument_count, char **arguments);
 int bench_raft(int argument_count, char **arguments);
 int bench_split_keys(int argument_count, char **arguments);

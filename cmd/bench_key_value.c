@@ -1,4 +1,4 @@
-/* `flotilla bench put`, `get` and `mixed`. */
+/* `flotilla bench put`, `get`, `mixed` and `scan`. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -10,7 +10,7 @@
 struct key_value_options {
     struct common_options common;
     struct load_options load;
-    uint64_t keys, value_bytes, read_percent;
+    uint64_t keys, value_bytes, read_percent, scan_rows;
     char *distribution;
     double zipf;
     bool preload, request_ids;
@@ -22,8 +22,8 @@ struct key_value_options {
             help                                                                                 \
     }
 
-/* The three commands differ in these two defaults only. */
-#define KV_OPTIONS(default_read_percent, default_preload)                                          \
+/* The commands differ in these defaults only. */
+#define KV_OPTIONS(default_read_percent, default_preload, default_scan_rows)                       \
     {                                                                                              \
         KV_OPTION("keys", CONFIG_U64, keys, "100000", "", 1, BENCH_KEYS_MAX, "number of keys"),    \
             KV_OPTION("value-bytes", CONFIG_U64, value_bytes, "256", "bytes", KEY_VALUE_BYTES_MIN, \
@@ -33,6 +33,8 @@ struct key_value_options {
             KV_OPTION("zipf", CONFIG_DOUBLE, zipf, "0.99", "", 0, 0, "skew of zipf"),              \
             KV_OPTION("read-percent", CONFIG_U64, read_percent, default_read_percent, "%", 0, 100, \
                       "share of reads"),                                                           \
+            KV_OPTION("scan-rows", CONFIG_U64, scan_rows, default_scan_rows, "", 0, 10000,         \
+                      "rows that a read fetches from its key on; 0: its key alone"),               \
             KV_OPTION("preload", CONFIG_BOOL, preload, default_preload, "", 0, 0,                  \
                       "write every key once before the run"),                                      \
             KV_OPTION("request-ids", CONFIG_BOOL, request_ids, "false", "", 0, 0,                  \
@@ -40,9 +42,10 @@ struct key_value_options {
             LOAD_OPTIONS(struct key_value_options), COMMON_OPTIONS(struct key_value_options),      \
     }
 
-static const struct config_option put_options[] = KV_OPTIONS("0", "false");
-static const struct config_option get_options[] = KV_OPTIONS("100", "true");
-static const struct config_option mixed_options[] = KV_OPTIONS("50", "true");
+static const struct config_option put_options[] = KV_OPTIONS("0", "false", "0");
+static const struct config_option get_options[] = KV_OPTIONS("100", "true", "0");
+static const struct config_option mixed_options[] = KV_OPTIONS("50", "true", "0");
+static const struct config_option scan_options[] = KV_OPTIONS("100", "true", "100");
 
 #define KV_SYNOPSIS(does)                                                                      \
     does " Values say which key they belong to, and reads check it; at the end a scan checks " \
@@ -71,6 +74,14 @@ static const struct config_table mixed_table = {
     .examples = "  flotilla bench mixed --read-percent 95\n",
     .options = mixed_options,
     .option_count = OPTION_COUNT(mixed_options),
+};
+
+static const struct config_table scan_table = {
+    .command = "bench scan",
+    .synopsis = KV_SYNOPSIS("Writes every key once, then reads rows from a key on."),
+    .examples = "  flotilla bench scan --scan-rows 100\n",
+    .options = scan_options,
+    .option_count = OPTION_COUNT(scan_options),
 };
 
 static bool parse_distribution(const char *text, enum key_distribution *ret_distribution) {
@@ -182,6 +193,7 @@ static int run_key_value(const struct config_table *table, const char *unit,
                                               .distribution = distribution,
                                               .zipf_exponent = options->zipf,
                                               .read_percent = (uint32_t)options->read_percent,
+                                              .scan_rows = (uint32_t)options->scan_rows,
                                               .request_ids = options->request_ids,
                                               .seed = options->load.seed,
                                               .run = load_run_random()});
@@ -217,4 +229,8 @@ int bench_get(int argument_count, char **arguments) {
 
 int bench_mixed(int argument_count, char **arguments) {
     return run_command(&mixed_table, "operations", argument_count, arguments);
+}
+
+int bench_scan(int argument_count, char **arguments) {
+    return run_command(&scan_table, "scans", argument_count, arguments);
 }

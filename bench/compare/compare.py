@@ -15,13 +15,15 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 os.environ.setdefault("FLOTILLA_BIN", os.path.join(ROOT, "build", "release", "cmd", "flotilla"))
 sys.path[:0] = [os.path.join(ROOT, "tests", "cluster"), os.path.join(ROOT, "bench", "compare")]
 
+import charts  # noqa: E402
 import cluster  # noqa: E402
 import measure  # noqa: E402
 import report  # noqa: E402
 import systems  # noqa: E402
 import workloads  # noqa: E402
 
-QUICK = workloads.Settings(rounds=1, seconds=2, warm_up_s=1, keys=20_000)
+QUICK = workloads.Settings(rounds=1, seconds=2, warm_up_s=1, keys=20_000, restart_entries=50_000,
+                           memory_keys=100_000, sparse=True)
 
 
 def parse_arguments():
@@ -180,19 +182,15 @@ def machine():
 
 def write_results(out, pieces, settings):
     os.makedirs(out, exist_ok=True)
-    rounds = pieces.rounds()
-    about = machine()
-    shown = {"rounds": settings.rounds, "seconds per measurement": settings.seconds,
-             "connections": settings.connections, "Flotilla's ranges": settings.ranges,
-             "keys": settings.keys, "bytes per value": workloads.VALUE_BYTES}
+    rounds, about, plain = pieces.rounds(), machine(), dataclasses.asdict(settings)
     write_json(os.path.join(out, "compare.json"), {
-        "machine": about, "settings": dataclasses.asdict(settings),
-        "targets": [target.row(rounds) for target in report.TARGETS], "rounds": rounds})
-    page = report.text(rounds, about, shown)
+        "machine": about, "settings": plain,
+        "targets": [target.row(rounds) for target in report.targets(plain)], "rounds": rounds})
+    drawn = charts.draw(rounds, out)
     with open(os.path.join(out, "compare.md"), "w", encoding="utf-8") as file:
-        file.write(page)
-    print(report.target_table(rounds))
-    print(json.dumps({**report.summary(rounds), "out": os.path.relpath(out, ROOT)}))
+        file.write(report.text(rounds, about, plain, drawn))
+    print(report.target_table(rounds, plain))
+    print(json.dumps({**report.summary(rounds, plain), "out": os.path.relpath(out, ROOT)}))
 
 
 def main():

@@ -92,8 +92,9 @@ def _scaled(value, factor):
 class Generator:
     """`flotilla bench` as a child: its lines on standard error as they come, its result at the end."""
 
-    def __init__(self, system, workload, options):
-        command = [cluster.BIN, "bench", workload, *system.options(), "--progress=false",
+    def __init__(self, system, workload, options, where=None):
+        """`where`: the system's own options, if it cannot be asked for them now."""
+        command = [cluster.BIN, "bench", workload, *(where or system.options()), "--progress=false",
                    "--log-level", "error", *(str(o) for o in options)]
         self.command = command
         self.child = subprocess.Popen(
@@ -132,11 +133,15 @@ def run_load(system, workload, options, limit_s):
     generator = Generator(system, workload, options)
     pids = {role: process.child.pid for role, process in system.processes().items()}
     pids["generator"] = generator.pid
-    taken = {}
+    taken, missing = {}, []
 
     def on_line(line):
         if line in ("measuring", "measured"):
             taken[line] = accounts(pids)
+        if "that nobody had written" in line:
+            missing.append(line)
 
     result = generator.run(limit_s, on_line)
+    if missing and "--no-preload" in options:
+        raise Failed(f"{system.name} lost keys: {missing[0]}")
     return figures_of(result, spent(taken["measuring"], taken["measured"], result["acked"]))

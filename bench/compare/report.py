@@ -84,15 +84,37 @@ class Target:
 
 
 PUTS = tuple(f"put-{n}" for n in (1, 16, 64, 256, 1000))
+HOT_ONE_64 = ("hot-one-64-read", "hot-one-64-known")
+HOT_ONE = tuple(f"hot-one-{n}-{way}" for n in (1, 4, 16, 64) for way in ("read", "known"))
+HOT_ZIPF_64 = ("hot-zipf-64-read", "hot-zipf-64-known")
 
-TARGETS = (
-    Target("puts, 256 clients, one request per call", "per_s", "/s", ("put-256",), ("put-256",), 2.5),
-    Target("puts, pipelined; etcd: its best at any number of clients", "per_s", "/s",
-           ("put-pipelined",), PUTS, 6),
-    Target("median latency of a put, one client", "p50_ms", "ms", ("put-1",), ("put-1",), 0.6, False),
-    Target("processor time per put, all server processes, 256 clients", "server_cpu_us", "µs",
-           ("put-256",), ("put-256",), 0.3, False),
-)
+def targets(settings):
+    """The rows, in the words of what was really run."""
+    return (
+        Target("hot issuer: one issuer, 64 clients, one request per call; etcd with 64 clients", "per_s", "/s",
+               ("hot-one-64",), HOT_ONE_64, 200),
+        Target("hot issuer: one issuer, 64 clients, one request per call; etcd at its best", "per_s", "/s",
+               ("hot-one-64",), HOT_ONE, 15),
+        Target("hot issuer: one issuer, pipelined; etcd with 64 clients", "per_s", "/s",
+               ("hot-one-pipelined",), HOT_ONE_64, 600),
+        Target("hot issuer: one issuer, pipelined; etcd at its best", "per_s", "/s",
+               ("hot-one-pipelined",), HOT_ONE, 40),
+        Target("hot issuer: 256 issuers Zipf 0.99, 64 clients, one request per call", "per_s", "/s",
+               ("hot-zipf-64",), HOT_ZIPF_64, 40),
+        Target("puts, 256 clients, one request per call", "per_s", "/s", ("put-256",), ("put-256",), 2.5),
+        Target("puts, pipelined; etcd at its best", "per_s", "/s", ("put-pipelined",), PUTS, 6),
+        Target("linearizable gets, 256 clients, one request per call", "per_s", "/s",
+               ("get-256",), ("get-256",), 3),
+        Target("median latency of a put, one client", "p50_ms", "ms", ("put-1",), ("put-1",), 0.6, False),
+        Target("processor time per put over all server processes, 256 clients", "server_cpu_us", "µs",
+               ("put-256",), ("put-256",), 0.3, False),
+        Target(f"resident memory of the leader with {settings['memory_keys']:,} keys of 256 bytes", "leader_mib",
+               "MiB", ("memory",), ("memory",), 0.5, False),
+        Target("longest gap after the leader was killed, clients with a 1 s time-out", "gap_ms", "ms",
+               ("failover",), ("failover",), 0.25, False),
+        Target(f"ready again after SIGKILL of all with {settings['restart_entries']:,} entries", "ready_s", "s",
+               ("restart",), ("restart",), 0.2, False),
+    )
 
 
 # ---- text -------------------------------------------------------------------------------------------
@@ -132,9 +154,9 @@ def verdict(met):
     return {None: "not measured", True: "met", False: "**not met**"}[met]
 
 
-def target_table(rounds):
+def target_table(rounds, settings):
     rows = []
-    for target in TARGETS:
+    for target in targets(settings):
         row = target.row(rounds)
         sign = "≥" if row["at_least"] else "≤"
         unit = row["unit"]
@@ -172,6 +194,23 @@ def detail_table(rounds):
     return table(["workload", "system"] + [title for _, title in COLUMNS], rows)
 
 
+SINGLE = (("gap_ms", "longest gap, ms"), ("ready_s", "ready again, s"), ("leader_mib", "resident, leader, MiB"),
+          ("follower_mib", "resident, larger follower, MiB"), ("all_mib", "resident, all processes, MiB"),
+          ("disk_mib", "on disk, all members, MiB"))
+
+
+def single_table(rounds):
+    """Measurements that are no load: a row for each of their figures."""
+    rows = []
+    for name in measurement_names(rounds):
+        for what, title in SINGLE:
+            both = [spread([r.get(system, {}).get(name, {}).get(what) for r in rounds])
+                    for system in SYSTEM_NAMES]
+            if any(both):
+                rows.append([name, title] + [with_range(values) for values in both])
+    return table(["measurement", "figure", "etcd", "Flotilla"], rows)
+
+
 def process_table(rounds, name):
     """Processor time per operation of each process, and its memory, in one measurement."""
     rows = []
@@ -186,28 +225,35 @@ def process_table(rounds, name):
     return table(["system", "process", "CPU s per 1000 operations", "resident MiB"], rows)
 
 
-def text(rounds, machine, settings):
+def text(rounds, machine, settings, charts=()):
     """The whole page."""
+    shown = {"rounds": len(rounds), "seconds per measurement": settings["seconds"],
+             "gRPC connections": settings["connections"], "Flotilla's ranges": settings["ranges"],
+             "keys": settings["keys"]}
     parts = [
         "# Flotilla and etcd, side by side",
         "Written by `./dev bench compare`; do not edit. Medians over the rounds (lowest to highest), ratios made within each "
         "round; a ratio is Flotilla's figure over etcd's.",
-        table(["", ""], [[key, str(value)] for key, value in {**machine, **settings}.items()]),
-        "## Targets", target_table(rounds),
-        "## Everything measured", detail_table(rounds),
+        table(["", ""], [[key, str(value)] for key, value in {**machine, **shown}.items()]),
+        "## Targets",
+        "\"At its best\": the best of any number of clients and of both ways to reserve on etcd.",
+        target_table(rounds, settings),
+        *[f"![{title}]({name})" for name, title in charts],
+        "## Every load", detail_table(rounds),
+        "## Fail-over, restart, memory", single_table(rounds),
     ]
     if any("put-256" in r.get(system, {}) for r in rounds for system in SYSTEM_NAMES):
         parts += ["## Each process, puts of 256 clients", process_table(rounds, "put-256")]
     return "\n\n".join(parts) + "\n"
 
 
-def summary(rounds):
+def summary(rounds, settings):
     """The last line: one row per target."""
     rows = {}
-    for target in TARGETS:
+    for target in targets(settings):
         row = target.row(rounds)
         if row["ratio"]:
             rows[row["workload"]] = {"ratio": round(row["ratio"].median, 3), "target": row["target"],
                                      "met": row["met"]}
     return {"targets_met": sum(row["met"] for row in rows.values()), "targets_measured": len(rows),
-            "targets": len(TARGETS), "rows": rows}
+            "targets": len(targets(settings)), "rows": rows}

@@ -122,6 +122,7 @@ class Flotilla:
         os.makedirs(directory)
         self.directory = directory
         self.cluster = Cluster(nodes=MEMBERS, split_keys=cuts, directory=directory)
+        self.members = self.cluster.nodes
 
     def start(self):
         self.cluster.start()
@@ -174,7 +175,7 @@ def cuts(workload, ranges, **sizes):
 
 def on_disk(directory):
     """False when the directory lies in memory, where fsync costs nothing."""
-    best, kind = "", ""
+    directory, best, kind = os.path.realpath(directory), "", ""
     with open("/proc/self/mounts", encoding="utf-8") as mounts:
         for line in mounts:
             _, point, fs = line.split()[:3]

@@ -354,3 +354,50 @@ Test(bench_key_value, reads_demand_what_was_acknowledged) {
     buf_done(&error);
     key_value_done(&workload);
 }
+
+static bool judge_rows(struct key_value *workload, bool must_exist, const struct range_row *rows,
+                       uint32_t count) {
+    struct bench_workload run = key_value_workload(workload);
+    struct bench_op read = {.subject = 3, .read = true, .must_exist = must_exist};
+    struct router_reply reply = {.row_count = count, .rows = rows};
+    struct buf error = {0};
+    enum bench_outcome outcome;
+    bool good = run.judge(run.ctx, &read, &reply, &outcome, &error);
+    cr_expect_eq(good, error.len == 0);
+    buf_done(&error);
+    return good;
+}
+
+static struct range_row row_of(const char *key, const char *value) {
+    return (struct range_row){
+        .key = slice_from_text(key), .value = slice_from_text(value), .version = 1};
+}
+
+/* Each kind of wrong rows in a scan must end the run; a scan whose first key nobody wrote may begin
+ * later. */
+Test(bench_key_value, scans_are_judged_row_by_row) {
+    struct key_value workload;
+    struct range_row three = row_of("kv/000000003", "000000003 1 ..");
+    struct range_row four = row_of("kv/000000004", "000000004 1 ..");
+    struct range_row five = row_of("kv/000000005", "000000005 1 ..");
+    key_value_init(
+        &workload,
+        &(struct key_value_config){
+            .keys = 10, .value_bytes = 64, .read_percent = 100, .scan_rows = 2, .seed = 1});
+    cr_expect(judge_rows(&workload, true, (struct range_row[]){three, five}, 2));
+    cr_expect(judge_rows(&workload, false, (struct range_row[]){four}, 1));
+    cr_expect(judge_rows(&workload, false, NULL, 0));
+    cr_expect(!judge_rows(&workload, true, NULL, 0), "what was acknowledged is missing");
+    cr_expect(!judge_rows(&workload, true, (struct range_row[]){four}, 1), "begins too late");
+    cr_expect(!judge_rows(&workload, false, (struct range_row[]){five, four}, 2), "out of order");
+    cr_expect(!judge_rows(&workload, false, (struct range_row[]){four, four}, 2), "twice the same");
+    cr_expect(!judge_rows(&workload, false, (struct range_row[]){three, four, five}, 3),
+              "too many");
+    struct range_row before = row_of("kv/000000002", "000000002 1 ..");
+    cr_expect(!judge_rows(&workload, false, &before, 1), "before its start");
+    struct range_row foreign = row_of("kv/000000004", "000000005 1 ..");
+    cr_expect(!judge_rows(&workload, false, &foreign, 1), "another key's value");
+    struct range_row shapeless = row_of("kv/4", "000000004 1 ..");
+    cr_expect(!judge_rows(&workload, false, &shapeless, 1), "no key of this workload");
+    key_value_done(&workload);
+}
