@@ -80,9 +80,32 @@ static void check_works(const struct raft *raft) {
     }
 }
 
+/* Q1 to Q3 of quiesce.c, as far as one replica can see them. */
+static void check_quiet(const struct raft *raft) {
+    for (uint32_t at = 0; at < raft->progress.count; at++) {
+        const struct raft_progress *progress = &raft->progress.items[at];
+        if (progress->left_behind) ASSERT(raft->quiet && raft->role == RAFT_LEADER);
+    }
+    if (raft->leader_unheard) ASSERT(raft->role == RAFT_FOLLOWER && !raft->quiet);
+    if (!raft->quiet) return;
+    ASSERT(raft->role == RAFT_LEADER || raft->role == RAFT_FOLLOWER);
+    ASSERT_CMP(raft->leader, !=, RAFT_NO_REPLICA);
+    ASSERT_CMP(raft->log.committed, ==, raft->log.last.index);
+    ASSERT(!raft_core_log_has_unstable(&raft->log));
+    if (raft->role != RAFT_LEADER) return;
+    ASSERT_CMP(raft->log.applied, ==, raft->log.last.index);
+    ASSERT_CMP(raft->transfer_target, ==, RAFT_NO_REPLICA);
+    ASSERT_CMP(raft->reads.head, ==, raft->reads.count);
+    for (uint32_t at = 0; at < raft->progress.count; at++) {
+        const struct raft_progress *progress = &raft->progress.items[at];
+        if (!progress->left_behind) ASSERT_CMP(progress->match, ==, raft->log.last.index);
+    }
+}
+
 void raft_check(const struct raft *raft) {
     raft_core_log_check(&raft->log);
     check_role(raft);
     check_configuration(raft);
     check_works(raft);
+    check_quiet(raft);
 }

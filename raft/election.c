@@ -17,6 +17,7 @@ static void become_pre_candidate(struct raft *raft) {
         raft->progress.items[at].vote = RAFT_VOTE_MISSING;
     }
     raft->leader = RAFT_NO_REPLICA;
+    raft->leader_unheard = false;
     raft->role = RAFT_PRE_CANDIDATE;
 }
 
@@ -78,6 +79,7 @@ enum status raft_start_election(struct raft *raft, enum raft_campaign_kind kind)
     if (!raft_promotable(raft)) return STATUS_DROPPED;
     /* It might stand in a configuration that is already history (thesis 4.1). */
     if (raft_core_log_has_unapplied_conf_change(&raft->log)) return STATUS_DROPPED;
+    raft_stir(raft);
     campaign(raft, kind);
     return STATUS_OK;
 }
@@ -90,7 +92,11 @@ enum status raft_campaign(struct raft *raft) {
 
 void raft_tick_election(struct raft *raft) {
     raft->election_elapsed++;
-    if (!raft_promotable(raft) || raft->election_elapsed < raft->election_timeout) return;
+    if (raft->election_elapsed < raft->election_timeout) return;
+    if (!raft_promotable(raft)) {
+        raft_miss_leader(raft);
+        return;
+    }
     /* Several late ticks at once are no silence of the leader: the clock has the last word. */
     if (raft_guards_by_clock(raft)) return;
     raft->election_elapsed = 0;

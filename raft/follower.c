@@ -58,9 +58,11 @@ enum status raft_handle_heartbeat(struct raft *raft, const struct raft_message *
         return STATUS_INVALID;
     }
     raft_core_log_commit_to(&raft->log, message->commit);
+    if (message->quiesce && raft_follow_quiesce(raft, message)) return STATUS_OK;
     raft_send(raft, (struct raft_message){.kind = RAFT_MSG_HEARTBEAT_RESPONSE,
                                           .to = message->from,
                                           .context = message->context,
+                                          .reject = message->quiesce,
                                           .sent_us = message->sent_us});
     return STATUS_OK;
 }

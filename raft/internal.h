@@ -55,6 +55,10 @@ struct raft {
     uint32_t heartbeat_elapsed; /* ticks, leaders only */
     uint32_t election_timeout;  /* drawn anew on every change of role or term */
 
+    bool quiet;            /* quiesce.c: neither ticks nor heartbeats */
+    uint32_t idle_elapsed; /* ticks since there was work, leaders only */
+    bool leader_unheard;   /* woke without its leader, which was not heard since */
+
     uint64_t now_us; /* 0: no time was ever handed in */
     uint64_t
         guard_until_us; /* no vote, no candidacy before: some leader may hold a lease (6.4.1) */
@@ -135,6 +139,17 @@ void raft_release_early_reads(struct raft *raft);
 uint64_t raft_reads_position(const struct raft *raft); /* 0: nothing waits */
 void raft_confirm_reads(struct raft *raft);
 bool raft_committed_in_term(const struct raft *raft);
+
+/* quiesce.c */
+/* Something is to be done: a quiet replica wakes, silently, and an idle leader counts anew. */
+void raft_stir(struct raft *raft);
+/* True: the leader has gone quiet, and its notices are on their way. */
+bool raft_maybe_quiesce(struct raft *raft);
+/* A follower's answer to a notice: goes quiet and returns true, or has a reason not to. */
+bool raft_follow_quiesce(struct raft *raft, const struct raft_message *notice);
+void raft_wake_by_message(struct raft *raft, const struct raft_message *message);
+/* An election time-out without a leader, and this replica cannot stand: the leader may be quiet. */
+void raft_miss_leader(struct raft *raft);
 
 /* lease.c */
 void raft_guard_leader(struct raft *raft);

@@ -52,8 +52,11 @@ bool raft_lease_valid(const struct raft *raft) {
     return since_us > 0 && raft->now_us < since_us + lease_us(raft);
 }
 
-bool raft_lease_read(const struct raft *raft, uint64_t *ret_index) {
+/* The lease of a quiet leader ends by itself: nobody renews it, and reading does not either. While
+ * it is awake, reading keeps it so, and the lease with it. */
+bool raft_lease_read(struct raft *raft, uint64_t *ret_index) {
     if (!raft_lease_valid(raft) || !raft_committed_in_term(raft)) return false;
+    if (!raft->quiet) raft_stir(raft);
     *ret_index = raft->log.committed;
     return true;
 }

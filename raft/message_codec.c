@@ -1,7 +1,7 @@
 /* Bytes of messages, entries and states. Integers are varints unless said otherwise.
  *
  * Message:
- *   u8 kind | u8 flags (1 reject, 2 force, 4 snapshot, 8 committed; others must be 0)
+ *   u8 kind | u8 flags (1 reject, 2 force, 4 snapshot, 8 committed, 16 quiesce; others 0)
  *   from | to | term | log term | log index | commit | reject hint | context | sent_us
  *   entry count | entries: term, index (not in appends: it follows from log index), u8 kind,
  *                          length and bytes of the payload
@@ -18,7 +18,14 @@
 #include "raft/configuration.h"
 #include "raft/limits.h"
 
-enum { FLAG_REJECT = 1, FLAG_FORCE = 2, FLAG_SNAPSHOT = 4, FLAG_COMMITTED = 8, FLAGS_ALL = 15 };
+enum {
+    FLAG_REJECT = 1,
+    FLAG_FORCE = 2,
+    FLAG_SNAPSHOT = 4,
+    FLAG_COMMITTED = 8,
+    FLAG_QUIESCE = 16,
+    FLAGS_ALL = 31
+};
 enum { HARD_STATE_VERSION = 1 };
 /* term, index or nothing, kind, payload length: what an entry takes at the least. */
 enum { ENTRY_BYTES_MIN = 3 };
@@ -41,7 +48,8 @@ void raft_encode_message(struct buf *out, const struct raft_message *message) {
     encode_u8(out,
               (uint8_t)((message->reject ? FLAG_REJECT : 0) | (message->force ? FLAG_FORCE : 0) |
                         (message->snapshot ? FLAG_SNAPSHOT : 0) |
-                        (message->committed.index ? FLAG_COMMITTED : 0)));
+                        (message->committed.index ? FLAG_COMMITTED : 0) |
+                        (message->quiesce ? FLAG_QUIESCE : 0)));
     encode_varint(out, message->from);
     encode_varint(out, message->to);
     encode_varint(out, message->term);
@@ -146,7 +154,8 @@ enum status raft_decode_message(struct decoder *in, struct arena *arena,
     }
     struct raft_message message = {.kind = (enum raft_message_kind)kind,
                                    .reject = flags & FLAG_REJECT,
-                                   .force = flags & FLAG_FORCE};
+                                   .force = flags & FLAG_FORCE,
+                                   .quiesce = flags & FLAG_QUIESCE};
     message.from = decode_varint(in);
     message.to = decode_varint(in);
     message.term = decode_varint(in);

@@ -53,6 +53,7 @@ struct raft_progress {
     enum raft_vote vote; /* in the election going on, candidates only */
     bool learner;
     bool recently_active; /* heard from since the last check-quorum */
+    bool left_behind;     /* the group is quiet although this replica lacks something */
     bool paused;          /* probe on its way, or window full: wait for a response */
     struct raft_inflights inflights;
 };

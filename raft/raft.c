@@ -5,7 +5,8 @@
  *   pre-candidate -> candidate                  a quorum would vote (9.6)
  *   candidate     -> leader                     a quorum voted
  *   any           -> follower                   a higher term, a leader of this term, a lost vote,
- *                                               no contact to a quorum, removal */
+ *                                               no contact to a quorum, removal
+ * Leaders and followers are awake or quiet (quiesce.c). */
 #include "raft/internal.h"
 
 #include "base/assert.h"
@@ -98,7 +99,8 @@ void raft_reset(struct raft *raft, uint64_t term) {
         raft->transfer_begun = false;
     }
     raft->leader = RAFT_NO_REPLICA;
-    raft->election_elapsed = raft->heartbeat_elapsed = 0;
+    raft->election_elapsed = raft->heartbeat_elapsed = raft->idle_elapsed = 0;
+    raft->quiet = raft->leader_unheard = false;
     uint32_t election_ticks = raft->config.election_ticks;
     uint64_t spread = raft->config.random(raft->config.random_ctx, election_ticks);
     ASSERT_CMP(spread, <, election_ticks);
@@ -206,6 +208,7 @@ static bool message_valid(const struct raft *raft, const struct raft_message *me
         message->reject_hint > RAFT_INDEX_MAX || !term_valid(message)) {
         return false;
     }
+    if (message->quiesce && message->kind != RAFT_MSG_HEARTBEAT) return false;
     if (message->committed.index > 0 && message->kind != RAFT_MSG_VOTE_RESPONSE &&
         message->kind != RAFT_MSG_PRE_VOTE_RESPONSE) {
         return false;
@@ -222,6 +225,8 @@ static bool message_valid(const struct raft *raft, const struct raft_message *me
                raft_conf_state_valid(&message->snapshot->conf);
     case RAFT_MSG_READ_INDEX:
         return message->context != 0;
+    case RAFT_MSG_HEARTBEAT:
+        return !message->reject && (!message->quiesce || message->log.term <= message->term);
     case RAFT_MSG_VOTE_RESPONSE:
     case RAFT_MSG_PRE_VOTE_RESPONSE:
         return message->committed.index <= RAFT_INDEX_MAX;
@@ -280,6 +285,7 @@ static enum status step_from_leader(struct raft *raft, const struct raft_message
     if (raft->role == RAFT_FOLLOWER) {
         raft->election_elapsed = 0;
         raft->leader = message->from;
+        raft->leader_unheard = false;
     } else {
         raft_become_follower(raft, message->term, message->from);
     }
@@ -297,6 +303,7 @@ static enum status step_from_leader(struct raft *raft, const struct raft_message
 
 static enum status forward_to_leader(struct raft *raft, const struct raft_message *message) {
     if (raft->leader == RAFT_NO_REPLICA) return STATUS_DROPPED;
+    raft_stir(raft);
     struct raft_message forwarded = *message;
     forwarded.to = raft->leader;
     struct raft_outbox *outbox = raft_outbox_filling(raft);
@@ -375,7 +382,9 @@ static bool step_higher_term(struct raft *raft, const struct raft_message *messa
 static void step_lower_term(struct raft *raft, const struct raft_message *message) {
     bool refuses_votes = raft->config.check_quorum || raft->config.pre_vote;
     bool from_leader = message->kind == RAFT_MSG_HEARTBEAT || message->kind == RAFT_MSG_APPEND;
-    if (refuses_votes && from_leader) {
+    /* Otherwise it hears when this replica stands for election; if it ever does so, and asks it. */
+    bool asks_it = raft_promotable(raft) && raft_conf_state_is_voter(&raft->conf, message->from);
+    if (from_leader && (refuses_votes || !asks_it)) {
         raft_send(raft,
                   (struct raft_message){.kind = RAFT_MSG_APPEND_RESPONSE, .to = message->from});
     } else if (message->kind == RAFT_MSG_PRE_VOTE || message->kind == RAFT_MSG_VOTE) {
@@ -394,6 +403,7 @@ enum status raft_step(struct raft *raft, const struct raft_message *message) {
     if (is_response(message->kind) && !raft_progress_of(raft, message->from)) {
         return STATUS_NOT_FOUND;
     }
+    if (raft->quiet) raft_wake_by_message(raft, message);
     if (message->committed.index > raft->log.committed) raft_learn_commit(raft, message->committed);
     if (message->term > raft->term) {
         if (!step_higher_term(raft, message)) return STATUS_OK;
@@ -406,6 +416,7 @@ enum status raft_step(struct raft *raft, const struct raft_message *message) {
 
 static void tick_leader(struct raft *raft) {
     raft->heartbeat_elapsed++;
+    raft->idle_elapsed++;
     raft->election_elapsed++;
     if (raft->election_elapsed >= raft->config.election_ticks) {
         raft->election_elapsed = 0;
@@ -413,7 +424,7 @@ static void tick_leader(struct raft *raft) {
         /* A transfer that takes this long has failed (3.10). */
         if (raft->role == RAFT_LEADER) raft_abort_transfer(raft);
     }
-    if (raft->role != RAFT_LEADER) return;
+    if (raft->role != RAFT_LEADER || raft_maybe_quiesce(raft)) return;
     if (raft->heartbeat_elapsed >= raft->config.heartbeat_ticks) {
         raft->heartbeat_elapsed = 0;
         raft_broadcast_heartbeat(raft);
@@ -421,6 +432,7 @@ static void tick_leader(struct raft *raft) {
 }
 
 void raft_tick(struct raft *raft) {
+    if (raft->quiet) return;
     if (raft->role == RAFT_LEADER) {
         tick_leader(raft);
     } else {
@@ -430,7 +442,10 @@ void raft_tick(struct raft *raft) {
 
 enum status raft_forget_leader(struct raft *raft) {
     if (raft->config.read_mode == RAFT_READ_LEASE) return STATUS_UNSUPPORTED;
-    if (raft->role == RAFT_FOLLOWER) raft->leader = RAFT_NO_REPLICA;
+    if (raft->role != RAFT_FOLLOWER) return STATUS_OK;
+    raft_stir(raft);
+    raft->leader_unheard = false;
+    raft->leader = RAFT_NO_REPLICA;
     return STATUS_OK;
 }
 

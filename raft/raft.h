@@ -116,8 +116,9 @@ struct raft_message {
     struct raft_log_id
         log; /* append: entry before; vote: last entry; responses: see raft/README.md */
     uint64_t commit;
-    bool reject;
-    bool force;           /* vote requested by a leader transfer: overrides stickiness (4.2.3) */
+    bool reject;  /* heartbeat response: not quiet, whatever the leader believes (quiesce.c) */
+    bool force;   /* vote requested by a leader transfer: overrides stickiness (4.2.3) */
+    bool quiesce; /* heartbeat: the leader has gone quiet, and says at which position */
     uint64_t reject_hint; /* append response: highest index worth probing */
     uint64_t context;     /* ReadIndex token, echoed by heartbeats and their responses; 0: none */
     /* Vote refused: what the refusing replica knows to be committed; {0,0}: nothing. */
@@ -176,6 +177,13 @@ struct raft_config {
     uint64_t (*random)(void *ctx, uint64_t bound); /* uniform in [0, bound) */
     void *random_ctx;
     const char *log_prefix; /* "node=1 range=17", for the structured log; may be NULL */
+    /* A leader that was idle so long goes quiet, with its followers; 0: never. */
+    uint32_t quiesce_ticks;
+    /* Whether a replica is on a node that has been silent for an election time-out or longer: the
+     * group does not stay awake for it. NULL: none ever is. A group that has gone quiet without a
+     * replica needs raft_report_reachable when that is over. */
+    bool (*away)(void *ctx, uint64_t id);
+    void *away_ctx;
     /* Appends go out when the ready work is taken instead of one message per proposal. */
     bool coalesce_appends;
     /* A leader that removed or demoted itself steps down when it applies that, unless this is set:
@@ -256,6 +264,19 @@ enum status raft_transfer_leader(struct raft *raft, uint64_t to);
 enum status raft_forget_leader(struct raft *raft);
 void raft_report_unreachable(struct raft *raft, uint64_t id);
 void raft_report_snapshot(struct raft *raft, uint64_t id, bool failed);
+/* The replica's node, which was away, is heard again. */
+void raft_report_reachable(struct raft *raft, uint64_t id);
+
+/* Quiescence (quiesce.c). A quiet replica needs no ticks: raft_tick does nothing. Anything but late
+ * answers wakes it: proposals, reads, transfers, messages. The owner has to notice in the leader's
+ * stead when the leader's node falls silent or has restarted. */
+bool raft_quiet(const struct raft *raft);
+/* Wakes it for no reason of its own. A woken leader sends heartbeats with the next tick, a woken
+ * follower tells its leader. */
+void raft_wake(struct raft *raft);
+/* The leader's node is silent, for an election time-out or longer, or has restarted and does not
+ * remember that it leads. Who was quiet behaves as if it had been heard last that long ago. */
+void raft_suspect_leader(struct raft *raft);
 
 /* Asks for a read index; the answer comes as a read state with the same context (nonzero, unique
  * per owner). DROPPED: no leader known. BUSY: too many wait. On a leader that has not committed in
@@ -265,7 +286,7 @@ enum status raft_read_index(struct raft *raft, uint64_t context) MUST_CHECK;
 /* True when this replica may serve a linearizable read at its applied index right now, without a
  * message: leader, committed in its own term, lease valid at raft_set_now's time, and no leader
  * transfer was begun in this term. *ret_index: the applied index that the read must wait for. */
-bool raft_lease_read(const struct raft *raft, uint64_t *ret_index);
+bool raft_lease_read(struct raft *raft, uint64_t *ret_index);
 
 struct raft_read_state {
     uint64_t context;
@@ -325,6 +346,7 @@ struct raft_view {
     uint64_t id, leader, term, vote, commit, applied, first_index, last_index, transfer_target;
     enum raft_role role;
     bool lease_valid;
+    bool quiet;
     uint32_t progress_count; /* leaders only */
     struct raft_progress_view progress[RAFT_REPLICAS_MAX];
     struct raft_conf_state conf;

@@ -50,6 +50,7 @@ bool raft_append_own(struct raft *raft, struct raft_entry *entries, uint32_t cou
 
 enum status raft_propose_entries(struct raft *raft, struct raft_entry *entries, uint32_t count) {
     ASSERT(raft->role == RAFT_LEADER);
+    raft_stir(raft);
     if (!raft_progress_of(raft, raft->config.id)) return STATUS_DROPPED; /* removed */
     if (raft->transfer_target != RAFT_NO_REPLICA) return STATUS_DROPPED;
     if (!fits_uncommitted(raft, entries_bytes(entries, count))) return STATUS_DROPPED;
@@ -255,7 +256,8 @@ void raft_handle_heartbeat_response(struct raft *raft, const struct raft_message
 
 void raft_report_unreachable(struct raft *raft, uint64_t id) {
     struct raft_progress *progress = raft_progress_of(raft, id);
-    if (raft->role != RAFT_LEADER || !progress) return;
+    /* Of a quiet group nothing is under way but notices, whose loss is noticed where they lack. */
+    if (raft->role != RAFT_LEADER || !progress || raft->quiet) return;
     /* Sent optimistically, lost probably. */
     if (progress->state == RAFT_PROGRESS_REPLICATE) raft_progress_become_probe(progress);
 }

@@ -40,6 +40,7 @@ void raft_view(const struct raft *raft, struct raft_view *ret_view) {
         .transfer_target = raft->transfer_target,
         .role = raft->role,
         .lease_valid = raft_lease_valid(raft),
+        .quiet = raft->quiet,
         .conf = raft->conf,
     };
     if (raft->role != RAFT_LEADER) return;

@@ -12,6 +12,7 @@ static void expect_same(const struct raft_message *a, const struct raft_message 
     cr_assert(a->kind == b->kind && a->from == b->from && a->to == b->to && a->term == b->term);
     cr_assert(a->log.term == b->log.term && a->log.index == b->log.index);
     cr_assert(a->commit == b->commit && a->reject == b->reject && a->force == b->force);
+    cr_assert_eq(a->quiesce, b->quiesce);
     cr_assert(a->reject_hint == b->reject_hint && a->context == b->context);
     cr_assert(a->sent_us == b->sent_us && a->entry_count == b->entry_count);
     cr_assert(a->committed.term == b->committed.term && a->committed.index == b->committed.index);
@@ -57,6 +58,7 @@ Test(raft_codec, survives_its_bytes_and_refuses_any_prefix) {
                                        .commit = 9,
                                        .reject = kind % 2,
                                        .force = kind % 3 == 0,
+                                       .quiesce = kind % 4 == 3,
                                        .reject_hint = 8,
                                        .committed = {1, (uint64_t)(kind % 2)},
                                        .context = 1234567,

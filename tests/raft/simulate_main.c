@@ -31,13 +31,15 @@ int main(int argc, char **argv) {
         total.crashes += result.crashes;
         total.snapshots += result.snapshots;
         total.conf_changes += result.conf_changes;
+        total.quiet += result.quiet;
     }
     printf("{\"seeds\":%lu,\"failed\":%lu,\"events\":%lu,\"commits\":%lu,\"elections\":%lu,"
            "\"reads\":%lu,\"lease_reads\":%lu,\"crashes\":%lu,\"snapshots\":%lu,"
-           "\"conf_changes\":%lu}\n",
+           "\"conf_changes\":%lu,\"quiet\":%lu}\n",
            (unsigned long)count, (unsigned long)failed, (unsigned long)total.events,
            (unsigned long)total.commits, (unsigned long)total.elections, (unsigned long)total.reads,
            (unsigned long)total.lease_reads, (unsigned long)total.crashes,
-           (unsigned long)total.snapshots, (unsigned long)total.conf_changes);
+           (unsigned long)total.snapshots, (unsigned long)total.conf_changes,
+           (unsigned long)total.quiet);
     return failed ? 1 : 0;
 }

@@ -30,14 +30,14 @@ static void describe_node(struct sim_world *world, const struct sim_node *node) 
     }
     struct raft_view view;
     raft_view(node->raft, &view);
-    int more =
-        snprintf(text + used, left,
-                 "\n  %lu: role %d term %lu vote %lu leader %lu commit %lu applied %lu log "
-                 "%lu..%lu transfer %lu voters",
-                 (unsigned long)node->id, (int)view.role, (unsigned long)view.term,
-                 (unsigned long)view.vote, (unsigned long)view.leader, (unsigned long)view.commit,
-                 (unsigned long)view.applied, (unsigned long)view.first_index,
-                 (unsigned long)view.last_index, (unsigned long)view.transfer_target);
+    int more = snprintf(text + used, left,
+                        "\n  %lu: role %d term %lu vote %lu leader %lu commit %lu applied %lu log "
+                        "%lu..%lu transfer %lu %s voters",
+                        (unsigned long)node->id, (int)view.role, (unsigned long)view.term,
+                        (unsigned long)view.vote, (unsigned long)view.leader,
+                        (unsigned long)view.commit, (unsigned long)view.applied,
+                        (unsigned long)view.first_index, (unsigned long)view.last_index,
+                        (unsigned long)view.transfer_target, view.quiet ? "quiet" : "awake");
     const struct raft_id_set *sets[] = {&view.conf.voters, &view.conf.voters_outgoing,
                                         &view.conf.learners};
     for (size_t set = 0; set < 3 && more >= 0; set++) {
@@ -170,7 +170,7 @@ static struct raft_message over_the_wire(const struct raft_message *message) {
     return copy;
 }
 
-static uint64_t delay_us(struct sim_world *world) {
+uint64_t sim_delay_us(struct sim_world *world) {
     uint64_t delay = 50 + prng_below(&world->prng, 1500);
     if (world->calm) return delay;
     if (sim_chance(world, 5)) delay += prng_below(&world->prng, 30000);
@@ -182,10 +182,11 @@ static void send_once(struct sim_world *world, const struct raft_message *messag
     struct sim_event event = {.kind = SIM_MESSAGE, .node = message->to};
     event.message =
         prng_below(&world->prng, 8) == 0 ? over_the_wire(message) : sim_message_copy(message);
-    sim_schedule(world, event, delay_us(world));
+    sim_schedule(world, event, sim_delay_us(world));
 }
 
 void sim_network_send(struct sim_world *world, const struct raft_message *message) {
+    world->sent++;
     bool lost = world->blocked[message->from][message->to] ||
                 sim_chance(world, world->options.loss_percent);
     if (message->kind == RAFT_MSG_SNAPSHOT) {
@@ -195,7 +196,7 @@ void sim_network_send(struct sim_world *world, const struct raft_message *messag
                                         .node = message->from,
                                         .about = message->to,
                                         .failed = lost},
-                     delay_us(world) * 2);
+                     sim_delay_us(world) * 2);
     }
     if (lost) return;
     send_once(world, message);
@@ -206,6 +207,10 @@ void sim_network_send(struct sim_world *world, const struct raft_message *messag
 
 static void client(struct sim_world *world) {
     sim_schedule(world, (struct sim_event){.kind = SIM_CLIENT}, CLIENT_US);
+    if (world->now_us < world->idle_until_us) return;
+    if (world->options.quiesce && !world->calm && prng_below(&world->prng, 40) == 0) {
+        world->idle_until_us = world->now_us + prng_below(&world->prng, 600000);
+    }
     struct sim_node *node = &world->nodes[prng_below(&world->prng, SIM_NODES)];
     if (world->calm || sim_chance(world, 70)) {
         for (uint32_t at = 0; at < SIM_NODES; at++) {
@@ -275,8 +280,10 @@ static bool node_event(struct sim_world *world, struct sim_event *event) {
         resume(world, node);
         return true;
     }
-    if (event->kind == SIM_MESSAGE) {
-        if (world->blocked[event->message.from][event->node]) return true;
+    bool comes_by_network = event->kind == SIM_MESSAGE || event->kind == SIM_BEAT;
+    if (comes_by_network) {
+        uint64_t from = event->kind == SIM_BEAT ? event->about : event->message.from;
+        if (world->blocked[from][event->node]) return true;
         event->generation = node->generation; /* the network does not know of restarts */
     }
     if (!node->raft || event->generation != node->generation) return true;
@@ -288,7 +295,7 @@ static bool node_event(struct sim_world *world, struct sim_event *event) {
     return true;
 }
 
-static void step_world(struct sim_world *world) {
+void sim_step(struct sim_world *world) {
     struct sim_event event = next_event(world);
     world->now_us = event.at_us;
     world->result.events++;
@@ -371,7 +378,7 @@ struct simulation_result simulation_run(const struct simulation_options *options
     world->options = *options;
     birth(world);
     while (!world->result.failed && world->now_us < STORM_US) {
-        step_world(world);
+        sim_step(world);
     }
     if (!world->result.failed) sim_calm(world);
     while (!world->result.failed && !caught_up(world)) {
@@ -379,8 +386,9 @@ struct simulation_result simulation_run(const struct simulation_options *options
             sim_fail(world, NULL, "no progress although nothing is wrong any more");
             break;
         }
-        step_world(world);
+        sim_step(world);
     }
+    if (!world->result.failed && world->options.quiesce) sim_check_quiet(world);
     if (!world->result.failed) sim_check_logs(world);
     struct simulation_result result = world->result;
     result.commits = world->decided_count;
@@ -403,5 +411,6 @@ struct simulation_options simulation_options_of(uint64_t seed) {
     options.duplicate_percent = (uint32_t)(prng_below(&prng, 2) * prng_below(&prng, 10));
     options.leases = prng_below(&prng, 3) > 0;
     options.drift_ppm = (uint32_t)prng_below(&prng, prng_below(&prng, 3) ? 20000 : 200000);
+    options.quiesce = prng_below(&prng, 2) > 0;
     return options;
 }

@@ -2,6 +2,9 @@
  * from one seed. First everything may go wrong and only safety is demanded; then all faults stop
  * and progress is demanded.
  *
+ * A group that may go quiet has to do so at the end, at no cost, and to come back from what then
+ * happens to it: a leader lost, a follower that missed something, without a client that asks.
+ *
  * Checked all the time (thesis figure 3.2): election safety, leader append-only (a commit index and
  * a term never go back), log matching, leader completeness, state machine safety; further: one vote
  * per term over crashes, no promise before its bytes are durable, entries applied once and in
@@ -16,6 +19,7 @@ struct simulation_options {
     uint64_t seed;
     bool crashes, partitions, pauses, membership, transfers, compaction;
     uint32_t loss_percent, duplicate_percent;
+    bool quiesce; /* the group may go quiet, clients take breaks */
     bool leases;
     uint32_t drift_ppm; /* of the clocks; leases assume at most this */
 };
@@ -23,7 +27,8 @@ struct simulation_options {
 struct simulation_result {
     bool failed;
     char reason[2048]; /* the broken rule, with the time, the replica, and the state of all */
-    uint64_t events, commits, elections, reads, lease_reads, crashes, snapshots, conf_changes;
+    uint64_t events, commits, elections, reads, lease_reads, crashes, snapshots, conf_changes,
+        quiet;     /* times that a leader was seen to go quiet */
     uint64_t hash; /* of the whole history: the same seed gives the same */
 };
 

@@ -43,6 +43,9 @@ static struct raft_config make_config(struct sim_world *world, struct sim_node *
         .random = random_below,
         .random_ctx = &world->prng,
         .coalesce_appends = seed % 3 == 1,
+        .quiesce_ticks = world->options.quiesce ? SIM_QUIESCE_TICKS : 0,
+        .away = sim_away,
+        .away_ctx = node,
     };
 }
 
@@ -57,6 +60,9 @@ void sim_node_start(struct sim_world *world, struct sim_node *node) {
     node->conf = node->disk.conf;
     node->term_seen = node->disk.hard_state.term;
     node->commit_seen = node->disk.hard_state.commit;
+    node->beat_elapsed = 0;
+    memset(node->silent_ticks, 0, sizeof(node->silent_ticks));
+    memset(node->heard_incarnation, 0, sizeof(node->heard_incarnation));
     node->raft =
         raft_new(&config, &storage, &node->disk.hard_state, &node->disk.conf, node->disk.applied);
     if (raft_term(node->raft) < node->promised_term) {
@@ -340,6 +346,7 @@ void sim_node_drain(struct sim_world *world, struct sim_node *node) {
         node->sync_scheduled = true;
         sim_schedule(world, (struct sim_event){.kind = SIM_SYNC, .node = node->id}, 100);
     }
+    sim_beat_check(world, node);
     raft_check(node->raft);
     sim_check_node(world, node);
 }
@@ -362,12 +369,16 @@ void sim_node_event(struct sim_world *world, struct sim_node *node, const struct
         break;
     case SIM_TICK: {
         raft_tick(node->raft);
+        if (world->options.quiesce) sim_beat_tick(world, node);
         int64_t period =
             (int64_t)SIM_TICK_US - (int64_t)SIM_TICK_US * node->clock_rate_ppm / 1000000;
         sim_schedule(world, (struct sim_event){.kind = SIM_TICK, .node = node->id},
                      (uint64_t)period);
         break;
     }
+    case SIM_BEAT:
+        sim_beat_heard(node, event);
+        break;
     case SIM_SYNC:
         sync_disk(world, node);
         break;

@@ -11,6 +11,7 @@
 #define SIM_TICK_US 10000u
 #define SIM_ELECTION_TICKS 10u
 #define SIM_HEARTBEAT_TICKS 2u
+#define SIM_QUIESCE_TICKS 8u
 #define SIM_READS_MAX 32u
 
 /* The first members are born with a state: who joins later cannot replay the log from its start. */
@@ -19,6 +20,7 @@
 enum sim_event_kind {
     SIM_MESSAGE,
     SIM_TICK,
+    SIM_BEAT, /* of one node to another: it is alive */
     SIM_SYNC,
     SIM_APPLY,
     SIM_SNAPSHOT_REPORT,
@@ -34,7 +36,8 @@ struct sim_event {
     uint64_t node;               /* id; 0: the world */
     uint64_t generation;         /* of the node: an earlier incarnation's events are void */
     struct raft_message message; /* owned copy */
-    uint64_t about;              /* snapshot report: receiver */
+    uint64_t about;              /* snapshot report: receiver; beat: sender */
+    uint64_t incarnation;        /* beat: the sender's */
     bool failed;
 };
 
@@ -85,6 +88,11 @@ struct sim_node {
     uint64_t promised_term;          /* highest that left this replica, ever */
     uint64_t guarded_until_us;       /* own clock: it promised a leader not to help elect another */
     uint64_t echoed_us[SIM_NODES + 1]; /* own clock: newest heartbeat that each has answered */
+
+    uint32_t beat_elapsed;                     /* ticks since this node's last beats */
+    uint32_t silent_ticks[SIM_NODES + 1];      /* since that node was heard */
+    uint64_t heard_incarnation[SIM_NODES + 1]; /* 0: never heard */
+    bool seen_quiet;
 };
 
 /* What a replica was before an event. */
@@ -121,11 +129,13 @@ struct sim_world {
     uint64_t leader_cap;
     struct sim_vote *votes;
     size_t vote_count, vote_cap;
-    uint64_t seen;      /* highest state any client was shown or promised */
-    uint64_t contexts;  /* of reads */
-    uint64_t calm_ack;  /* first write acknowledged after the storm */
-    uint64_t calm_from; /* virtual time */
-    uint64_t calm_read; /* reads served since */
+    uint64_t seen;          /* highest state any client was shown or promised */
+    uint64_t contexts;      /* of reads */
+    uint64_t calm_ack;      /* first write acknowledged after the storm */
+    uint64_t calm_from;     /* virtual time */
+    uint64_t calm_read;     /* reads served since */
+    uint64_t idle_until_us; /* clients take a break */
+    uint64_t sent;          /* messages, beats not counted */
 };
 
 /* simulation.c */
@@ -138,6 +148,8 @@ uint64_t sim_clock_us(const struct sim_world *world, const struct sim_node *node
 uint64_t sim_clock_at(const struct sim_node *node, uint64_t virtual_us);
 struct raft_message sim_message_copy(const struct raft_message *message);
 void sim_message_free(struct raft_message *message);
+void sim_step(struct sim_world *world); /* the next event */
+uint64_t sim_delay_us(struct sim_world *world);
 void sim_network_send(struct sim_world *world, const struct raft_message *message);
 
 /* simulation_node.c */
@@ -148,6 +160,13 @@ void sim_node_event(struct sim_world *world, struct sim_node *node, const struct
 void sim_node_drain(struct sim_world *world, struct sim_node *node);
 void sim_node_propose(struct sim_world *world, struct sim_node *node, uint64_t value);
 void sim_node_read(struct sim_world *world, struct sim_node *node);
+
+/* simulation_quiet.c */
+bool sim_away(void *node, uint64_t id); /* as the core asks it */
+void sim_beat_tick(struct sim_world *world, struct sim_node *node);
+void sim_beat_heard(struct sim_node *node, const struct sim_event *beat);
+void sim_beat_check(struct sim_world *world, struct sim_node *node);
+void sim_check_quiet(struct sim_world *world); /* the end of a run, once all have caught up */
 
 /* simulation_faults.c */
 void sim_fault(struct sim_world *world);
