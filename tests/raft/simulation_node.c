@@ -255,6 +255,7 @@ void sim_node_read(struct sim_world *world, struct sim_node *node) {
         .context = ++world->contexts, .asked_us = world->now_us, .seen = world->seen};
     if (world->options.leases && raft_lease_read(node->raft, &read.index)) {
         read.lease = true;
+        sim_check_lease(world, node);
     } else if (raft_read_index(node->raft, read.context) != STATUS_OK) {
         return;
     }

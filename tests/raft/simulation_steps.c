@@ -6,7 +6,9 @@
  *     its own clock, restarts included (6.2, 6.4.1)
  *   a leader has the votes of a majority, in both halves of a joint configuration, and its own on
  *     its disk (3.4, 4.3, 3.8)
+ *   nobody stands before it has applied every change that it knows to be committed (4.1)
  *   a leader appends no change of configuration behind one that it has not applied (4.1)
+ *   a lease is held only while a majority is bound by its promise, each by its own clock (6.4.1)
  *   ReadIndex answers once a majority has answered a heartbeat that left after the question (6.4)
  */
 #include "base/assert.h"
@@ -56,12 +58,33 @@ static void check_guard(struct sim_world *world, const struct sim_node *node,
                  voted ? "votes" : "stands", (unsigned long)raft_term(node->raft));
 }
 
+/* ---- standing ---- */
+
+static bool has_change(const struct raft_core_log *log, uint64_t first, uint64_t last) {
+    struct raft_entry_list list = {0};
+    enum status status = raft_core_log_slice(log, first, last, 0, UINT32_MAX, &list);
+    ASSERT(status == STATUS_OK);
+    bool found = false;
+    for (uint32_t at = 0; at < list.count; at++)
+        found |= list.items[at].kind != RAFT_ENTRY_NORMAL;
+    raft_entry_list_done(&list);
+    return found;
+}
+
+static void check_standing(struct sim_world *world, const struct sim_node *node,
+                           const struct sim_before *before) {
+    if (raft_role(node->raft) != RAFT_CANDIDATE || raft_term(node->raft) == before->term) return;
+    if (has_change(&node->raft->log, node->applied + 1, raft_commit_index(node->raft)))
+        sim_fail(world, node, "stands in a configuration that it knows to be history");
+}
+
 void sim_check_step(struct sim_world *world, struct sim_node *node, const struct sim_event *event,
                     const struct sim_before *before) {
     const struct raft_message *message = &event->message;
     if (from_leader(event) && raft_role(node->raft) != RAFT_LEADER)
         check_commit(world, node, message, before);
     if (world->options.leases) check_guard(world, node, event, before);
+    check_standing(world, node, before);
     if (from_leader(event) && message->term >= before->term)
         node->guarded_until_us =
             sim_clock_us(world, node) + (uint64_t)SIM_ELECTION_TICKS * SIM_TICK_US;
@@ -92,6 +115,20 @@ static bool voted(const struct question *question, uint64_t id) {
 
 static bool answered(const struct question *question, uint64_t id) {
     return id == question->leader->id || question->leader->echoed_us[id] >= question->since_us;
+}
+
+static bool is_bound(const struct question *question, uint64_t id) {
+    const struct sim_node *node = &question->world->nodes[id - 1];
+    return id == question->leader->id ||
+           sim_clock_us(question->world, node) < node->guarded_until_us;
+}
+
+void sim_check_lease(struct sim_world *world, const struct sim_node *leader) {
+    const struct raft_conf_state *conf = &leader->raft->conf;
+    struct question question = {.world = world, .leader = leader};
+    if (!majority(&conf->voters, &question, is_bound) ||
+        !majority(&conf->voters_outgoing, &question, is_bound))
+        sim_fail(world, leader, "reads by a lease when a majority may vote for another");
 }
 
 void sim_check_elected(struct sim_world *world, const struct sim_node *node) {

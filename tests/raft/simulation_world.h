@@ -192,6 +192,7 @@ struct sim_before sim_before(const struct sim_node *node);
 void sim_check_step(struct sim_world *world, struct sim_node *node, const struct sim_event *event,
                     const struct sim_before *before);
 void sim_check_elected(struct sim_world *world, const struct sim_node *node);
+void sim_check_lease(struct sim_world *world, const struct sim_node *leader);
 void sim_check_changes(struct sim_world *world, const struct sim_node *leader);
 /* The leader answers a read that `reader` asked for. */
 void sim_check_read_answer(struct sim_world *world, const struct sim_node *leader,
