@@ -123,11 +123,17 @@ void group_set_log(struct group_node *node, const uint64_t *terms, uint32_t coun
     start(node);
 }
 
+static void see(struct group *group, struct group_event event) {
+    if (group->watcher.see) group->watcher.see(group->watcher.ctx, &event);
+}
+
 /* ---- the network ---- */
 
 static void send(struct group *group, const struct raft_message *message) {
     group->sent[message->kind]++;
-    if (group->cut[message->from][message->to] || group->lost[message->kind]) return;
+    bool lost = group->cut[message->from][message->to] || group->lost[message->kind];
+    see(group, (struct group_event){.kind = GROUP_SENT, .message = message, .lost = lost});
+    if (lost) return;
     if (group->message_count == group->message_cap) {
         group->message_cap = group->message_cap ? group->message_cap * 2 : 32;
         group->messages =
@@ -159,8 +165,10 @@ void group_heal(struct group *group) {
 
 /* ---- one replica ---- */
 
-static void apply_one(struct group_node *node, const struct raft_entry *entry) {
+static void apply_one(struct group *group, struct group_node *node,
+                      const struct raft_entry *entry) {
     if (entry->id.index <= node->applied) return; /* a snapshot was faster */
+    see(group, (struct group_event){.kind = GROUP_APPLIED, .node = node, .entry = entry});
     cr_assert_eq(entry->id.index, node->applied + 1, "applied in order, once");
     if (entry->kind != RAFT_ENTRY_NORMAL) {
         struct raft_conf_change change;
@@ -179,7 +187,7 @@ void group_apply(struct group *group, uint64_t id) {
     size_t bytes = 0;
     uint64_t last = node->to_apply[node->to_apply_count - 1].id.index;
     for (uint32_t at = 0; at < node->to_apply_count; at++) {
-        apply_one(node, &node->to_apply[at]);
+        apply_one(group, node, &node->to_apply[at]);
         bytes += payload_slice(node->to_apply[at].payload).len;
         payload_unref(node->to_apply[at].payload);
     }
@@ -223,7 +231,7 @@ static void take_sync_style(struct group *group, struct group_node *node,
         buf_assign(&node->state, payload_slice(ready->snapshot->data));
     }
     for (uint32_t at = 0; at < ready->committed_count; at++) {
-        apply_one(node, &ready->committed[at]);
+        apply_one(group, node, &ready->committed[at]);
     }
     for (uint32_t at = 0; at < ready->message_count; at++) {
         send(group, &ready->messages[at]);
@@ -250,43 +258,72 @@ static void take_async_style(struct group *group, struct group_node *node,
     if (!node->apply_held) group_apply(group, node->id);
 }
 
-void group_drain(struct group *group, uint64_t id) {
+void group_take_ready(struct group *group, uint64_t id) {
     struct group_node *node = &group->nodes[id];
-    while (raft_has_ready(node->raft)) {
-        struct raft_ready ready;
-        raft_ready(node->raft, &ready);
-        for (uint32_t at = 0; at < ready.read_state_count; at++) {
-            ASSERT_CMP(node->read_count, <, 64);
-            node->reads[node->read_count++] = ready.read_states[at];
-        }
-        if (node->config.async_storage_writes) {
-            take_async_style(group, node, &ready);
-        } else {
-            take_sync_style(group, node, &ready);
-        }
+    struct raft_ready ready;
+    raft_ready(node->raft, &ready);
+    see(group, (struct group_event){.kind = GROUP_READY, .node = node, .ready = &ready});
+    for (uint32_t at = 0; at < ready.read_state_count; at++) {
+        ASSERT_CMP(node->read_count, <, 64);
+        node->reads[node->read_count++] = ready.read_states[at];
     }
-    raft_check(node->raft);
+    if (node->config.async_storage_writes) {
+        take_async_style(group, node, &ready);
+    } else {
+        take_sync_style(group, node, &ready);
+    }
+}
+
+void group_drain(struct group *group, uint64_t id) {
+    while (raft_has_ready(group->nodes[id].raft)) {
+        group_take_ready(group, id);
+    }
+    raft_check(group->nodes[id].raft);
 }
 
 /* ---- all of them ---- */
 
+/* Takes the oldest fitting message off the network; the caller owns it. */
+static bool take_message(struct group *group, uint64_t id, int kind,
+                         struct raft_message *ret_message) {
+    for (size_t at = 0; at < group->message_count; at++) {
+        struct raft_message *message = &group->messages[at];
+        if ((id != 0 && message->to != id) || (kind != 0 && (int)message->kind != kind)) continue;
+        *ret_message = *message;
+        group->message_count--;
+        memmove(message, message + 1, (group->message_count - at) * sizeof(*message));
+        return true;
+    }
+    return false;
+}
+
+bool group_deliver(struct group *group, uint64_t id, int kind) {
+    struct raft_message message;
+    if (!take_message(group, id, kind, &message)) return false;
+    if (message.to <= group->count && !group->cut[message.from][message.to]) {
+        enum status status = raft_step(group->nodes[message.to].raft, &message);
+        see(group,
+            (struct group_event){.kind = GROUP_DELIVERED, .message = &message, .status = status});
+        cr_assert_neq(status, STATUS_INVALID, "kind %d from %lu to %lu", (int)message.kind,
+                      (unsigned long)message.from, (unsigned long)message.to);
+    }
+    message_free(&message);
+    return true;
+}
+
+bool group_discard(struct group *group, uint64_t id, int kind) {
+    struct raft_message message;
+    if (!take_message(group, id, kind, &message)) return false;
+    message_free(&message);
+    return true;
+}
+
 void group_settle(struct group *group) {
-    for (;;) {
+    do {
         for (uint64_t id = 1; id <= group->count; id++) {
             group_drain(group, id);
         }
-        if (group->message_count == 0) return;
-        struct raft_message message = group->messages[0];
-        group->message_count--;
-        memmove(group->messages, group->messages + 1,
-                group->message_count * sizeof(*group->messages));
-        if (message.to <= group->count && !group->cut[message.from][message.to]) {
-            enum status status = raft_step(group->nodes[message.to].raft, &message);
-            cr_assert_neq(status, STATUS_INVALID, "kind %d from %lu to %lu", (int)message.kind,
-                          (unsigned long)message.from, (unsigned long)message.to);
-        }
-        message_free(&message);
-    }
+    } while (group_deliver(group, 0, 0));
 }
 
 void group_elect(struct group *group, uint64_t id) {

@@ -11,6 +11,31 @@
 #define GROUP_MAX 7u
 #define GROUP_TICK_US 1000u
 
+/* What can be seen of a group from outside, in the order in which it happens. */
+enum group_event_kind {
+    GROUP_READY,     /* a replica handed out work: node, ready */
+    GROUP_SENT,      /* a message left: message, lost */
+    GROUP_DELIVERED, /* a message was taken in: message, status */
+    GROUP_APPLIED,   /* an entry was applied: node, entry */
+};
+
+struct group_node;
+
+struct group_event {
+    enum group_event_kind kind;
+    const struct group_node *node;
+    const struct raft_ready *ready;
+    const struct raft_message *message;
+    bool lost; /* by a cut link, or a kind that is lost */
+    enum status status;
+    const struct raft_entry *entry;
+};
+
+struct group_watcher {
+    void *ctx;
+    void (*see)(void *ctx, const struct group_event *event); /* NULL: nobody looks */
+};
+
 struct group_node {
     uint64_t id;
     struct raft *raft;
@@ -38,6 +63,7 @@ struct group {
     bool cut[GROUP_MAX + 1][GROUP_MAX + 1]; /* from, to */
     bool lost[RAFT_MSG_FORGET_LEADER + 1];  /* kinds that the network loses */
     size_t sent[RAFT_MSG_FORGET_LEADER + 1];
+    struct group_watcher watcher;
 };
 
 /* Voters 1..voters of a group that was born at index 10, term 1; `config` may be NULL. */
@@ -52,6 +78,12 @@ struct group_node *group_add(struct group *group, const struct raft_config *conf
 void group_settle(struct group *group);
 /* What one replica has ready; messages wait. */
 void group_drain(struct group *group, uint64_t id);
+/* One ready work. */
+void group_take_ready(struct group *group, uint64_t id);
+/* Delivers the oldest message under way to `id` (0: to anybody), of a kind (0: any) or discards it.
+ * False: there is none. */
+bool group_deliver(struct group *group, uint64_t id, int kind);
+bool group_discard(struct group *group, uint64_t id, int kind);
 /* One replica's held writes become durable. */
 void group_sync(struct group *group, uint64_t id);
 void group_apply(struct group *group, uint64_t id);
