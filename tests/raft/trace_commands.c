@@ -13,10 +13,11 @@ typedef unsigned long long wide;
 
 struct trace {
     struct group *group;
-    struct buf *out;   /* of the line being run */
-    bool by_hand;      /* sent messages are told when they leave, not when they arrive */
-    bool silent;       /* a prelude nobody wants to read */
-    uint64_t proposed; /* numbers the proposals of `flood` */
+    struct buf *out;          /* of the line being run */
+    bool by_hand;             /* sent messages are told when they leave, not when they arrive */
+    bool silent;              /* a prelude nobody wants to read */
+    uint64_t proposed;        /* numbers the proposals of `flood` */
+    bool away[GROUP_MAX + 1]; /* nodes that everybody knows to be silent */
 };
 
 /* A line cut into words; `text` is the line behind the command. */
@@ -119,8 +120,16 @@ static void see_event(void *ctx, const struct group_event *event) {
 
 typedef bool command_fn(struct trace *trace, const struct words *words);
 
-static struct raft_config config_of(const struct words *words) {
+static bool is_away(void *ctx, uint64_t id) {
+    const struct trace *trace = ctx;
+    return id <= GROUP_MAX && trace->away[id];
+}
+
+static struct raft_config config_of(struct trace *trace, const struct words *words) {
     struct raft_config config = group_config();
+    config.away = is_away;
+    config.away_ctx = trace;
+    config.quiesce_ticks = (uint32_t)option(words, "quiesce-ticks", 0);
     config.pre_vote = has_word(words, "pre-vote");
     config.check_quorum = has_word(words, "check-quorum");
     config.restart_grace = has_word(words, "restart-grace");
@@ -141,7 +150,7 @@ static struct raft_config config_of(const struct words *words) {
 static bool new_group(struct trace *trace, const struct words *words) {
     uint64_t voters = option(words, "voters", 0);
     if (trace->group || voters == 0 || voters > GROUP_MAX) return false;
-    struct raft_config config = config_of(words);
+    struct raft_config config = config_of(trace, words);
     trace->group = group_new(voters, &config);
     trace->group->watcher = (struct group_watcher){trace, see_event};
     return true;
@@ -376,6 +385,37 @@ static bool unreachable(struct trace *trace, const struct words *words) {
     return node != NULL;
 }
 
+/* ---- quiescence: what the owner knows of nodes ---- */
+
+static bool set_away(struct trace *trace, const struct words *words) {
+    const struct group_node *node = node_at(trace, words, 1);
+    if (node) trace->away[node->id] = true;
+    return node != NULL;
+}
+
+/* The node of `id` is heard again, and every replica's owner reports it. */
+static bool set_back(struct trace *trace, const struct words *words) {
+    const struct group_node *node = node_at(trace, words, 1);
+    if (!node) return false;
+    trace->away[node->id] = false;
+    for (uint64_t id = 1; id <= trace->group->count; id++) {
+        if (id != node->id) raft_report_reachable(trace->group->nodes[id].raft, node->id);
+    }
+    return true;
+}
+
+static bool suspect_leader(struct trace *trace, const struct words *words) {
+    struct group_node *node = node_at(trace, words, 1);
+    if (node) raft_suspect_leader(node->raft);
+    return node != NULL;
+}
+
+static bool wake(struct trace *trace, const struct words *words) {
+    struct group_node *node = node_at(trace, words, 1);
+    if (node) raft_wake(node->raft);
+    return node != NULL;
+}
+
 /* ---- looking ---- */
 
 static bool lease(struct trace *trace, const struct words *words) {
@@ -422,6 +462,8 @@ static const struct {
     command_fn *run;
 } commands[] = {
     {"add", add},
+    {"away", set_away},
+    {"back", set_back},
     {"campaign", campaign},
     {"change", change},
     {"compact", compact},
@@ -446,10 +488,12 @@ static const struct {
     {"restart", restart},
     {"settle", settle},
     {"state", state},
+    {"suspect-leader", suspect_leader},
     {"tick", tick},
     {"time", set_time},
     {"transfer", transfer},
     {"unreachable", unreachable},
+    {"wake", wake},
 };
 
 struct trace *trace_new(void) {

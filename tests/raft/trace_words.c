@@ -109,8 +109,14 @@ static void tell_vote_answer(struct buf *out, const struct raft_message *message
 }
 
 static void tell_heartbeat(struct buf *out, const struct raft_message *message) {
-    if (message->kind == RAFT_MSG_HEARTBEAT) {
+    if (message->quiesce) {
+        buf_printf(out, "goes quiet at ");
+        tell_id(out, message->log);
+        buf_printf(out, ", committed %llu", (wide)message->commit);
+    } else if (message->kind == RAFT_MSG_HEARTBEAT) {
         buf_printf(out, "heartbeat, committed %llu", (wide)message->commit);
+    } else if (message->reject) {
+        buf_printf(out, "misses its leader");
     } else {
         buf_printf(out, "hears the heartbeat");
     }
@@ -233,6 +239,7 @@ void trace_tell_state(struct buf *out, const struct group_node *node) {
     raft_view(node->raft, &view);
     buf_printf(out, "%llu: ", (wide)view.id);
     tell_role(out, view.role, view.leader);
+    if (view.quiet) buf_printf(out, ", quiet");
     buf_printf(out, ", term %llu, log %llu..%llu, durable to %llu, committed %llu, applied %llu",
                (wide)view.term, (wide)view.first_index, (wide)view.last_index,
                (wide)disk_last(&node->disk), (wide)view.commit, (wide)view.applied);
