@@ -84,13 +84,15 @@ shellcheck_all() {
 
 run_lint() {
     [[ $# -eq 0 ]] || die "lint: unknown option '$1'; see ./dev lint --help"
-    local start=$EPOCHREALTIME tidy cpp shell layering mutations total lint_build_failed=0
+    local start=$EPOCHREALTIME tidy cpp shell layering mutations scenarios total lint_build_failed=0
     mkdir -p build/logs
     say "Static checks"
     lint_step layering '^[^ ]*: ' tests/layering.sh
     layering=$findings
     lint_step mutations '^mutation: ' tests/mutations/mutate.py --verify
     mutations=$findings
+    lint_step scenarios '^scenario: ' tests/dev/scenarios.py
+    scenarios=$findings
     lint_step shellcheck ': (error|warning|note): ' shellcheck_all
     shell=$findings
     lint_step cppcheck ': (error|warning|performance|portability): ' cppcheck_all
@@ -103,7 +105,7 @@ run_lint() {
     if [[ $lint_build_failed -ne 0 ]]; then
         say "    the clang build failed, so some files could not be judged: see build/logs/lint_build.log"
     fi
-    total=$((layering + mutations + shell + cpp + tidy + lint_build_failed))
-    echo "{\"layering\":$layering,\"mutations\":$mutations,\"shellcheck\":$shell,\"cppcheck\":$cpp,\"clang_tidy\":$tidy,\"wall_s\":$(seconds_since "$start")}"
+    total=$((layering + mutations + scenarios + shell + cpp + tidy + lint_build_failed))
+    echo "{\"layering\":$layering,\"mutations\":$mutations,\"scenarios\":$scenarios,\"shellcheck\":$shell,\"cppcheck\":$cpp,\"clang_tidy\":$tidy,\"wall_s\":$(seconds_since "$start")}"
     [[ $total -eq 0 ]]
 }
