@@ -22,6 +22,17 @@ static uint64_t matched_index(const struct range_replica *replica) {
     return lowest;
 }
 
+static uint64_t compact_step(const struct range_replica *replica) {
+    const struct range_store_config *config = &replica->worker->store->config;
+    return config->log_compact_step ? config->log_compact_step : RANGE_COMPACT_STEP;
+}
+
+/* Applied entries that a leader keeps although all have them. */
+static uint64_t log_tail(const struct range_replica *replica) {
+    uint64_t kept = replica->worker->store->config.log_entries_kept;
+    return kept < RANGE_LOG_TAIL ? kept : RANGE_LOG_TAIL;
+}
+
 /* Applied entries that stay when the limits cut, whoever needs more. */
 static uint64_t entries_within_limits(const struct range_replica *replica, uint64_t held,
                                       uint64_t snapshot_index) {
@@ -42,7 +53,7 @@ static uint64_t compaction_target(const struct range_replica *replica, uint64_t 
     if (!replica->leads) return forced;
     uint64_t free = matched_index(replica);
     if (snapshot_index < free) free = snapshot_index;
-    uint64_t tail = applied > RANGE_LOG_TAIL ? applied - RANGE_LOG_TAIL : 0;
+    uint64_t tail = applied > log_tail(replica) ? applied - log_tail(replica) : 0;
     if (tail < free) free = tail;
     return free > forced ? free : forced;
 }
@@ -50,10 +61,10 @@ static uint64_t compaction_target(const struct range_replica *replica, uint64_t 
 void range_compact(struct range_replica *replica, struct storage_batch *batch) {
     struct range_apply_state *state = &replica->applying;
     uint64_t held = state->applied.index - state->truncated.index;
-    if (held < RANGE_COMPACT_STEP + RANGE_LOG_TAIL) return;
+    if (held < compact_step(replica) + log_tail(replica)) return;
     if (replica->installing) return; /* the log restarts behind the snapshot in a moment */
     uint64_t target = compaction_target(replica, held);
-    if (target < state->truncated.index + RANGE_COMPACT_STEP) return;
+    if (target < state->truncated.index + compact_step(replica)) return;
     ASSERT_CMP(target, <=, state->applied.index);
     if (target > state->truncated.index + RANGE_COMPACT_TURN_MAX)
         target = state->truncated.index + RANGE_COMPACT_TURN_MAX;

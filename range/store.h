@@ -62,6 +62,8 @@ struct range_store_config {
     bool lease_reads;          /* false: every linearizable read is a ReadIndex */
     uint64_t log_entries_kept; /* applied entries kept for slow followers before compaction */
     uint64_t log_bytes_kept;
+    uint32_t log_compact_step; /* compaction begins when so many entries may go; 0: as many as pay
+                                * (RANGE_COMPACT_STEP). Tests compact sooner. */
     uint32_t append_bytes_max; /* of the entries in one append to a follower; 0: the most there may
                                 * be (RANGE_APPEND_BYTES_MAX). Tests cut appends short. */
     uint64_t snapshot_bytes_per_s; /* sent by this node, all ranges together */

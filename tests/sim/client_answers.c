@@ -241,11 +241,13 @@ void client_told(struct client *client, const struct router_reply *reply) {
         sim_note(sim, "client %u: unavailable: %.*s", client->number, (int)reply->text.len,
                  (const char *)reply->text.data);
     if (reply->code != ROUTER_OK) return; /* tried again, with the same request id */
-    if (reply->outcome)
+    if (operation->unjudged)
+        decided(client);
+    else if (reply->outcome)
         told_outcome(client, reply->outcome);
     else if (operation->kind == OPERATION_STATEMENT)
         told_statement(client, reply);
     else
         told_rows(client, reply);
-    if (!reply->outcome) decided(client);
+    if (!reply->outcome && !operation->unjudged) decided(client);
 }

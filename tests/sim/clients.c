@@ -122,6 +122,8 @@ static void begin_operation(struct client *client) {
         client->operation.request_id[0] = 0;
         begin_register_ops(client, REGISTER_GET, first, count);
     }
+    bool read = !client->operation.request_id[0] && client->operation.kind != OPERATION_CHANGE;
+    client->operation.unjudged = read && sim->config.leases_fail && sim_chance(sim, 300);
     client->busy = true;
 }
 
@@ -229,7 +231,8 @@ static void send_operation(struct client *client) {
     sending->command.guards = &sending->guard;
     sending->command.ops = sending->ops;
     sending->request.command = &sending->command;
-    if (sim_chance(sim, 200)) sending->request.read_mode = RANGE_READ_INDEX;
+    if (sim->config.leases_fail ? !operation->unjudged : sim_chance(sim, 200))
+        sending->request.read_mode = RANGE_READ_INDEX;
     if (operation->kind <= OPERATION_STATEMENT)
         fill_issuer(client, sending);
     else

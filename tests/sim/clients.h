@@ -65,6 +65,7 @@ struct operation {
     uint32_t attempts;
     enum router_code last_code; /* of the last attempt that was answered */
     bool repeated; /* sent again although it was decided: the answer must be the same */
+    bool unjudged; /* read under a lease although leases fail: the answer may be anything */
     bool verify;   /* STATEMENT: nothing else is under way */
     uint64_t told_ts;
     int64_t told_number;

@@ -14,6 +14,7 @@ uint64_t sim_host_now_us(const struct sim_host *host) {
 
 uint64_t sim_host_when(const struct sim_host *host, uint64_t host_us) {
     if (host_us <= host->clock_host_us) return host->clock_base_us;
+    if (host->clock_ppm <= -1000000) return UINT64_MAX;
     uint64_t wait_us = host_us - host->clock_host_us;
     /* One more: never before the clock shows it. */
     return host->clock_base_us + wait_us * 1000000 / (uint64_t)(1000000 + host->clock_ppm) + 1;
@@ -23,6 +24,10 @@ void sim_host_set_ppm(struct sim_host *host, int64_t ppm) {
     host->clock_host_us = sim_host_now_us(host);
     host->clock_base_us = host->sim->now_us;
     host->clock_ppm = ppm;
+}
+
+void sim_host_clock_jump(struct sim_host *host, uint64_t by_us) {
+    host->clock_host_us += by_us;
 }
 
 static uint64_t read_monotonic(void *ctx) {
@@ -154,6 +159,10 @@ void sim_host_stop(struct sim_host *host, enum sim_end end) {
     else
         sim_router_stop(CONTAINER_OF(host, struct sim_router, host));
     if (host->engine) sim_disk_process_ended(host, end);
+}
+
+void sim_host_look_at_clock(struct sim_host *host) {
+    if (host->up && !host->paused) sim_timer_start(host->sim, &host->wake, host->sim->now_us);
 }
 
 void sim_host_pause(struct sim_host *host, bool paused) {

@@ -32,10 +32,9 @@ static const char *const usage =
     "    --verbose      every fault, restart and leader as it happens; best with --seeds 1\n"
     "Scenarios:\n";
 
-static const char *const every_scenario[] = {"mixed",     "calm",      "network",
-                                             "machines",  "disks",     "leases",
-                                             "snapshots", "placement", "elections",
-                                             "handovers"};
+static const char *const every_scenario[] = {"mixed",     "calm",      "network",   "machines",
+                                             "disks",     "leases",    "snapshots", "placement",
+                                             "elections", "handovers", "clocks",    "overdrawn"};
 
 struct arguments {
     uint64_t seeds, from, minutes, seconds, jobs;

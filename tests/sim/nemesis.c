@@ -6,11 +6,16 @@
 struct later {
     struct sim_timer timer;
     struct sim_host *host;
-    enum { LATER_GO_ON, LATER_ISOLATE, LATER_JOIN, LATER_FAST_DISK } what;
+    enum { LATER_GO_ON, LATER_ISOLATE, LATER_JOIN, LATER_FAST_DISK, LATER_RIGHT_CLOCK } what;
 };
 
 static void drop(struct sim_timer *timer) {
     memory_free(CONTAINER_OF(timer, struct later, timer));
+}
+
+static void right_clock(struct sim_host *host) {
+    sim_host_set_ppm(host, 0);
+    sim_host_look_at_clock(host);
 }
 
 static void happen(struct sim *sim, struct sim_timer *timer) {
@@ -18,6 +23,7 @@ static void happen(struct sim *sim, struct sim_timer *timer) {
     struct sim_host *host = later->host;
     if (later->what == LATER_GO_ON) sim_host_pause(host, false);
     if (later->what == LATER_FAST_DISK) host->sync_us = sim->config.sync_us;
+    if (later->what == LATER_RIGHT_CLOCK) right_clock(host);
     if (later->what == LATER_ISOLATE && sim->hurting) {
         sim_note(sim, "host %u: cut off", host->index);
         sim_isolate(sim, host, true);
@@ -96,11 +102,12 @@ static void bridge(struct sim *sim) {
 }
 
 /* Clients may still reach it: only the other nodes do not. A mute leader hears what they answered
- * to its last words, so it may commit and tell clients what no follower knows to be committed. */
-static void isolate_leader(struct sim *sim, bool mute) {
+ * to its last words, so it may commit and tell clients what no follower knows to be committed.
+ * NULL: there is no leader. */
+static struct sim_host *isolate_leader(struct sim *sim, bool mute) {
     uint64_t range_id = prng_between(&sim->prng, 1, sim->config.ranges);
     struct sim_node *leader = sim_rules_leader(sim, range_id);
-    if (!leader) return;
+    if (!leader) return NULL;
     sim_note(sim, "network: node %u, leader of range %u, is %s", leader->host.number,
              (unsigned)range_id, mute ? "mute" : "cut off");
     for (uint32_t i = 0; i < sim->config.nodes; i++) {
@@ -109,6 +116,7 @@ static void isolate_leader(struct sim *sim, bool mute) {
         if (!mute) sim->cut[i][leader->host.index] = true;
     }
     do_later(sim, &leader->host, LATER_JOIN, some_while(sim));
+    return &leader->host;
 }
 
 static void flap(struct sim *sim) {
@@ -180,8 +188,33 @@ static void change_clock(struct sim *sim) {
     if (sim_chance(sim, 500)) host->wall_jump_ms += (int64_t)prng_below(&sim->prng, 20001) - 10000;
     sim_note(sim, "host %u: clock off by %d ppm, wall clock by %d ms", host->index, (int)ppm,
              (int)host->wall_jump_ms);
-    if (host->kind == SIM_NODE && host->up)
-        sim_node_schedule(CONTAINER_OF(host, struct sim_node, host));
+    sim_host_look_at_clock(host);
+}
+
+/* No bound holds. Placement's members are spared: the order of timestamps stands on their leases,
+ * whatever the configuration of reads (placement/README.md). */
+static void wild_clock(struct sim *sim) {
+    struct sim_host *host = sim_chance(sim, 200)
+                                ? &sim->routers[prng_below(&sim->prng, SIM_ROUTERS)].host
+                                : some_node(sim);
+    uint64_t dice = prng_below(&sim->prng, 3);
+    /* The worst for a lease: its holder is alone, and never gets older. */
+    if (sim_chance(sim, 400)) {
+        struct sim_host *leader = isolate_leader(sim, false);
+        if (leader) host = leader;
+        dice = 1;
+    }
+    if (dice == 0) {
+        uint64_t by_us = prng_below(&sim->prng, sim_chance(sim, 500) ? 400000 : 10000000);
+        sim_host_clock_jump(host, by_us);
+        sim_note(sim, "host %u: clock jumps by %u us", host->index, (unsigned)by_us);
+    } else {
+        int64_t ppm = dice == 1 ? -1000000 : (int64_t)prng_below(&sim->prng, 4000000) - 990000;
+        sim_host_set_ppm(host, ppm);
+        sim_note(sim, "host %u: clock off by %d ppm", host->index, (int)ppm);
+        do_later(sim, host, LATER_RIGHT_CLOCK, some_while(sim));
+    }
+    sim_host_look_at_clock(host);
 }
 
 static void transfer(struct sim *sim) {
@@ -238,7 +271,7 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
         break;
     case SIM_FAULT_ISOLATE_LEADER:
     case SIM_FAULT_MUTE_LEADER:
-        isolate_leader(sim, fault == SIM_FAULT_MUTE_LEADER);
+        (void)isolate_leader(sim, fault == SIM_FAULT_MUTE_LEADER); /* there may be none */
         break;
     case SIM_FAULT_FLAP:
         flap(sim);
@@ -269,6 +302,9 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
         break;
     case SIM_FAULT_CLOCK:
         change_clock(sim);
+        break;
+    case SIM_FAULT_WILD_CLOCK:
+        wild_clock(sim);
         break;
     case SIM_FAULT_TRANSFER:
         transfer(sim);
@@ -316,6 +352,7 @@ void sim_nemesis_heal(struct sim *sim, uint32_t down) {
         struct sim_host *host = sim->hosts[i];
         host->sync_us = sim->config.sync_us;
         sim_disk_repair(host);
+        if (sim->config.weights[SIM_FAULT_WILD_CLOCK] > 0) right_clock(host);
         bool stays_down = false;
         if (host->kind == SIM_NODE)
             stays_down = (host->index + sim->config.nodes - first) % sim->config.nodes < down;

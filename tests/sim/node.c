@@ -104,6 +104,7 @@ void sim_node_open(struct sim_node *node) {
         .lease_reads = config->lease_reads,
         .log_entries_kept = config->log_entries_kept,
         .log_bytes_kept = 32u << 20,
+        .log_compact_step = config->log_compact_step,
         .append_bytes_max = config->append_bytes_max,
         .snapshot_bytes_per_s = 16u << 20,
         .seed = prng_next(&node->host.sim->prng),

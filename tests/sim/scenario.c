@@ -12,7 +12,11 @@
 #define DISKS                                                                              \
     (BIT(CRASH) | BIT(CRASH_ALL) | BIT(SLOW_DISK) | BIT(SYNC_FAILURE) | BIT(WRITE_ERROR) | \
      BIT(DISK_FULL) | BIT(READ_ERROR))
-#define EVERYTHING ((1u << SIM_FAULT_COUNT) - 1)
+/* But for clocks that no bound holds: those need rules of their own. */
+#define EVERYTHING (((1u << SIM_FAULT_COUNT) - 1) & ~BIT(WILD_CLOCK))
+#define CLOCKS                                                                            \
+    (BIT(WILD_CLOCK) | BIT(CLOCK) | BIT(PAUSE) | BIT(ISOLATE_LEADER) | BIT(MUTE_LEADER) | \
+     BIT(ONE_WAY) | BIT(TRANSFER) | BIT(KILL))
 
 struct scenario {
     const char *name, *what;
@@ -21,6 +25,7 @@ struct scenario {
     uint32_t nodes;            /* likewise */
     uint64_t log_entries_kept; /* likewise */
     bool lease_reads_always;
+    bool lease_reads_never;
     bool hasty;    /* faults come and go within election time-outs */
     bool sluggish; /* every sync is slow: much happens during each */
 };
@@ -48,6 +53,14 @@ static const struct scenario scenarios[] = {
      .nodes = 3,
      .lease_reads_always = true,
      .sluggish = true},
+    {.name = "clocks",
+     .what = "clocks of nodes and routers that jump, stand still and run at any rate; ReadIndex",
+     .faults = CLOCKS,
+     .lease_reads_never = true},
+    {.name = "overdrawn",
+     .what = "the same with lease reads: those may be stale then, everything else may not",
+     .faults = CLOCKS,
+     .lease_reads_always = true},
     {"placement", "trouble at placement and with its clocks",
      BIT(PLACEMENT) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE) | BIT(DISK_FULL) |
          BIT(READ_ERROR),
@@ -94,9 +107,14 @@ void sim_config_make(struct sim *sim) {
     if (scenario->ranges) config->ranges = scenario->ranges;
     config->workers = sim_chance(sim, 700) ? 1 : 2;
     config->clients = speed ? 16 : (uint32_t)prng_between(&sim->prng, 4, 16);
-    config->lease_reads = scenario->lease_reads_always || sim_chance(sim, 700);
+    config->lease_reads =
+        scenario->lease_reads_always || (!scenario->lease_reads_never && sim_chance(sim, 700));
+    config->leases_fail =
+        config->lease_reads && (scenario->faults & BIT(WILD_CLOCK)) && !sim->options.trust_leases;
     config->log_entries_kept = sim_chance(sim, 500) ? prng_between(&sim->prng, 1, 100) : 20000;
     if (scenario->log_entries_kept) config->log_entries_kept = scenario->log_entries_kept;
+    if (config->log_entries_kept < 1000)
+        config->log_compact_step = (uint32_t)prng_between(&sim->prng, 1, 64);
     config->think_us = scenario->ranges == 2 ? 5000 : 60000;
     /* Catching up takes several appends then, and what lies between them is seen. */
     config->append_bytes_max =
@@ -108,7 +126,7 @@ void sim_config_make(struct sim *sim) {
     /* Routers that give up early find a new leader while the old one may still believe in itself.
      */
     config->attempt_timeout_us = prng_between(&sim->prng, 20000, 500000);
-    if (scenario->lease_reads_always || scenario->hasty) {
+    if (scenario->lease_reads_always || scenario->lease_reads_never || scenario->hasty) {
         config->attempt_timeout_us = prng_between(&sim->prng, 20000, 60000);
         config->think_us = 10000;
     }

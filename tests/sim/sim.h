@@ -12,6 +12,7 @@ struct sim_options {
     const char *scenario; /* a name of sim_scenario_names */
     uint64_t hurt_us;     /* virtual length of the phase with faults */
     bool disks_lie;       /* a sync says it is done and is not: the rules must notice */
+    bool trust_leases;    /* although clocks pass the bound: the rules must notice */
     bool verbose;         /* every noted event to standard error as it happens */
 };
 

@@ -87,3 +87,16 @@ Test(sim, notices_disks_that_lie) {
     }
     cr_assert(noticed);
 }
+
+/* A lease is only as good as the clocks: were one to read under a lease when they pass the bound,
+ * somebody has to see it, or the same would go unseen within the bound. */
+Test(sim, notices_leases_on_clocks_that_pass_the_bound) {
+    bool noticed = false;
+    log_set_level(LOG_NONE);
+    for (uint64_t seed = 1; seed <= 40 && !noticed; seed++) {
+        struct sim_options options = {
+            .seed = seed, .scenario = "overdrawn", .hurt_us = 6000000, .trust_leases = true};
+        noticed = run_alone(&options) == SIM_EXIT_BROKEN;
+    }
+    cr_assert(noticed);
+}

@@ -189,6 +189,7 @@ enum sim_fault {
     SIM_FAULT_DISK_FULL,
     SIM_FAULT_READ_ERROR,
     SIM_FAULT_CLOCK,
+    SIM_FAULT_WILD_CLOCK, /* beyond what leases assume */
     SIM_FAULT_TRANSFER,
     SIM_FAULT_PLACEMENT,
     SIM_FAULT_ROUTER,
@@ -202,9 +203,11 @@ struct sim_config {
     uint64_t while_max_us;             /* how long most faults last */
     uint64_t think_us;                 /* of a client between operations, about */
     uint64_t log_entries_kept;
-    uint32_t append_bytes_max; /* 0: as in production */
+    uint32_t log_compact_step;   /* 0: as in production */
+    uint32_t append_bytes_max;   /* 0: as in production */
     uint64_t attempt_timeout_us; /* of routers */
     bool lease_reads;
+    bool leases_fail; /* clocks pass the bound: what was read under a lease proves nothing */
     uint64_t delay_min_us, delay_max_us, sync_us;
     uint32_t check_every; /* turns between two walks over all of a worker's invariants */
 };
@@ -267,7 +270,10 @@ enum sim_end {
 };
 void sim_host_stop(struct sim_host *host, enum sim_end end);
 void sim_host_pause(struct sim_host *host, bool paused);
+/* -1,000,000: it stands still. */
 void sim_host_set_ppm(struct sim_host *host, int64_t ppm);
+void sim_host_clock_jump(struct sim_host *host, uint64_t by_us); /* never back: base/clock.h */
+void sim_host_look_at_clock(struct sim_host *host); /* what waits for a time asks again */
 uint64_t sim_host_now_us(const struct sim_host *host);
 uint64_t sim_host_when(const struct sim_host *host, uint64_t host_us); /* virtual time of it */
 /* Runs code of the host's process. When that ends itself by fatal(), because its disk failed, the
