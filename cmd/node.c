@@ -42,7 +42,7 @@
 struct node_options {
     struct common_options common;
     char *data_dir, *listen, *advertise, *placement, *ready_file;
-    uint64_t workers, tick_ms, heartbeat_ms, election_timeout_ms, drain_ms;
+    uint64_t workers, tick_ms, heartbeat_ms, election_timeout_ms, quiesce_ms, drain_ms;
     bool lease_reads;
     uint64_t lease_drift_ppm, log_entries_kept, log_bytes_kept, snapshot_bytes_per_s;
     uint64_t block_cache_bytes, write_buffer_bytes, min_free_bytes;
@@ -72,6 +72,8 @@ static const struct config_option node_option_table[] = {
     NODE_U64("heartbeat-ms", heartbeat_ms, "50", "ms", 1, 10000, "a leader's heartbeat"),
     NODE_U64("election-timeout-ms", election_timeout_ms, "150", "ms", 10, 60000,
              "silence after which followers elect; drawn from once to twice this"),
+    NODE_U64("quiesce-ms", quiesce_ms, "150", "ms", 0, 3600000,
+             "a range that was idle so long goes quiet and costs nothing; 0: none does"),
     NODE_U64("drain-ms", drain_ms, "3000", "ms", 0, 600000,
              "how long a stopping node may take to hand its leaders over"),
     {"lease-reads", CONFIG_BOOL, offsetof(struct node_options, lease_reads), "true", "", 0, 0,
@@ -252,6 +254,8 @@ static enum status open_store(struct node_process *process, struct buf *error) {
         .tick_us = options->tick_ms * 1000,
         .heartbeat_ticks = (uint32_t)(options->heartbeat_ms / options->tick_ms),
         .election_ticks = (uint32_t)(options->election_timeout_ms / options->tick_ms),
+        .quiesce_ticks =
+            (uint32_t)((options->quiesce_ms + options->tick_ms - 1) / options->tick_ms),
         .lease_drift_ppm = (uint32_t)options->lease_drift_ppm,
         .lease_reads = options->lease_reads,
         .log_entries_kept = options->log_entries_kept,

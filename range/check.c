@@ -55,6 +55,10 @@ void range_check(const struct range_replica *replica) {
     const struct range_apply_state *applied = &replica->applied;
     if (!replica->raft) return;
     raft_check(replica->raft);
+    if (list_empty(&replica->in_touched))
+        ASSERT(raft_quiet(replica->raft) == list_empty(&replica->in_awake));
+    if (list_empty(&replica->in_waking))
+        ASSERT(replica->suspected == 0 && !replica->wake_leader && !replica->look_again);
     ASSERT_CMP(applied->truncated.index, <=, applied->applied.index);
     if (!replica->installing) {
         ASSERT_CMP(applied->applied.index, <=, replica->log.last_index);

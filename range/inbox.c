@@ -151,6 +151,11 @@ static enum status push_raft(struct range_worker *worker, uint64_t from_node, st
     return status;
 }
 
+static void copy_envelope(struct buf *frame, const struct range_raft_envelope *envelope) {
+    if (frame->len == 0) range_raft_frame_begin(frame);
+    range_raft_frame_copy(frame, envelope);
+}
+
 enum status range_store_raft_frame(struct range_store *store, uint64_t from_node,
                                    struct slice frame) {
     struct decoder messages;
@@ -160,9 +165,10 @@ enum status range_store_raft_frame(struct range_store *store, uint64_t from_node
     struct buf *frames = memory_zalloc(store->worker_count * sizeof(struct buf));
     struct range_raft_envelope envelope;
     while (range_raft_frame_next(&messages, &envelope)) {
-        struct buf *part = &frames[envelope.range_id % store->worker_count];
-        if (part->len == 0) range_raft_frame_begin(part);
-        range_raft_frame_copy(part, &envelope);
+        uint32_t owner = (uint32_t)(envelope.range_id % store->worker_count);
+        bool beat = envelope.range_id == 0; /* concerns the ranges of every worker */
+        for (uint32_t i = beat ? 0 : owner; i < (beat ? store->worker_count : owner + 1); i++)
+            copy_envelope(&frames[i], &envelope);
     }
     for (uint32_t i = 0; i < store->worker_count; i++) {
         if (frames[i].len > 0) {

@@ -54,6 +54,9 @@
 #define RANGE_READY_ROUNDS_MAX 8u /* ready works taken of one range in one phase of a turn */
 #define RANGE_APPLY_ROUNDS_MAX 4u /* engine writes of effects in one turn */
 
+/* ---- quiet ranges ---- */
+#define RANGE_WAKES_PER_TICK 256u /* of those that lost their leader's node, per worker */
+
 /* ---- log compaction ---- */
 #define RANGE_COMPACT_STEP 256u      /* compaction begins when at least so many entries may go */
 #define RANGE_COMPACT_TURN_MAX 1024u /* point deletes of one range in one turn */

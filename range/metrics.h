@@ -32,6 +32,10 @@
     X(range_snapshots_installed_total, COUNTER, "snapshots", "snapshots installed here")          \
     X(range_snapshot_bytes_sent_total, COUNTER, "bytes", "snapshot frames sent")                  \
     X(range_log_entries_compacted_total, COUNTER, "entries", "log entries deleted")               \
+    X(range_beats_sent_total, COUNTER, "beats", "signs of life to other nodes, for all ranges")   \
+    X(range_nodes_suspected_total, COUNTER, "nodes",                                              \
+      "nodes that fell silent or restarted, as seen by a worker")                                 \
+    X(range_quiet, GAUGE, "ranges", "replicas that are quiet: no ticks, no heartbeats")           \
     X(range_leaders, GAUGE, "ranges", "ranges led by this node")                                  \
     X(range_replicas, GAUGE, "ranges", "replicas on this node")
 

@@ -4,7 +4,7 @@
 #include "range/raft_frame.h"
 #include "range/worker.h"
 
-static struct range_peer *peer_of(struct range_worker *worker, uint64_t node_id) {
+struct range_peer *range_outbox_peer(struct range_worker *worker, uint64_t node_id) {
     struct idmap_node *node = idmap_get(&worker->peers, node_id);
     if (node) return CONTAINER_OF(node, struct range_peer, by_node);
     struct range_peer *peer = MEMORY_NEW(struct range_peer);
@@ -23,6 +23,11 @@ static void send_frame(struct range_worker *worker, struct range_peer *peer) {
     if (peer->frame.cap > 2 * RANGE_FRAME_FLUSH_BYTES) buf_done(&peer->frame);
 }
 
+static void open_frame(struct range_worker *worker, struct range_peer *peer) {
+    if (peer->frame.len == 0) range_raft_frame_begin(&peer->frame);
+    if (list_empty(&peer->in_dirty)) list_push_back(&worker->dirty_peers, &peer->in_dirty);
+}
+
 void range_outbox_add(struct range_replica *replica, const struct raft_message *message) {
     struct range_worker *worker = replica->worker;
     const struct range_replica_ref *to =
@@ -35,13 +40,19 @@ void range_outbox_add(struct range_replica *replica, const struct raft_message *
         range_snapshot_start(replica, message);
         return;
     }
-    struct range_peer *peer = peer_of(worker, to->node_id);
-    if (peer->frame.len == 0) range_raft_frame_begin(&peer->frame);
+    struct range_peer *peer = range_outbox_peer(worker, to->node_id);
+    open_frame(worker, peer);
     range_raft_frame_add(&peer->frame, range_replica_id(replica),
                          replica->descriptor.epoch.conf_version, message);
     metric_add(&metric_range_raft_messages_sent_total, 1);
-    if (list_empty(&peer->in_dirty)) list_push_back(&worker->dirty_peers, &peer->in_dirty);
     if (peer->frame.len >= RANGE_FRAME_FLUSH_BYTES) send_frame(worker, peer);
+}
+
+void range_outbox_add_beat(struct range_worker *worker, struct range_peer *peer,
+                           const struct range_beat *beat) {
+    open_frame(worker, peer);
+    range_raft_frame_add_beat(&peer->frame, beat);
+    metric_add(&metric_range_beats_sent_total, 1);
 }
 
 void range_outbox_flush(struct range_worker *worker) {
@@ -56,6 +67,7 @@ void range_outbox_free(struct range_worker *worker) {
         struct range_peer *peer = CONTAINER_OF(node, struct range_peer, by_node);
         idmap_remove(&worker->peers, node->id);
         buf_done(&peer->frame);
+        memory_free(peer->watches);
         memory_free(peer);
     }
     idmap_done(&worker->peers);

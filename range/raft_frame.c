@@ -2,13 +2,13 @@
 
 #include "base/assert.h"
 #include "raft/message_codec.h"
+#include "range/limits.h"
 
 /* The length comes before what it measures, so it is written as a hole and filled afterwards. */
-static size_t message_begin(struct buf *frame, uint64_t range_id, uint64_t conf_version) {
+static size_t message_begin(struct buf *frame, uint64_t range_id) {
     size_t hole = frame->len;
     encode_u32(frame, 0);
     encode_varint(frame, range_id);
-    encode_varint(frame, conf_version);
     return hole;
 }
 
@@ -27,13 +27,28 @@ void range_raft_frame_begin(struct buf *frame) {
 void range_raft_frame_add(struct buf *frame, uint64_t range_id, uint64_t conf_version,
                           const struct raft_message *message) {
     ASSERT(message->kind != RAFT_MSG_SNAPSHOT);
-    size_t hole = message_begin(frame, range_id, conf_version);
+    ASSERT_CMP(range_id, !=, 0);
+    size_t hole = message_begin(frame, range_id);
+    encode_varint(frame, conf_version);
     raft_encode_message(frame, message);
     message_end(frame, hole);
 }
 
+void range_raft_frame_add_beat(struct buf *frame, const struct range_beat *beat) {
+    size_t hole = message_begin(frame, 0);
+    encode_varint(frame, beat->incarnation);
+    encode_varint(frame, beat->worker);
+    encode_varint(frame, beat->workers);
+    message_end(frame, hole);
+}
+
 void range_raft_frame_copy(struct buf *frame, const struct range_raft_envelope *envelope) {
-    size_t hole = message_begin(frame, envelope->range_id, envelope->conf_version);
+    if (envelope->range_id == 0) {
+        range_raft_frame_add_beat(frame, &envelope->beat);
+        return;
+    }
+    size_t hole = message_begin(frame, envelope->range_id);
+    encode_varint(frame, envelope->conf_version);
     buf_append(frame, envelope->message);
     message_end(frame, hole);
 }
@@ -52,15 +67,30 @@ enum status range_raft_frame_open(struct slice frame, struct decoder *ret_messag
     return STATUS_OK;
 }
 
+static bool decode_beat(struct decoder *in, struct range_beat *ret_beat) {
+    uint64_t incarnation = decode_varint(in), worker = decode_varint(in);
+    uint64_t workers = decode_varint(in);
+    if (!decoder_finished(in) || incarnation == 0) return false;
+    if (workers > RANGE_WORKERS_MAX || worker >= workers) return false;
+    *ret_beat = (struct range_beat){incarnation, (uint32_t)worker, (uint32_t)workers};
+    return true;
+}
+
+static bool decode_message(struct decoder *in, struct range_raft_envelope *envelope) {
+    envelope->conf_version = decode_varint(in);
+    envelope->message = decode_fixed(in, decoder_left(in));
+    return !in->failed && envelope->message.len > 0;
+}
+
 bool range_raft_frame_next(struct decoder *messages, struct range_raft_envelope *ret_envelope) {
     if (messages->failed || decoder_left(messages) == 0) return false;
     uint32_t len = decode_u32(messages);
     struct decoder body = decoder_make(decode_fixed(messages, len));
-    struct range_raft_envelope envelope;
-    envelope.range_id = decode_varint(&body);
-    envelope.conf_version = decode_varint(&body);
-    envelope.message = decode_fixed(&body, decoder_left(&body));
-    if (messages->failed || body.failed || envelope.range_id == 0 || envelope.message.len == 0) {
+    struct range_raft_envelope envelope = {.range_id = decode_varint(&body)};
+    bool good = !messages->failed && !body.failed &&
+                (envelope.range_id == 0 ? decode_beat(&body, &envelope.beat)
+                                        : decode_message(&body, &envelope));
+    if (!good) {
         messages->failed = true;
         return false;
     }

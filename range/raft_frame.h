@@ -2,9 +2,12 @@
  *
  *   frame   := version u8 (1) ‖ message*
  *   message := length u32 (of what follows) ‖ range id varint ‖ conf_version varint ‖ Raft message
+ *            | length u32 (of what follows) ‖ 0 varint ‖ beat
+ *   beat    := incarnation varint ‖ worker varint ‖ workers varint
  *
- * The Raft message (raft/message_codec.h) names both replicas. conf_version is the sender's: a
- * receiver that is behind learns so. Snapshots never travel here (range/snapshot.h). */
+ * A beat says for all ranges of a worker that their node is alive (range/liveness.c). The Raft
+ * message (raft/message_codec.h) names both replicas. conf_version is the sender's: a receiver that
+ * is behind learns so. Snapshots never travel here (range/snapshot.h). */
 #ifndef FLOTILLA_RANGE_RAFT_FRAME_H
 #define FLOTILLA_RANGE_RAFT_FRAME_H
 
@@ -13,15 +16,22 @@
 
 #define RANGE_RAFT_FRAME_VERSION 1u
 
+struct range_beat {
+    uint64_t incarnation;     /* of the sending store: another one after each start; not 0 */
+    uint32_t worker, workers; /* which of the sender's workers, and how many it has */
+};
+
 struct range_raft_envelope {
-    uint64_t range_id;
+    uint64_t range_id; /* 0: a beat */
     uint64_t conf_version;
     struct slice message; /* encoded; borrows from the frame */
+    struct range_beat beat;
 };
 
 void range_raft_frame_begin(struct buf *frame);
 void range_raft_frame_add(struct buf *frame, uint64_t range_id, uint64_t conf_version,
                           const struct raft_message *message);
+void range_raft_frame_add_beat(struct buf *frame, const struct range_beat *beat);
 /* Appends an envelope taken from another frame: frames are split per worker on arrival. */
 void range_raft_frame_copy(struct buf *frame, const struct range_raft_envelope *envelope);
 

@@ -128,6 +128,7 @@ void range_ready_take(struct range_worker *worker) {
             if (replica->installing || !raft_has_ready(replica->raft)) break;
             take_work(replica);
         }
+        range_replica_follow_quiet(replica);
         range_status_publish(replica);
         if (!replica->installing && !raft_has_ready(replica->raft)) list_remove(node);
     }

@@ -17,7 +17,7 @@ static void init_lists(struct range_replica *replica) {
     struct list_node *heads[] = {
         &replica->in_all,     &replica->in_touched, &replica->in_round,  &replica->waiting,
         &replica->in_waiting, &replica->proposed,   &replica->reads_new, &replica->reads_indexed,
-        &replica->in_reading, &replica->transfers,
+        &replica->in_reading, &replica->transfers,  &replica->in_awake,  &replica->in_waking,
     };
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
@@ -66,7 +66,10 @@ void range_replica_free(struct range_replica *replica) {
         metric_add(&metric_range_leaders, -1);
     }
     metric_add(&metric_range_replicas, replica->tombstone ? 0 : -1);
+    if (replica->raft && list_empty(&replica->in_awake)) metric_add(&metric_range_quiet, -1);
     raft_free(replica->raft);
+    list_remove(&replica->in_awake);
+    list_remove(&replica->in_waking);
     idmap_remove(&worker->ranges, range_replica_id(replica));
     if (worker->sampled == &replica->in_all) worker->sampled = replica->in_all.prev;
     list_remove(&replica->in_all);
@@ -75,6 +78,13 @@ void range_replica_free(struct range_replica *replica) {
     list_remove(&replica->in_waiting);
     range_descriptor_done(&replica->descriptor);
     memory_free(replica);
+}
+
+static bool is_away(void *ctx, uint64_t replica_id) {
+    const struct range_replica *replica = ctx;
+    const struct range_replica_ref *ref =
+        range_descriptor_replica(&replica->descriptor, replica_id);
+    return ref && range_liveness_away(replica->worker, ref->node_id, range_replica_id(replica));
 }
 
 static struct raft_config raft_config_of(struct range_replica *replica, bool restarted) {
@@ -102,6 +112,9 @@ static struct raft_config raft_config_of(struct range_replica *replica, bool res
         .random_ctx = &replica->prng,
         .log_prefix = replica->log_prefix,
         .coalesce_appends = true,
+        .quiesce_ticks = config->quiesce_ticks,
+        .away = is_away,
+        .away_ctx = replica,
     };
 }
 
@@ -119,6 +132,8 @@ void range_replica_activate(struct range_replica *replica, const struct raft_har
     replica->written = initial;
     replica->raft =
         raft_new(&config, &storage, &initial, &replica->conf, replica->applied.applied.index);
+    list_push_back(&replica->worker->awake, &replica->in_awake);
+    range_liveness_watch(replica);
     range_replica_touch(replica);
     if (replica->campaign) {
         enum status status = raft_campaign(replica->raft);
@@ -200,6 +215,28 @@ void range_replica_follow_role(struct range_replica *replica) {
     if (leader == replica->seen_leader) return;
     replica->seen_leader = leader;
     range_transfer_follow(replica);
+}
+
+/* Relying on a leader whose node is not heard would be relying on nobody. */
+static bool leader_is_watched(const struct range_replica *replica) {
+    const struct range_replica_ref *leader =
+        range_descriptor_replica(&replica->descriptor, raft_leader(replica->raft));
+    return leader &&
+           range_liveness_heard(replica->worker, leader->node_id, range_replica_id(replica));
+}
+
+void range_replica_follow_quiet(struct range_replica *replica) {
+    if (raft_quiet(replica->raft) && !replica->leads && !leader_is_watched(replica))
+        raft_wake(replica->raft);
+    bool quiet = raft_quiet(replica->raft);
+    if (quiet == list_empty(&replica->in_awake)) return;
+    metric_add(&metric_range_quiet, quiet ? 1 : -1);
+    if (!quiet) {
+        list_push_back(&replica->worker->awake, &replica->in_awake);
+        return;
+    }
+    list_remove(&replica->in_awake);
+    if (!replica->unsynced && !raft_has_ready(replica->raft)) raft_shrink(replica->raft);
 }
 
 bool range_replica_may_propose(const struct range_replica *replica) {

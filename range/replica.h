@@ -14,7 +14,8 @@
  *   R3  waiting commands, unanswered ReadIndex rounds and snapshot sends exist only while it leads,
  *       in the term `lead_term`.
  *   R4  `proposed` is sorted by log position; every one of them is above applied.applied.index.
- *   R5  pending_count and pending_bytes are those of the waiting and proposed commands. */
+ *   R5  pending_count and pending_bytes are those of the waiting and proposed commands.
+ *   R6  Outside of a turn: it is in worker->awake if and only if its Raft core is not quiet. */
 #ifndef FLOTILLA_RANGE_REPLICA_H
 #define FLOTILLA_RANGE_REPLICA_H
 
@@ -40,6 +41,7 @@ struct range_replica {
     struct idmap_node by_id;     /* in worker->ranges, by range id */
     struct list_node in_all;     /* worker->all, in order of creation */
     struct list_node in_touched; /* worker->touched: may have ready work */
+    struct list_node in_awake;   /* worker->awake: is ticked */
     uint64_t replica_id;
     struct range_descriptor descriptor; /* as of applied.applied */
     struct raft_conf_state conf;        /* as of applied.applied */
@@ -72,6 +74,12 @@ struct range_replica {
                                  * was last asked to lead; 0: none yet */
     uint32_t drain_returned;    /* draining: bits of those that led and did not keep it */
     bool drain_given_up;        /* draining, and nobody is left that might keep the leadership */
+
+    /* Quiet ranges (liveness.c). */
+    struct list_node in_waking; /* worker->waking: something happened to a node that it relies on */
+    uint64_t suspected;         /* replica that led it when that one's node was lost; 0: none */
+    bool wake_leader;           /* a replica's node has restarted */
+    bool look_again;            /* a node that was silent is heard */
 
     /* Commands. */
     struct list_node waiting;    /* for a timestamp; in order of arrival */
@@ -120,6 +128,8 @@ void range_replica_touch(struct range_replica *replica);
 /* To be called after everything that can change role, term or leader. Refuses what waited for a
  * leadership that is over. */
 void range_replica_follow_role(struct range_replica *replica);
+/* To be called after everything that can make it go quiet or wake. */
+void range_replica_follow_quiet(struct range_replica *replica);
 /* Leads, and has applied an entry of its own term: then everything that earlier leaders put into
  * the log is applied, and last_commit_ts is above the timestamps of all of it. */
 bool range_replica_may_propose(const struct range_replica *replica);

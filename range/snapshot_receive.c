@@ -329,6 +329,7 @@ void range_snapshot_install(struct range_replica *replica) {
     /* Entries that were handed out before the snapshot came go first; it contains them. */
     range_apply_round(worker);
     range_descriptor_copy(&replica->descriptor, &receive->descriptor);
+    range_liveness_watch(replica);
     replica->conf = receive->conf;
     replica->applied = receive->state;
     range_replica_put_apply_state(replica, receive->batch, &replica->applied);

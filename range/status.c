@@ -36,6 +36,7 @@ void range_status_publish(struct range_replica *replica) {
         .applied_index = replica->applied.applied.index,
         .log_first_index = replica->log.first_index,
         .leads = replica->leads,
+        .quiet = raft_quiet(replica->raft),
         .drain_given_up = replica->drain_given_up,
         .drain_offered = !replica->leads && replica->drain_offered != 0 &&
                          raft_leader(replica->raft) == RAFT_NO_REPLICA,

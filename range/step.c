@@ -52,7 +52,9 @@ void range_step_frame(struct range_worker *worker, uint64_t from_node, struct sl
     struct range_raft_envelope envelope;
     int64_t stepped = 0, dropped = 0;
     while (range_raft_frame_next(&messages, &envelope)) {
-        if (step_envelope(worker, from_node, &envelope))
+        if (envelope.range_id == 0)
+            range_liveness_beat(worker, from_node, &envelope.beat);
+        else if (step_envelope(worker, from_node, &envelope))
             stepped++;
         else
             dropped++;
@@ -61,10 +63,10 @@ void range_step_frame(struct range_worker *worker, uint64_t from_node, struct sl
     if (dropped > 0) metric_add(&metric_range_raft_messages_dropped_total, dropped);
 }
 
+/* Quiet ranges cost nothing here. One that goes quiet now leaves the list with its ready work. */
 static void tick_ranges(struct range_worker *worker) {
-    LIST_FOR_EACH (node, &worker->all) {
-        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
-        if (!replica->raft) continue;
+    LIST_FOR_EACH (node, &worker->awake) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_awake);
         raft_set_now(replica->raft, worker->now_us);
         raft_tick(replica->raft);
         range_replica_follow_role(replica);
@@ -86,6 +88,7 @@ void range_step_ticks(struct range_worker *worker) {
     if (worker->next_tick_us <= worker->now_us) worker->next_tick_us = worker->now_us + tick_us;
     for (uint32_t i = 0; i < due; i++) {
         worker->ticks++;
+        range_liveness_tick(worker);
         tick_ranges(worker);
     }
     range_pending_expire(worker);
@@ -94,10 +97,11 @@ void range_step_ticks(struct range_worker *worker) {
     if (worker->ticks % SAMPLE_TICKS == 0) range_status_sample_size(worker);
 }
 
+/* Of a quiet range nothing is on its way. */
 void range_step_unreachable(struct range_worker *worker, uint64_t node_id) {
-    LIST_FOR_EACH (node, &worker->all) {
-        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
-        if (!replica->raft || !replica->leads) continue;
+    LIST_FOR_EACH (node, &worker->awake) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_awake);
+        if (!replica->leads) continue;
         const struct range_replica_ref *peer =
             range_descriptor_on_node(&replica->descriptor, node_id);
         if (!peer || peer->replica_id == replica->replica_id) continue;

@@ -58,6 +58,7 @@ struct range_store_config {
     uint64_t tick_us;          /* 10,000 */
     uint32_t heartbeat_ticks;  /* 5: 50 ms */
     uint32_t election_ticks;   /* 15: time-out 150 to 300 ms */
+    uint32_t quiesce_ticks;    /* 15: a range that was idle so long goes quiet; 0: none does */
     uint32_t lease_drift_ppm;  /* 10,000: clocks may differ in rate by 1 % */
     bool lease_reads;          /* false: every linearizable read is a ReadIndex */
     uint64_t log_entries_kept; /* applied entries kept for slow followers before compaction */
@@ -67,7 +68,9 @@ struct range_store_config {
     uint32_t append_bytes_max; /* of the entries in one append to a follower; 0: the most there may
                                 * be (RANGE_APPEND_BYTES_MAX). Tests cut appends short. */
     uint64_t snapshot_bytes_per_s; /* sent by this node, all ranges together */
-    uint64_t seed;                 /* of the election time-outs */
+    /* Another one at every start: of the election time-outs, and what other nodes tell the runs of
+     * this node apart by. */
+    uint64_t seed;
 };
 
 /* Recovers every range that the engine holds. CORRUPTION, IO, MISMATCH: `error` says which and the
@@ -131,6 +134,7 @@ struct range_status {
     uint64_t replica_id, leader_replica, leader_node, term, commit_index, applied_index,
         log_first_index;
     bool leads;
+    bool quiet;          /* neither ticks nor heartbeats, until something happens */
     bool drain_given_up; /* leads, drains, and every replica that answers handed it back */
     bool drain_offered;  /* drains, handed the leadership to another, has not yet heard it lead */
     uint64_t approximate_bytes, writes_total, reads_total;

@@ -17,6 +17,7 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
     prng_init(&worker->prng, store->config.seed ^ (store->config.node_id << 32) ^ index);
     arena_init(&worker->arena, 0);
     struct list_node *heads[] = {&worker->all,         &worker->touched,
+                                 &worker->awake,       &worker->waking,
                                  &worker->round,       &worker->dirty_clients,
                                  &worker->reading,     &worker->waiting,
                                  &worker->dirty_peers, &worker->snapshot_sends,

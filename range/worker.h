@@ -22,6 +22,7 @@
 #include "base/arena.h"
 #include "range/client.h"
 #include "range/inbox.h"
+#include "range/raft_frame.h"
 #include "range/replica.h"
 #include "range/snapshot.h"
 #include "range/store.h"
@@ -43,11 +44,20 @@ struct range_apply_job {
     uint32_t count;
 };
 
-/* Raft messages of this turn to one node. */
+/* What is heard of one worker of another node. */
+struct range_watch {
+    uint64_t incarnation;  /* of the node; 0: never heard */
+    uint32_t silent_ticks; /* since it was heard */
+};
+
+/* Another node: Raft messages of this turn to it, and whether it is alive. */
 struct range_peer {
     struct idmap_node by_node;
     struct list_node in_dirty; /* worker->dirty_peers */
     struct buf frame;
+    struct range_watch *watches; /* per worker of that node */
+    uint32_t watch_count;        /* 0: it was never heard */
+    uint32_t unheard_ticks;      /* while it was never heard */
 };
 
 struct range_worker {
@@ -70,6 +80,9 @@ struct range_worker {
     struct idmap ranges; /* every replica, by range id */
     struct list_node all;
     struct list_node touched;
+    struct list_node awake;    /* replicas that are ticked: those that are not quiet */
+    struct list_node waking;   /* quiet ranges that have to look after their leaders, in turn */
+    uint32_t beat_elapsed;     /* ticks since the last beats */
     struct list_node *sampled; /* replica whose size was measured last, in `all` */
 
     /* To the disk. */
@@ -161,7 +174,23 @@ void range_step_unreachable(struct range_worker *worker, uint64_t node_id);
 /* outbox.c */
 void range_outbox_add(struct range_replica *replica, const struct raft_message *message);
 void range_outbox_flush(struct range_worker *worker);
+void range_outbox_add_beat(struct range_worker *worker, struct range_peer *peer,
+                           const struct range_beat *beat);
+/* Known from now on: it gets beats. */
+struct range_peer *range_outbox_peer(struct range_worker *worker, uint64_t node_id);
 void range_outbox_free(struct range_worker *worker);
+
+/* liveness.c */
+/* Nodes of the replica's descriptor get beats from now on. */
+void range_liveness_watch(const struct range_replica *replica);
+void range_liveness_beat(struct range_worker *worker, uint64_t from_node,
+                         const struct range_beat *beat);
+void range_liveness_tick(struct range_worker *worker);
+/* Whether the worker that owns the range on that node has been silent for an election time-out. */
+bool range_liveness_away(const struct range_worker *worker, uint64_t node_id, uint64_t range_id);
+/* Whether it was heard within that time: not quite the opposite, as it may not have had the time.
+ */
+bool range_liveness_heard(const struct range_worker *worker, uint64_t node_id, uint64_t range_id);
 
 /* propose.c */
 void range_propose_enqueue(struct range_pending *pending);

@@ -9,8 +9,8 @@ static void copy(struct decoder messages, struct buf *ret_frame) {
     struct range_raft_envelope envelope;
     range_raft_frame_begin(ret_frame);
     while (range_raft_frame_next(&messages, &envelope)) {
-        ASSERT_CMP(envelope.range_id, !=, 0);
-        ASSERT_CMP(envelope.message.len, >, 0);
+        ASSERT(envelope.range_id == 0 || envelope.message.len > 0);
+        ASSERT_CMP(envelope.beat.worker, <=, envelope.beat.workers);
         range_raft_frame_copy(ret_frame, &envelope);
     }
     ASSERT(!messages.failed);

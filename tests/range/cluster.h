@@ -15,9 +15,10 @@
 
 struct cluster_config {
     uint64_t seed;
-    uint32_t nodes;   /* 3: each range has a voter on every node */
-    uint32_t ranges;  /* ids 1..ranges; range r > 1 begins at the key "r<r as 4 digits>/" */
-    uint32_t workers; /* per node */
+    uint32_t nodes;         /* 3: each range has a voter on every node */
+    uint32_t ranges;        /* ids 1..ranges; range r > 1 begins at the key "r<r as 4 digits>/" */
+    uint32_t workers;       /* per node */
+    uint32_t quiesce_ticks; /* 0: ranges never go quiet */
     bool lease_reads;
     uint64_t delay_min_us, delay_max_us; /* of every message */
     uint32_t drop_per_mille, duplicate_per_mille;

@@ -119,6 +119,7 @@ void sim_rules_raft_frame(struct sim *sim, struct sim_node *node, struct sim_nod
     ASSERT(status == STATUS_OK);
     arena_init(&arena, 0);
     while (range_raft_frame_next(&messages, &envelope)) {
+        if (envelope.range_id == 0) continue; /* a beat */
         struct decoder in = decoder_make(envelope.message);
         struct raft_message message;
         arena_reset(&arena);
