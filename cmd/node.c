@@ -476,6 +476,7 @@ int cmd_node(int argument_count, char **arguments) {
     }
     storage_metrics_register();
     range_metrics_register();
+    range_families_register();
     rpc_metrics_register();
     enum status status = check_options(&process.options, &error);
     if (status == STATUS_OK) status = open_engine(&process, &error);

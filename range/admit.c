@@ -118,6 +118,8 @@ static void admit_write(struct admission *call) {
     if (!check_command(call, &command) || !check_room(call, bytes.len)) return;
     struct range_pending *pending = make_pending(call, RANGE_PENDING_WAITING);
     pending->bytes = bytes;
+    pending->arrived_us = call->frame->arrived_us;
+    pending->admitted_us = call->worker->now_us;
     pending->has_request_id = command.request_id.len > 0;
     range_propose_enqueue(pending);
 }

@@ -42,7 +42,7 @@ static void reply_outcome(struct range_pending *pending, const struct txn_outcom
                                 .code = RANGE_REPLY_OK,
                                 .kind = RANGE_WRITE,
                                 .outcome = *outcome};
-    metric_observe(&metric_range_commit_latency_us, worker->now_us - pending->since_us);
+    range_stages_answered(pending);
     range_client_reply(worker, pending->client, &reply);
     range_pending_free(pending);
 }
@@ -164,4 +164,5 @@ void range_apply_round(struct range_worker *worker) {
     finish_round(worker);
     uint64_t end_us = clock_monotonic_us(worker->store->clock);
     metric_observe(&metric_range_apply_latency_us, end_us - begin_us);
+    range_stages_applied(worker, begin_us, end_us);
 }

@@ -198,6 +198,7 @@ void range_pending_expire(struct range_worker *worker) {
         if (!first || first->key > worker->now_us) return;
         struct range_pending *pending = CONTAINER_OF(first, struct range_pending, deadline);
         metric_add(&metric_range_expired_total, 1);
+        range_stages_expired(pending);
         range_pending_refuse(pending, pending->state == RANGE_PENDING_PROPOSED
                                           ? RANGE_REPLY_UNKNOWN
                                           : RANGE_REPLY_TIMEOUT);

@@ -43,7 +43,10 @@ struct range_pending {
     bool quorum;           /* READ: a ReadIndex whatever the lease says */
     uint32_t position;     /* PROPOSED: which command of its entry */
     struct raft_log_id id; /* PROPOSED */
+    uint64_t arrived_us;   /* a command: when its frame came in */
+    uint64_t admitted_us;  /* a command: the time of the turn that took it out of the mailbox */
     uint64_t since_us;     /* PROPOSED: when */
+    uint64_t turn;         /* PROPOSED: number of the turn (stages.h) */
     uint64_t index;        /* READ, in reads_indexed: what must be applied */
     uint64_t to_node;      /* TRANSFER */
 };

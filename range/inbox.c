@@ -70,6 +70,7 @@ static enum status push_requests(struct range_worker *worker, struct range_sessi
                                  struct slice frame) {
     struct range_item *item = item_new(RANGE_ITEM_REQUESTS, frame);
     item->session = session;
+    item->arrived_us = clock_monotonic_us(worker->store->clock);
     session->retain(session);
     return push(worker, item);
 }

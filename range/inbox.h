@@ -25,6 +25,7 @@ struct range_item {
     uint32_t refs; /* the worker's: pending requests that borrow from data, and the item itself */
     uint64_t node_id, range_id;
     uint64_t first;
+    uint64_t arrived_us; /* REQUESTS: when it came in */
     uint32_t count;
     bool flag;
     struct range_session *session; /* REQUESTS: retained as long as the item lives */

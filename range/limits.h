@@ -57,6 +57,13 @@
 /* ---- quiet ranges ---- */
 #define RANGE_WAKES_PER_TICK 256u /* of those that lost their leader's node, per worker */
 
+/* ---- figures ---- */
+/* Lines about single slow writes that a worker logs. */
+#define RANGE_TRACES_PER_S 10u
+/* Ranges and nodes that have figures of their own; those beyond count in the sums only. */
+#define RANGE_LABELLED_RANGES_MAX 64u
+#define RANGE_LABELLED_NODES_MAX 32u
+
 /* ---- log compaction ---- */
 #define RANGE_COMPACT_STEP 256u      /* compaction begins when at least so many entries may go */
 #define RANGE_COMPACT_TURN_MAX 1024u /* point deletes of one range in one turn */

@@ -1,3 +1,4 @@
 #include "range/metrics.h"
 
 METRICS_DEFINE(range, RANGE_METRICS)
+METRIC_FAMILIES_DEFINE(range, RANGE_FAMILIES)

@@ -3,6 +3,7 @@
 #define FLOTILLA_RANGE_METRICS_H
 
 #include "base/metrics.h"
+#include "range/limits.h"
 
 #define RANGE_METRICS(X)                                                                          \
     X(range_turns_total, COUNTER, "turns", "turns of all workers")                                \
@@ -20,6 +21,15 @@
     X(range_reads_leased_total, COUNTER, "requests", "reads served under a lease")                \
     X(range_apply_latency_us, HISTOGRAM, "us", "one round of applying, engine write included")    \
     X(range_commit_latency_us, HISTOGRAM, "us", "a command from its proposal to its outcome")     \
+    X(range_sync_latency_us, HISTOGRAM, "us", "one synced write of the log")                      \
+    X(range_stage_mailbox_us, HISTOGRAM, "us", "a write in the worker's mailbox")                 \
+    X(range_stage_timestamp_us, HISTOGRAM, "us", "a write waiting for its timestamp")             \
+    X(range_stage_propose_us, HISTOGRAM, "us", "a write from its timestamp until its entry left") \
+    X(range_stage_fsync_us, HISTOGRAM, "us", "a write's entry on its way to the leader's disk")   \
+    X(range_stage_quorum_us, HISTOGRAM, "us", "a write's entry from leaving until it is applied") \
+    X(range_stage_apply_us, HISTOGRAM, "us", "a write's apply round")                             \
+    X(range_stage_reply_us, HISTOGRAM, "us", "a write from its effects until its answer left")    \
+    X(range_stage_total_us, HISTOGRAM, "us", "a write at its leader, all stages")                 \
     X(range_timestamp_latency_us, HISTOGRAM, "us", "a request to the timestamp oracle")           \
     X(range_raft_messages_sent_total, COUNTER, "messages", "Raft messages sent")                  \
     X(range_raft_messages_received_total, COUNTER, "messages", "Raft messages stepped")           \
@@ -39,7 +49,17 @@
     X(range_leaders, GAUGE, "ranges", "ranges led by this node")                                  \
     X(range_replicas, GAUGE, "ranges", "replicas on this node")
 
+/* Nodes and ranges beyond the numbers have no figures of their own; the others count all. */
+#define RANGE_FAMILIES(X)                                                                      \
+    X(range_follower_append_us, HISTOGRAM, "us",                                               \
+      "an append from a leader here until the follower's node has it on its disk", "node",     \
+      RANGE_LABELLED_NODES_MAX)                                                                \
+    X(range_write_us, HISTOGRAM, "us", "a write at its leader, all stages, by range", "range", \
+      RANGE_LABELLED_RANGES_MAX)
+
 METRICS_DECLARE(RANGE_METRICS)
+METRIC_FAMILIES_DECLARE(RANGE_FAMILIES)
 void range_metrics_register(void);
+void range_families_register(void);
 
 #endif

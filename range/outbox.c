@@ -40,6 +40,7 @@ void range_outbox_add(struct range_replica *replica, const struct raft_message *
         range_snapshot_start(replica, message);
         return;
     }
+    range_stages_append(replica, message);
     struct range_peer *peer = range_outbox_peer(worker, to->node_id);
     open_frame(worker, peer);
     range_raft_frame_add(&peer->frame, range_replica_id(replica),

@@ -108,6 +108,7 @@ static void move_to_proposed(struct range_replica *replica, uint32_t count, stru
         pending->position = i;
         pending->id = id;
         pending->since_us = now_us;
+        pending->turn = replica->worker->stages.turn;
         range_pending_release_frame(pending);
         pending->bytes.data = NULL; /* the entry holds them; the length is still accounted for */
     }

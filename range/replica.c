@@ -64,6 +64,7 @@ void range_replica_free(struct range_replica *replica) {
     if (replica->leads) {
         atomic_fetch_sub(&worker->leader_count, 1);
         metric_add(&metric_range_leaders, -1);
+        range_stages_follow(replica);
     }
     metric_add(&metric_range_replicas, replica->tombstone ? 0 : -1);
     if (replica->raft && list_empty(&replica->in_awake)) metric_add(&metric_range_quiet, -1);
@@ -179,6 +180,7 @@ static void leadership_gained(struct range_replica *replica, uint64_t term) {
     replica->transfer_retry_us = 0;
     range_transfer_returned(replica);
     replica->last_proposed_ts = 0;
+    range_stages_lead(replica);
     atomic_fetch_add(&replica->worker->leader_count, 1);
     metric_add(&metric_range_leaders, 1);
     log_info("range_leader", "%s replica=%" PRIu64 " term=%" PRIu64, replica->log_prefix,
@@ -204,6 +206,7 @@ static void leadership_lost(struct range_replica *replica) {
     }
     range_read_refuse_unindexed(replica);
     range_snapshot_abort_sends(replica);
+    range_stages_follow(replica);
 }
 
 void range_replica_follow_role(struct range_replica *replica) {

@@ -27,6 +27,7 @@
 #include "range/store.h"
 #include "storage/raft_log.h"
 
+struct range_append_probe;
 struct range_published;
 struct range_snapshot_receive;
 
@@ -100,6 +101,10 @@ struct range_replica {
     /* Snapshots. */
     struct range_snapshot_receive *receive; /* NULL: none under way */
     uint64_t snapshot_finished;             /* id of the last one received whole */
+
+    /* Figures of a leader (stages.h). */
+    struct range_append_probe *probes; /* by place in the descriptor; NULL: it does not lead */
+    struct metric *write_latency;      /* of this range; NULL: none of its own */
 
     /* Reports. */
     struct range_published *published;

@@ -25,6 +25,7 @@ static bool step_message(struct range_replica *replica, uint64_t from_node,
     /* A snapshot is stepped when all of it has arrived (snapshot_receive.c), never from here. */
     if (is_stale(replica, from_node, message) || message->kind == RAFT_MSG_SNAPSHOT) return false;
     range_replica_touch(replica);
+    range_stages_acknowledged(replica, message);
     enum status status = raft_step(replica->raft, message);
     range_replica_follow_role(replica);
     return status == STATUS_OK;

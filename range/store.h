@@ -71,6 +71,7 @@ struct range_store_config {
     /* Another one at every start: of the election time-outs, and what other nodes tell the runs of
      * this node apart by. */
     uint64_t seed;
+    uint64_t slow_us; /* writes that take so long here are logged with their stages; 0: none */
 };
 
 /* Recovers every range that the engine holds. CORRUPTION, IO, MISMATCH: `error` says which and the

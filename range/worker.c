@@ -25,6 +25,7 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
     worker->sampled = &worker->all;
+    range_stages_init(&worker->stages);
     worker->log_batch = storage_batch_new(store->engine);
     worker->apply_batch = storage_batch_new(store->engine);
     worker->apply = txn_apply_new(store->engine);
@@ -59,6 +60,7 @@ void range_worker_free(struct range_worker *worker) {
     memory_free(worker->works);
     memory_free(worker->creations);
     memory_free(worker->jobs);
+    range_stages_done(&worker->stages);
     buf_done(&worker->scratch);
     arena_done(&worker->arena);
     int error = pthread_mutex_destroy(&worker->status_lock);
@@ -173,6 +175,7 @@ static void finish(struct range_worker *worker) {
     range_propose_ask(worker);
     range_outbox_flush(worker);
     range_clients_flush(worker);
+    range_stages_flush(worker);
 }
 
 bool range_worker_turn(struct range_worker *worker, uint64_t now_us) {
@@ -193,6 +196,7 @@ bool range_worker_turn(struct range_worker *worker, uint64_t now_us) {
     /* Reads that need nothing of this turn do not wait for its disk write. */
     range_read_serve(worker);
     range_clients_flush(worker);
+    range_stages_sent(worker);
     worker->syncing = true;
     return true;
 }
@@ -207,6 +211,7 @@ void range_worker_synced(struct range_worker *worker, uint64_t now_us) {
     worker->log_needs_sync = false;
     storage_batch_clear(worker->log_batch);
     if (worker->now_us < now_us) worker->now_us = now_us;
+    range_stages_synced(worker);
     renew_time(worker);
     range_create_durable(worker);
     range_ready_synced(worker);

@@ -25,6 +25,7 @@
 #include "range/raft_frame.h"
 #include "range/replica.h"
 #include "range/snapshot.h"
+#include "range/stages.h"
 #include "range/store.h"
 #include "txn/evaluate.h"
 
@@ -124,6 +125,8 @@ struct range_worker {
     uint32_t snapshot_receive_count;
     int64_t snapshot_tokens;     /* bytes that may be sent now; negative: one chunk too many went */
     uint64_t snapshot_refill_us; /* when tokens were last added */
+
+    struct range_stages stages;
 
     /* Reports: the only part that other threads read. */
     pthread_mutex_t status_lock;

@@ -160,7 +160,7 @@ Test(base_metrics, render_as_prometheus_text) {
         "ship_sails_total 5\n# HELP ship_crew",
         "# TYPE ship_crew gauge\nship_crew -1\n",
         "# TYPE ship_turn_us histogram\nship_turn_us_bucket{le=\"0\"} 1\n",
-        "ship_turn_us_bucket{le=\"3\"} 1\nship_turn_us_bucket{le=\"7\"} 2\n",
+        "ship_turn_us_bucket{le=\"4\"} 1\nship_turn_us_bucket{le=\"5\"} 2\n",
         "ship_turn_us_bucket{le=\"+Inf\"} 3\nship_turn_us_sum 1125899906842629\n"
         "ship_turn_us_count 3\n",
     };
@@ -168,6 +168,57 @@ Test(base_metrics, render_as_prometheus_text) {
         cr_assert(strstr(page, expected[i]), "missing:\n%s\nin:\n%s", expected[i], page);
     }
     cr_assert_null(strstr(strstr(page, "\nship_crew -1") + 1, "\nship_crew -1"), "rendered twice");
+    buf_done(&out);
+}
+
+/* Protects quantiles read from buckets: each value lies in the bucket whose bounds say so, and no
+ * bucket is wider than a quarter of its values. */
+Test(base_metrics, every_value_is_within_its_bucket) {
+    static struct metric wide = {
+        .name = "wide", .unit = "us", .help = "h", .kind = METRIC_HISTOGRAM};
+    uint64_t expected[METRIC_HISTOGRAM_BUCKETS] = {0};
+    for (uint64_t power = 0; power < 42; power++) {
+        for (int64_t off = -1; off <= 1; off++) {
+            uint64_t value = (UINT64_C(1) << power) + (UINT64_C(1) << power) / 2 + (uint64_t)off;
+            unsigned bucket = 0;
+            while (metric_bucket_bound(bucket) < value)
+                bucket++;
+            expected[bucket]++;
+            metric_observe(&wide, value);
+        }
+    }
+    for (unsigned i = 0; i < METRIC_HISTOGRAM_BUCKETS; i++)
+        cr_assert_eq(wide.buckets[i], expected[i], "bucket %u", i);
+    for (unsigned i = 4; i + 1 < METRIC_HISTOGRAM_BUCKETS; i++)
+        cr_assert_leq(metric_bucket_bound(i) - metric_bucket_bound(i - 1),
+                      metric_bucket_bound(i - 1) / 4 + 1);
+}
+
+#define CREW_FAMILIES(X) X(crew_us, HISTOGRAM, "us", "by ship", "ship", 2)
+METRIC_FAMILIES_DECLARE(CREW_FAMILIES)
+void crew_families_register(void);
+METRIC_FAMILIES_DEFINE(crew, CREW_FAMILIES)
+
+/* Protects figures that differ by node: each value of the label has its own, a value keeps its
+ * member, and a full family says so instead of mixing. */
+Test(base_metrics, a_family_tells_its_members_apart) {
+    struct metric_family *family = &family_crew_us;
+    crew_families_register();
+    crew_families_register(); /* harmless */
+    metric_observe_many(metric_family_member(family, 7), 2, 5);
+    struct buf out = {0};
+    metrics_render(&out);
+    buf_append_byte(&out, 0);
+    const char *page = (const char *)out.data;
+    cr_assert(strstr(page, "# TYPE crew_us histogram\ncrew_us_bucket{ship=\"7\",le=\"0\"} 0\n"),
+              "%s", page);
+    cr_assert(strstr(page, "le=\"2\"} 5\ncrew_us_bucket{ship=\"7\",le=\"+Inf\"} 5\n"
+                           "crew_us_sum{ship=\"7\"} 10\ncrew_us_count{ship=\"7\"} 5\n"),
+              "%s", page);
+    cr_assert_null(strstr(page, "ship=\"0\""), "a member that was not given out is not shown");
+    cr_assert_eq(metric_family_member(family, 7), &family->members[0]);
+    cr_assert_eq(metric_family_member(family, 9), &family->members[1]);
+    cr_assert_null(metric_family_member(family, 11));
     buf_done(&out);
 }
 

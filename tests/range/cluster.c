@@ -398,6 +398,7 @@ void cluster_start(struct cluster *cluster, uint64_t id) {
                                               .log_entries_kept = config->log_entries_kept,
                                               .log_bytes_kept = config->log_bytes_kept,
                                               .snapshot_bytes_per_s = config->snapshot_bytes_per_s,
+                                              .slow_us = config->slow_us,
                                               .seed = config->seed + node->incarnation};
     struct range_transport transport = {
         .ctx = node, .send_raft = send_raft, .send_snapshot = send_snapshot};
