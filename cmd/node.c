@@ -42,7 +42,7 @@
 struct node_options {
     struct common_options common;
     char *data_dir, *listen, *advertise, *placement, *ready_file;
-    uint64_t workers, tick_ms, heartbeat_ms, election_timeout_ms, quiesce_ms, drain_ms;
+    uint64_t workers, slow_ms, tick_ms, heartbeat_ms, election_timeout_ms, quiesce_ms, drain_ms;
     bool lease_reads;
     uint64_t lease_drift_ppm, log_entries_kept, log_bytes_kept, snapshot_bytes_per_s;
     uint64_t block_cache_bytes, write_buffer_bytes, min_free_bytes;
@@ -80,6 +80,8 @@ static const struct config_option node_option_table[] = {
      "answer reads under the leader's lease; false: a quorum round each"},
     NODE_U64("lease-drift-ppm", lease_drift_ppm, "10000", "ppm", 0, 500000,
              "by how much the rates of two nodes' clocks may differ"),
+    NODE_U64("slow-ms", slow_ms, "1000", "ms", 0, 600000,
+             "log writes that take so long here, with the time of each stage; 0: none"),
     NODE_U64("log-entries-kept", log_entries_kept, "20000", "entries", 1, 1000000000,
              "applied log entries kept for followers that are behind"),
     NODE_U64("log-bytes-kept", log_bytes_kept, "33554432", "bytes", 1024, UINT64_C(1) << 40,
@@ -251,6 +253,7 @@ static enum status open_store(struct node_process *process, struct buf *error) {
     struct range_store_config config = {
         .node_id = process->identity.node_id,
         .workers = (uint32_t)options->workers,
+        .slow_us = options->slow_ms * 1000,
         .tick_us = options->tick_ms * 1000,
         .heartbeat_ticks = (uint32_t)(options->heartbeat_ms / options->tick_ms),
         .election_ticks = (uint32_t)(options->election_timeout_ms / options->tick_ms),
