@@ -29,9 +29,10 @@ static void schedule(struct sim_member *member) {
 static void send_frame(void *ctx, uint64_t to_member, struct slice frame) {
     struct sim_member *member = ctx;
     struct sim *sim = member->host.sim;
+    const struct sim_host *to = &sim->members[to_member - 1].host;
     if (!member->host.up) return;
-    sim_send(sim, SIM_MEMBER_FRAME, member->host.index, sim->members[to_member - 1].host.index,
-             frame, NULL, 0);
+    sim_rules_member_frame(sim, &member->host, to, frame);
+    sim_send(sim, SIM_MEMBER_FRAME, member->host.index, to->index, frame, NULL, 0);
 }
 
 void sim_member_start(struct sim_member *member) {

@@ -66,7 +66,7 @@ static void send_to_node(void *ctx, enum sim_message_kind kind, uint64_t node_id
     struct sim_node *to = sim_node_by_id(node->host.sim, node_id);
     ASSERT(to);
     if (!node->host.up) return;
-    if (kind == SIM_RAFT) sim_rules_raft_frame(node->host.sim, node, to, frame);
+    if (kind == SIM_RAFT) sim_rules_raft_frame(node->host.sim, &node->host, &to->host, frame);
     sim_send(node->host.sim, kind, node->host.index, to->host.index, frame, NULL, 0);
 }
 

@@ -38,26 +38,26 @@ static uint64_t entry_checksum(struct slice entry) {
 }
 
 /* Keys as in storage/raft_log.h. */
-enum status sim_disk_entry(const struct sim_node *node, uint64_t range_id, uint64_t index,
+enum status sim_disk_entry(const struct sim_host *host, uint64_t group, uint64_t index,
                            struct buf *ret) {
     struct buf key = {0};
     encode_u8(&key, 'l');
-    encode_u64_be(&key, range_id);
+    encode_u64_be(&key, group);
     encode_u64_be(&key, index);
     enum status status =
-        memory_engine_peek(node->host.engine, true, STORAGE_RAFT, slice_from_buf(&key), ret);
+        memory_engine_peek(host->engine, true, STORAGE_RAFT, slice_from_buf(&key), ret);
     buf_done(&key);
     return status;
 }
 
-enum status sim_disk_state(const struct sim_node *node, uint64_t range_id,
-                           enum raft_log_state state, struct buf *ret) {
+enum status sim_disk_state(const struct sim_host *host, uint64_t group, enum raft_log_state state,
+                           struct buf *ret) {
     struct buf key = {0};
     encode_u8(&key, 's');
-    encode_u64_be(&key, range_id);
+    encode_u64_be(&key, group);
     encode_u8(&key, (uint8_t)state);
     enum status status =
-        memory_engine_peek(node->host.engine, true, STORAGE_RAFT, slice_from_buf(&key), ret);
+        memory_engine_peek(host->engine, true, STORAGE_RAFT, slice_from_buf(&key), ret);
     buf_done(&key);
     return status;
 }
@@ -66,12 +66,12 @@ enum status sim_disk_state(const struct sim_node *node, uint64_t range_id,
 static bool on_disk(struct sim_node *node, uint64_t range_id, uint64_t index, uint64_t checksum) {
     struct buf value = {0};
     bool there = false;
-    enum status status = sim_disk_entry(node, range_id, index, &value);
+    enum status status = sim_disk_entry(&node->host, range_id, index, &value);
     if (status == STATUS_OK) {
         there = entry_checksum(slice_from_buf(&value)) == checksum;
     } else {
         ASSERT(status == STATUS_NOT_FOUND);
-        status = sim_disk_state(node, range_id, RAFT_LOG_TRUNCATION, &value);
+        status = sim_disk_state(&node->host, range_id, RAFT_LOG_TRUNCATION, &value);
         struct decoder in = decoder_make(slice_from_buf(&value));
         there = status == STATUS_OK && decode_u64(&in) >= index;
     }
@@ -112,7 +112,7 @@ static void check_applied_entry(struct sim *sim, struct sim_node *node,
                                 const struct range_replica *replica, uint64_t index) {
     const struct range_descriptor *descriptor = &replica->descriptor;
     struct buf entry = {0};
-    enum status status = sim_disk_entry(node, descriptor->range_id, index, &entry);
+    enum status status = sim_disk_entry(&node->host, descriptor->range_id, index, &entry);
     if (status != STATUS_OK)
         sim_broken(sim, "what is applied is in the log",
                    "node %u range %" PRIu64 " index %" PRIu64 ": %s", node->host.number,
@@ -219,7 +219,7 @@ static uint64_t term_on_disk(const struct sim_node *node, uint64_t range_id, uin
     struct raft_entry entry = {0};
     struct buf bytes = {0};
     uint64_t term = 0;
-    if (sim_disk_entry(node, range_id, index, &bytes) == STATUS_OK &&
+    if (sim_disk_entry(&node->host, range_id, index, &bytes) == STATUS_OK &&
         raft_decode_entry(slice_from_buf(&bytes), index, &entry) == STATUS_OK) {
         term = entry.id.term;
         payload_unref(entry.payload);
@@ -248,7 +248,7 @@ static void check_tail(struct sim *sim, struct sim_node *node, const struct rang
     uint64_t last = replica->log.last_index, range_id = replica->descriptor.range_id;
     struct buf bytes = {0};
     if (last < seen->last_index &&
-        sim_disk_entry(node, range_id, last + 1, &bytes) != STATUS_NOT_FOUND)
+        sim_disk_entry(&node->host, range_id, last + 1, &bytes) != STATUS_NOT_FOUND)
         sim_broken(sim, "a log ends on disk where it ends",
                    "node %u range %" PRIu64 " ends at %" PRIu64 ", on disk it goes on",
                    node->host.number, range_id, last);
@@ -302,10 +302,8 @@ void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t index
 void sim_rules_process_ended(struct sim *sim, struct sim_node *node) {
     for (uint32_t range = 1; range <= SIM_RANGES_MAX; range++) {
         struct replica_rules *seen = &sim->rules->replicas[node->host.number - 1][range];
-        *seen = (struct replica_rules){.term = seen->durable_term,
-                                       .durable_term = seen->durable_term,
-                                       .vote_term = seen->vote_term,
-                                       .vote_for = seen->vote_for};
+        *seen =
+            (struct replica_rules){.term = seen->durable_term, .durable_term = seen->durable_term};
     }
 }
 

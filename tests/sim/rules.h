@@ -33,8 +33,16 @@ struct range_rules {
 
 struct replica_rules {
     uint64_t term, durable_term, commit, applied, last_index;
-    uint64_t led_term;            /* last seen leading; `commit` may be from before it led */
-    uint64_t vote_term, vote_for; /* the newest vote that left */
+    uint64_t led_term; /* last seen leading; `commit` may be from before it led */
+};
+
+/* What a replica said, and what its disk was seen to hold: that stays there, so that it is looked
+ * for once. */
+struct speaker_rules {
+    uint64_t vote_term, candidate; /* the newest vote that left */
+    uint64_t durable_term;         /* at least that is on disk */
+    uint64_t led_term;             /* its own vote in that term is on disk */
+    uint64_t committed;            /* so much, known to be committed, is on disk */
 };
 
 /* A read that a node was asked for. */
@@ -48,6 +56,7 @@ struct sim_rules {
     uint64_t last_timestamp;
     struct range_rules ranges[SIM_RANGES_MAX + 1];
     struct replica_rules replicas[SIM_NODES_MAX][SIM_RANGES_MAX + 1];
+    struct speaker_rules speakers[SIM_HOSTS_MAX][SIM_RANGES_MAX + 1]; /* by group */
     struct read_rules reads[SIM_NODES_MAX][SIM_ROUTERS][READS_KEPT];
     struct range_epoch known[SIM_ROUTERS][SIM_RANGES_MAX + 1]; /* to the router's process */
 };
@@ -56,9 +65,9 @@ struct sim_rules {
 struct range_replica *sim_replica_on(const struct sim_node *node, uint64_t range_id);
 /* Bytes at a key of the Raft family, as a crash would leave them, whether or not the process is up.
  * NOT_FOUND. */
-enum status sim_disk_entry(const struct sim_node *node, uint64_t range_id, uint64_t index,
+enum status sim_disk_entry(const struct sim_host *host, uint64_t group, uint64_t index,
                            struct buf *ret);
-enum status sim_disk_state(const struct sim_node *node, uint64_t range_id,
-                           enum raft_log_state state, struct buf *ret);
+enum status sim_disk_state(const struct sim_host *host, uint64_t group, enum raft_log_state state,
+                           struct buf *ret);
 
 #endif

@@ -8,6 +8,7 @@
  *   what a router knows of a range never gets older */
 #include <inttypes.h>
 
+#include "placement/driver.h"
 #include "raft/message_codec.h"
 #include "range/raft_frame.h"
 #include "range/router/internal.h"
@@ -15,21 +16,39 @@
 
 /* ---- Raft messages ---- */
 
-static struct raft_hard_state durable_state(const struct sim_node *node, uint64_t range_id) {
+/* Who says something to whom; both groups of ranges and placement's (0). */
+struct speech {
+    struct sim *sim;
+    const struct sim_host *from, *to;
+    uint64_t group;
+    const struct raft_message *message;
+};
+
+static _Noreturn void broken(const struct speech *speech, const char *rule, uint64_t on_disk) {
+    const struct raft_message *message = speech->message;
+    sim_broken(speech->sim, rule,
+               "host %u to host %u, group %" PRIu64 ": kind %d, term %" PRIu64 ", index %" PRIu64
+               ", commit %" PRIu64 "; on disk is %" PRIu64,
+               speech->from->index, speech->to->index, speech->group, (int)message->kind,
+               message->term, message->log.index, message->commit, on_disk);
+}
+
+static struct raft_hard_state durable_state(const struct speech *speech) {
     struct raft_hard_state state = {0};
     struct buf bytes = {0};
-    enum status status = sim_disk_state(node, range_id, RAFT_LOG_HARD_STATE, &bytes);
+    enum status status = sim_disk_state(speech->from, speech->group, RAFT_LOG_HARD_STATE, &bytes);
     if (status == STATUS_OK) status = raft_decode_hard_state(slice_from_buf(&bytes), &state);
     ASSERT(status == STATUS_OK || status == STATUS_NOT_FOUND);
     buf_done(&bytes);
     return state;
 }
 
-static bool log_reaches(struct sim_node *node, uint64_t range_id, uint64_t index) {
+/* The entry is there, or compacted. */
+static bool log_reaches(const struct sim_host *host, uint64_t group, uint64_t index) {
     struct buf bytes = {0};
-    bool there = sim_disk_entry(node, range_id, index, &bytes) == STATUS_OK;
+    bool there = sim_disk_entry(host, group, index, &bytes) == STATUS_OK;
     if (!there) {
-        enum status status = sim_disk_state(node, range_id, RAFT_LOG_TRUNCATION, &bytes);
+        enum status status = sim_disk_state(host, group, RAFT_LOG_TRUNCATION, &bytes);
         struct decoder in = decoder_make(slice_from_buf(&bytes));
         there = status == STATUS_OK && decode_u64(&in) >= index;
     }
@@ -37,98 +56,114 @@ static bool log_reaches(struct sim_node *node, uint64_t range_id, uint64_t index
     return there;
 }
 
-static void check_vote(struct sim *sim, struct sim_node *node, uint64_t range_id,
-                       const struct raft_message *vote, const struct raft_hard_state *durable) {
-    struct replica_rules *seen = &sim->rules->replicas[node->host.number - 1][range_id];
-    if (durable->term == vote->term && durable->vote != vote->to)
-        sim_broken(sim, "a vote leaves once it is on disk",
-                   "node %u range %" PRIu64 " votes for %" PRIu64 " in term %" PRIu64
-                   "; on disk is a vote for %" PRIu64,
-                   node->host.number, range_id, vote->to, vote->term, durable->vote);
-    if (seen->vote_term == vote->term && seen->vote_for != vote->to)
-        sim_broken(sim, "one vote per term",
-                   "node %u range %" PRIu64 " votes for %" PRIu64 " and %" PRIu64
-                   " in term %" PRIu64,
-                   node->host.number, range_id, seen->vote_for, vote->to, vote->term);
-    if (vote->term < seen->vote_term) return;
-    seen->vote_term = vote->term;
-    seen->vote_for = vote->to;
+static struct speaker_rules *speaker(const struct speech *speech, const struct sim_host *host) {
+    return &speech->sim->rules->speakers[host->index][speech->group];
 }
 
-static void check_promise(struct sim *sim, struct sim_node *node, uint64_t range_id,
-                          const struct raft_message *promise) {
-    struct raft_hard_state durable = durable_state(node, range_id);
-    if (durable.term < promise->term)
-        sim_broken(sim, "a promise leaves once its term is on disk",
-                   "node %u range %" PRIu64 " answers in term %" PRIu64 ", on disk is %" PRIu64,
-                   node->host.number, range_id, promise->term, durable.term);
-    if (promise->reject) return;
-    if (promise->kind == RAFT_MSG_VOTE_RESPONSE) check_vote(sim, node, range_id, promise, &durable);
-    /* In a later term it may have been replaced. */
-    else if (durable.term == promise->term && !log_reaches(node, range_id, promise->log.index))
-        sim_broken(sim, "an entry is acknowledged once it is on disk",
-                   "node %u range %" PRIu64 " acknowledges index %" PRIu64, node->host.number,
-                   range_id, promise->log.index);
+static void check_vote(const struct speech *speech, const struct raft_hard_state *durable) {
+    const struct raft_message *message = speech->message;
+    struct speaker_rules *seen = speaker(speech, speech->from);
+    if (durable->term == message->term && durable->vote != message->to)
+        broken(speech, "a vote leaves once it is on disk", durable->vote);
+    if (seen->vote_term == message->term && seen->candidate != message->to)
+        broken(speech, "one vote per term", durable->vote);
+    if (message->term < seen->vote_term) return;
+    seen->vote_term = message->term;
+    seen->candidate = message->to;
 }
 
-static void check_leader_speaks(struct sim *sim, struct sim_node *node, uint64_t range_id,
-                                const struct raft_message *message) {
-    struct raft_hard_state durable = durable_state(node, range_id);
+/* In a later term what was acknowledged may have been replaced. Index 0 says nothing. */
+static void check_acknowledgement(const struct speech *speech) {
+    const struct raft_message *message = speech->message;
+    if (message->log.index > 0 && !log_reaches(speech->from, speech->group, message->log.index) &&
+        durable_state(speech).term == message->term)
+        broken(speech, "an entry is acknowledged once it is on disk", 0);
+}
+
+static void check_promise(const struct speech *speech) {
+    const struct raft_message *message = speech->message;
+    struct speaker_rules *seen = speaker(speech, speech->from);
+    bool vote = message->kind == RAFT_MSG_VOTE_RESPONSE && !message->reject;
+    if (vote || message->term > seen->durable_term) {
+        struct raft_hard_state durable = durable_state(speech);
+        if (durable.term < message->term)
+            broken(speech, "a promise leaves once its term is on disk", durable.term);
+        seen->durable_term = durable.term;
+        if (vote) check_vote(speech, &durable);
+    }
+    if (message->kind == RAFT_MSG_APPEND_RESPONSE && !message->reject)
+        check_acknowledgement(speech);
+}
+
+static void check_leader_speaks(const struct speech *speech) {
+    const struct raft_message *message = speech->message;
+    struct speaker_rules *seen = speaker(speech, speech->from);
+    if (seen->led_term == message->term) return;
+    struct raft_hard_state durable = durable_state(speech);
     bool voted = durable.term > message->term ||
                  (durable.term == message->term && durable.vote == message->from);
-    if (!voted)
-        sim_broken(sim, "who leads has its own vote on disk",
-                   "node %u leads range %" PRIu64 " in term %" PRIu64
-                   "; on disk is a vote for %" PRIu64 " in term %" PRIu64,
-                   node->host.number, range_id, message->term, durable.vote, durable.term);
+    if (!voted) broken(speech, "who leads has its own vote on disk", durable.vote);
+    seen->led_term = message->term;
 }
 
-static void check_heartbeat(struct sim *sim, struct sim_node *node, struct sim_node *to,
-                            uint64_t range_id, const struct raft_message *heartbeat) {
-    if (heartbeat->commit > 0 && !log_reaches(to, range_id, heartbeat->commit))
-        sim_broken(sim, "a heartbeat commits what its receiver has",
-                   "node %u tells node %u that range %" PRIu64 " is committed up to %" PRIu64,
-                   node->host.number, to->host.number, range_id, heartbeat->commit);
+static void check_heartbeat(const struct speech *speech) {
+    uint64_t commit = speech->message->commit;
+    struct speaker_rules *seen = speaker(speech, speech->to);
+    if (commit <= seen->committed) return;
+    if (!log_reaches(speech->to, speech->group, commit))
+        broken(speech, "a heartbeat commits what its receiver has", 0);
+    seen->committed = commit;
 }
 
-static void check_message(struct sim *sim, struct sim_node *node, struct sim_node *to,
-                          uint64_t range_id, const struct raft_message *message) {
-    switch (message->kind) {
+static void check_speech(const struct speech *speech) {
+    switch (speech->message->kind) {
     case RAFT_MSG_VOTE_RESPONSE:
     case RAFT_MSG_APPEND_RESPONSE:
-        check_promise(sim, node, range_id, message);
+        check_promise(speech);
         break;
     case RAFT_MSG_HEARTBEAT:
-        check_heartbeat(sim, node, to, range_id, message);
-        check_leader_speaks(sim, node, range_id, message);
+        check_heartbeat(speech);
+        check_leader_speaks(speech);
         break;
     case RAFT_MSG_APPEND:
-        check_leader_speaks(sim, node, range_id, message);
+        check_leader_speaks(speech);
         break;
     default:
         break; /* promises nothing */
     }
 }
 
-void sim_rules_raft_frame(struct sim *sim, struct sim_node *node, struct sim_node *to,
+static void check_encoded(struct speech *speech, struct slice encoded) {
+    struct decoder in = decoder_make(encoded);
+    struct raft_message message;
+    struct arena arena;
+    arena_init(&arena, 0);
+    enum status status = raft_decode_message(&in, &arena, &message);
+    ASSERT(status == STATUS_OK);
+    speech->message = &message;
+    check_speech(speech);
+    raft_message_done(&message);
+    arena_done(&arena);
+}
+
+void sim_rules_raft_frame(struct sim *sim, const struct sim_host *from, const struct sim_host *to,
                           struct slice frame) {
     struct decoder messages;
     struct range_raft_envelope envelope;
-    struct arena arena;
     enum status status = range_raft_frame_open(frame, &messages);
     ASSERT(status == STATUS_OK);
-    arena_init(&arena, 0);
     while (range_raft_frame_next(&messages, &envelope)) {
         if (envelope.range_id == 0) continue; /* a beat */
-        struct decoder in = decoder_make(envelope.message);
-        struct raft_message message;
-        arena_reset(&arena);
-        status = raft_decode_message(&in, &arena, &message);
-        ASSERT(status == STATUS_OK);
-        check_message(sim, node, to, envelope.range_id, &message);
-        raft_message_done(&message);
+        struct speech speech = {.sim = sim, .from = from, .to = to, .group = envelope.range_id};
+        check_encoded(&speech, envelope.message);
     }
-    arena_done(&arena);
+}
+
+void sim_rules_member_frame(struct sim *sim, const struct sim_host *from, const struct sim_host *to,
+                            struct slice frame) {
+    struct speech speech = {.sim = sim, .from = from, .to = to, .group = PLACEMENT_RAFT_GROUP};
+    ASSERT(frame.len > 1); /* behind the version */
+    check_encoded(&speech, slice_make((const uint8_t *)frame.data + 1, frame.len - 1));
 }
 
 /* ---- reads ---- */

@@ -366,8 +366,10 @@ void sim_rules_compare_content(struct sim *sim);
 struct sim_node *sim_rules_leader(struct sim *sim, uint64_t range_id);
 
 /* rules_wire.c: what is about to leave a node, or has just reached it */
-void sim_rules_raft_frame(struct sim *sim, struct sim_node *node, struct sim_node *to,
+void sim_rules_raft_frame(struct sim *sim, const struct sim_host *from, const struct sim_host *to,
                           struct slice frame);
+void sim_rules_member_frame(struct sim *sim, const struct sim_host *from, const struct sim_host *to,
+                            struct slice frame);
 void sim_rules_requests(struct sim *sim, const struct sim_node *node, const struct sim_host *router,
                         struct slice frame);
 void sim_rules_replies(struct sim *sim, const struct sim_node *node, const struct sim_host *router,
