@@ -150,6 +150,10 @@ void sim_host_stop(struct sim_host *host, enum sim_end end) {
     ASSERT(host->up);
     host->up = host->paused = false; /* first: what the process still says is not sent */
     sim_note(host->sim, "%s %u: %s", names[host->kind], host->number, ends[end]);
+    struct sim_life *life = &host->sim->life;
+    *(end == SIM_END_KILL    ? &life->kills
+      : end == SIM_END_CRASH ? &life->crashes
+                             : &life->disk_failures) += 1;
     sim_timer_stop(host->sim, &host->wake);
     drop_backlog(host);
     if (host->kind == SIM_NODE)
@@ -171,6 +175,7 @@ void sim_host_pause(struct sim_host *host, bool paused) {
     host->paused = paused;
     sim_note(sim, "host %u: %s", host->index, paused ? "paused" : "goes on");
     if (paused) {
+        sim->life.pauses++;
         sim_timer_stop(sim, &host->wake);
         return;
     }

@@ -20,7 +20,7 @@
 
 static const char *const usage =
     "flotilla_sim [--seeds N] [--from S] [--scenario NAME|all] [--minutes M] [--seconds V]\n"
-    "             [--jobs J] [--verbose]\n"
+    "             [--jobs J] [--life] [--verbose]\n"
     "\n"
     "Runs whole clusters in virtual time, each made from a seed, hurts and checks them.\n"
     "    --seeds N      how many (default 100; with --minutes: no end)\n"
@@ -29,6 +29,7 @@ static const char *const usage =
     "    --minutes M    begin no more seeds after M minutes by the wall clock\n"
     "    --seconds V    virtual seconds under faults for each seed (default 10)\n"
     "    --jobs J       processes at a time (default: processors)\n"
+    "    --life         at the end, what the clusters lived through\n"
     "    --verbose      every fault, restart and leader as it happens; best with --seeds 1\n"
     "Scenarios:\n";
 
@@ -39,7 +40,7 @@ static const char *const every_scenario[] = {"mixed",     "calm",      "network"
 struct arguments {
     uint64_t seeds, from, minutes, seconds, jobs;
     const char *scenario;
-    bool verbose, seeds_given;
+    bool verbose, life, seeds_given;
 };
 
 struct job {
@@ -52,6 +53,7 @@ struct totals {
     uint64_t finished, failed_count, virtual_us, events, operations, undecided;
     uint64_t failed[FAILED_MAX];
     uint64_t last_hash;
+    struct sim_life life;
     double began_s, told_s;
 };
 
@@ -115,6 +117,9 @@ static void collect(struct job *job, int status, struct totals *totals) {
     totals->operations += result.operations;
     totals->undecided += result.undecided;
     totals->last_hash = result.trace_hash;
+#define ADD(name, text) totals->life.name += result.life.name;
+    SIM_LIFE(ADD)
+#undef ADD
 }
 
 static void wait_for_one(struct job *jobs, struct totals *totals) {
@@ -193,6 +198,10 @@ static int parse(int argc, char **argv, struct arguments *arguments) {
             arguments->verbose = true;
             continue;
         }
+        if (strcmp(argv[i], "--life") == 0) {
+            arguments->life = true;
+            continue;
+        }
         if (!parse_option(arguments, argv[i], argv[i + 1])) {
             fprintf(stderr, "flotilla_sim: bad option or value: %s %s; see --help\n", argv[i],
                     argv[i + 1] ? argv[i + 1] : "");
@@ -202,6 +211,12 @@ static int parse(int argc, char **argv, struct arguments *arguments) {
     }
     if (arguments->minutes && !arguments->seeds_given) arguments->seeds = UINT64_MAX;
     return 0;
+}
+
+static void print_life(const struct sim_life *life) {
+#define PRINT(name, text) fprintf(stderr, "%12" PRIu64 " " text "\n", life->name);
+    SIM_LIFE(PRINT)
+#undef PRINT
 }
 
 int main(int argc, char **argv) {
@@ -224,6 +239,7 @@ int main(int argc, char **argv) {
     if (totals.finished == 1)
         fprintf(stderr, "trace %016" PRIx64 ", %" PRIu64 " operations\n", totals.last_hash,
                 totals.operations);
+    if (arguments.verbose || arguments.life) print_life(&totals.life);
     printf("{\"seeds\":%" PRIu64 ",\"failed\":[", totals.finished);
     uint64_t listed = totals.failed_count < FAILED_MAX ? totals.failed_count : FAILED_MAX;
     for (uint64_t i = 0; i < listed; i++)

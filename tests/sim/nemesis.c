@@ -224,6 +224,7 @@ static void transfer(struct sim *sim) {
     if (!leader || leader->host.paused || to == 0) return;
     sim_note(sim, "range %u: transfer from node %u to node id %u", (unsigned)range_id,
              leader->host.number, (unsigned)to);
+    sim->life.transfers++;
     range_store_transfer(leader->store, range_id, to);
     sim_node_schedule(leader);
 }

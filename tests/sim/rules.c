@@ -200,6 +200,7 @@ static void check_new_leader(struct sim *sim, struct sim_node *node,
     raft_view(replica->raft, &view);
     sim_note(sim, "node %u: leads range %" PRIu64 " in term %" PRIu64, node->host.number, range_id,
              view.term);
+    sim->life.leaders++;
     uint32_t kept = rules->leader_count < LEADERS_KEPT ? rules->leader_count : LEADERS_KEPT;
     for (uint32_t i = 0; i < kept; i++) {
         if (rules->leaders[i].term == view.term &&

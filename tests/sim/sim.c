@@ -6,12 +6,14 @@
 #include "tests/sim/sim.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "range/metrics.h"
 #include "tests/sim/world.h"
 
 #define PEACE_AT_START_US (3 * SIM_SECOND_US / 2)
@@ -19,6 +21,7 @@
 #define NOTES_KEPT 80u
 #define NOTE_BYTES 160u
 #define MESSAGES_MAX 200000u
+#define MEMORY_MAX_MIB 96u /* of the whole world; most need a tenth of it */
 
 /* The run under way, for the report of an assertion; and its last notes. */
 static struct sim *current;
@@ -125,6 +128,11 @@ static void run_us(struct sim *sim, uint64_t us) {
     if (sim->messages_under_way > MESSAGES_MAX)
         sim_broken(sim, "no queue grows without bound", "%" PRIu64 " messages are under way",
                    sim->messages_under_way);
+    struct mallinfo2 heap = mallinfo2(); /* zeros under a sanitizer */
+    uint64_t mib = (heap.uordblks + heap.hblkhd) >> 20;
+    if (mib > sim->life.memory_mib) sim->life.memory_mib = mib;
+    if (mib > MEMORY_MAX_MIB)
+        sim_broken(sim, "memory does not grow without bound", "%" PRIu64 " MiB are in use", mib);
 }
 
 static bool clients_idle(struct sim *sim) {
@@ -184,6 +192,11 @@ static void destroy(struct sim *sim) {
     memory_free(sim);
 }
 
+/* Of every node of this process; one run, mostly. */
+static uint64_t metric_of(const struct metric *metric) {
+    return (uint64_t)atomic_load(&metric->value);
+}
+
 void sim_run(const struct sim_options *options, struct sim_result *ret_result) {
     struct sim *sim = MEMORY_NEW(struct sim);
     sim->options = *options;
@@ -204,9 +217,16 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result) {
     run_until(sim, clients_idle, "everything can be read in the end");
     run_until(sim, sim_rules_converged, "replicas catch up");
     sim_rules_compare_content(sim);
+    run_until(sim, sim_rules_at_rest, "nothing is held for requests that are over");
+    sim_rules_bounds(sim);
     *ret_result = (struct sim_result){0};
     sim_clients_judge(sim, &ret_result->undecided);
     ret_result->trace_hash = sim->trace_hash;
+    ret_result->life = sim->life;
+    ret_result->life.snapshots = metric_of(&metric_range_snapshots_installed_total);
+    ret_result->life.compacted = metric_of(&metric_range_log_entries_compacted_total);
+    ret_result->life.reads_leased = metric_of(&metric_range_reads_leased_total);
+    ret_result->life.busy = metric_of(&metric_range_refused_busy_total);
     ret_result->events = sim->events;
     ret_result->virtual_us = sim->now_us - SIM_SECOND_US;
     ret_result->operations = sim_clients_decided(sim);

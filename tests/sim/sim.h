@@ -16,11 +16,32 @@ struct sim_options {
     bool verbose;         /* every noted event to standard error as it happens */
 };
 
+/* What the cluster lived through; a scenario whose numbers are zero tests little. */
+#define SIM_LIFE(X)                                   \
+    X(leaders, "leaders elected")                     \
+    X(transfers, "transfers asked for")               \
+    X(crashes, "machines without power")              \
+    X(kills, "processes killed")                      \
+    X(disk_failures, "processes ended by their disk") \
+    X(pauses, "pauses")                               \
+    X(snapshots, "snapshots installed")               \
+    X(compacted, "log entries compacted")             \
+    X(reads_leased, "reads under a lease")            \
+    X(busy, "requests refused by a full queue")       \
+    X(memory_mib, "MiB at most, all processes, summed over seeds")
+
+struct sim_life {
+#define SIM_LIFE_FIELD(name, text) uint64_t name;
+    SIM_LIFE(SIM_LIFE_FIELD)
+#undef SIM_LIFE_FIELD
+};
+
 struct sim_result {
     uint64_t trace_hash; /* over every event, its time and its bytes */
     uint64_t events, virtual_us;
     uint64_t operations; /* of clients, decided */
-    uint64_t undecided;  /* histories that were too hard to judge */
+    struct sim_life life;
+    uint64_t undecided; /* histories that were too hard to judge */
 };
 
 /* Runs to the end. A broken rule ends the process: seed, rule, last events and the command that

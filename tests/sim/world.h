@@ -224,6 +224,7 @@ struct sim {
     uint64_t now_us;
     struct heap timers;
     uint64_t events, trace_hash;
+    struct sim_life life;
 
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_member members[SIM_MEMBERS_MAX];
@@ -362,6 +363,9 @@ void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_
 /* Every replica of every range at one index and one content. */
 bool sim_rules_converged(struct sim *sim);
 void sim_rules_compare_content(struct sim *sim);
+/* rules_bounds.c: nothing is held any more for requests, messages and snapshots. */
+bool sim_rules_at_rest(struct sim *sim);
+void sim_rules_bounds(struct sim *sim);
 /* The node whose replica leads the range with the highest term; NULL: none. */
 struct sim_node *sim_rules_leader(struct sim *sim, uint64_t range_id);
 
