@@ -34,7 +34,7 @@ def parse_arguments():
     parser.add_argument("--seconds", type=int, help="of each measurement, after the warm-up; default 5")
     parser.add_argument("--workloads", help="comma-separated groups, of: "
                         + ", ".join(workloads.groups(workloads.Settings())))
-    parser.add_argument("--ranges", type=int, help="that Flotilla begins with; default 16")
+    parser.add_argument("--ranges", type=int, help="that Flotilla begins with; default 1, its own")
     parser.add_argument("--connections", type=int, help="gRPC connections that the clients share; default 3")
     parser.add_argument("--out", help="directory for tables and charts; default docs/benchmarks, "
                         "with --quick build/compare/quick")

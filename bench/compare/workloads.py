@@ -29,7 +29,7 @@ class Settings:
     rounds: int = 5
     seconds: int = 5
     warm_up_s: int = 2
-    ranges: int = 16
+    ranges: int = 1
     keys: int = 100_000
     connections: int = CONNECTIONS
     restart_entries: int = 500_000
