@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -126,7 +127,7 @@ def run_piece(group, system_class, directory, settings):
     system = group.start(system_class, directory, settings)
     try:
         return group.run(system, settings, lambda text: say(f"    {system_class.name:8} {text}"))
-    except BaseException:
+    except Exception:
         say(system.tails())
         raise
     finally:
@@ -194,6 +195,8 @@ def write_results(out, pieces, settings):
 
 
 def main():
+    # As Ctrl-C: processes are ended and data is removed on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     arguments = parse_arguments()
     settings = settings_of(arguments)
     groups = chosen_groups(arguments, settings)
@@ -208,6 +211,9 @@ def main():
     pieces = Pieces(os.path.join(arguments.work, kind), settings, arguments.resume)
     try:
         failures = run_all(groups, settings, pieces, data, arguments.keep_going)
+    except KeyboardInterrupt:
+        say("interrupted; what is finished is kept: go on with --resume")
+        return 130
     finally:
         shutil.rmtree(data, ignore_errors=True)
     write_results(os.path.abspath(out), pieces, settings)

@@ -4,9 +4,11 @@ Each has three members that hold the data, on disk, with fsync on, under a direc
 removed at the end. Only processes that were started here are ended, by their handles.
 """
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import urllib.request
 
 import cluster
@@ -87,6 +89,9 @@ class Etcd:
         endpoints = ",".join(f"127.0.0.1:{self.ports[i][0]}" for i in order)
         return ["--target", "etcd", "--endpoints", endpoints]
 
+    def client_ports(self):
+        return [client for client, _ in self.ports]
+
     def processes(self):
         """By role, for accounts."""
         return {member.name: member for member in self.members}
@@ -138,6 +143,9 @@ class Flotilla:
     def options(self):
         return ["--router", self.cluster.router_address]
 
+    def client_ports(self):
+        return [self.cluster.router.port]
+
     def processes(self):
         return {process.name: process for process in self.cluster.processes()}
 
@@ -171,6 +179,12 @@ def cuts(workload, ranges, **sizes):
     if code != 0:
         raise RuntimeError(error)
     return out.strip()
+
+
+def accepts(port):
+    """Somebody listens there."""
+    with contextlib.closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def on_disk(directory):

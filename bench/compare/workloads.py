@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+import cluster
 import measure
 import systems
 
@@ -233,8 +234,12 @@ def restart(system, settings, say):
     system.kill_all()
     began = time.monotonic()
     system.relaunch()
+    # The generator begins when there is somebody to connect to: how long a connection is tried again after it was
+    # refused says nothing of the system.
+    cluster.wait_until("a client's port is open", lambda: any(map(systems.accepts, system.client_ports())),
+                       120, poll_s=0.005)
     first = Load("first", "put", ["--keys", 1, "--value-bytes", VALUE_BYTES, "--count", 1, "--duration-s", 0,
-                                  "--timeout-ms", 500, "--settle-s", 120, "--no-verify"], spread=True)
+                                  "--timeout-ms", 200, "--settle-s", 120, "--no-verify"], spread=True)
     generator = measure.Generator(system, first.workload, first.arguments(system.name, settings), options)
     result = generator.run(150)
     ready_s = time.monotonic() - began
