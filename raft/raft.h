@@ -186,6 +186,10 @@ struct raft_config {
     void *away_ctx;
     /* Appends go out when the ready work is taken instead of one message per proposal. */
     bool coalesce_appends;
+    /* Followers learn of a commit from the next append or heartbeat, whichever comes first, and not
+     * from a message of its own: half of all messages where entries are few, for followers that
+     * apply up to a heartbeat later. Commits of configuration changes are still told at once. */
+    bool lazy_commits;
     /* A leader that removed or demoted itself steps down when it applies that, unless this is set:
      * then it leads on, outside of the configuration, until somebody else is elected. */
     bool lead_after_removal;

@@ -194,6 +194,11 @@ static void note_contact(struct raft *raft, struct raft_progress *progress,
     }
 }
 
+/* Whether a commit is worth a message of its own. */
+static bool tells_commits(const struct raft *raft) {
+    return !raft->config.lazy_commits || raft->pending_conf_index > raft->log.applied;
+}
+
 void raft_handle_append_response(struct raft *raft, const struct raft_message *message) {
     struct raft_progress *progress = raft_progress_of(raft, message->from);
     note_contact(raft, progress, message);
@@ -207,10 +212,11 @@ void raft_handle_append_response(struct raft *raft, const struct raft_message *m
     if (!raft_progress_acked(progress, index) && !known) return;
     leave_probe_or_snapshot(raft, progress, index);
     bool other = progress->id != raft->config.id;
+    bool telling = tells_commits(raft);
     if (raft_maybe_commit(raft)) {
         raft_release_early_reads(raft);
-        raft_broadcast_append(raft);
-    } else if (other && raft_progress_can_bump_commit(progress, raft->log.committed)) {
+        if (telling) raft_broadcast_append(raft);
+    } else if (other && telling && raft_progress_can_bump_commit(progress, raft->log.committed)) {
         raft_send_append(raft, progress);
     }
     if (!other) return;

@@ -116,6 +116,7 @@ static struct raft_config raft_config_of(struct range_replica *replica, bool res
         .quiesce_ticks = config->quiesce_ticks,
         .away = is_away,
         .away_ctx = replica,
+        .lazy_commits = true,
     };
 }
 
