@@ -93,7 +93,7 @@ Test(sim, notices_disks_that_lie) {
 Test(sim, notices_leases_on_clocks_that_pass_the_bound) {
     bool noticed = false;
     log_set_level(LOG_NONE);
-    for (uint64_t seed = 1; seed <= 40 && !noticed; seed++) {
+    for (uint64_t seed = 1; seed <= 150 && !noticed; seed++) {
         struct sim_options options = {
             .seed = seed, .scenario = "overdrawn", .hurt_us = 6000000, .trust_leases = true};
         noticed = run_alone(&options) == SIM_EXIT_BROKEN;
