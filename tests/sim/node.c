@@ -100,7 +100,7 @@ void sim_node_open(struct sim_node *node) {
         .tick_us = SIM_TICK_US,
         .heartbeat_ticks = 5,
         .election_ticks = 15,
-        .quiesce_ticks = 15,
+        .quiesce_ticks = config->quiesce_ticks,
         .lease_drift_ppm = SIM_LEASE_DRIFT_PPM,
         .lease_reads = config->lease_reads,
         .log_entries_kept = config->log_entries_kept,

@@ -364,6 +364,16 @@ bool sim_rules_converged(struct sim *sim) {
     return true;
 }
 
+bool sim_rules_quiet(struct sim *sim) {
+    for (uint64_t range_id = 1; range_id <= sim->config.ranges; range_id++) {
+        for (uint32_t i = 0; i < sim->config.nodes; i++) {
+            const struct range_replica *replica = sim_replica_on(&sim->nodes[i], range_id);
+            if (replica && !raft_quiet(replica->raft)) return false;
+        }
+    }
+    return true;
+}
+
 void sim_rules_compare_content(struct sim *sim) {
     for (uint64_t range_id = 1; range_id <= sim->config.ranges; range_id++) {
         struct sim_node *leader = sim_rules_leader(sim, range_id);

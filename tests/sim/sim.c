@@ -219,6 +219,8 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result) {
     sim_rules_compare_content(sim);
     run_until(sim, sim_rules_at_rest, "nothing is held for requests that are over");
     sim_rules_bounds(sim);
+    if (sim->config.quiesce_ticks > 0)
+        run_until(sim, sim_rules_quiet, "ranges that nobody uses go quiet");
     *ret_result = (struct sim_result){0};
     sim_clients_judge(sim, &ret_result->undecided);
     ret_result->trace_hash = sim->trace_hash;

@@ -206,6 +206,7 @@ struct sim_config {
     uint32_t log_compact_step;   /* 0: as in production */
     uint32_t append_bytes_max;   /* 0: as in production */
     uint64_t attempt_timeout_us; /* of routers */
+    uint32_t quiesce_ticks;      /* 0: ranges never go quiet */
     bool lease_reads;
     bool leases_fail; /* clocks pass the bound: what was read under a lease proves nothing */
     uint64_t delay_min_us, delay_max_us, sync_us;
@@ -362,6 +363,7 @@ void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_
                        uint64_t count);
 /* Every replica of every range at one index and one content. */
 bool sim_rules_converged(struct sim *sim);
+bool sim_rules_quiet(struct sim *sim); /* every replica is */
 void sim_rules_compare_content(struct sim *sim);
 /* rules_bounds.c: nothing is held any more for requests, messages and snapshots. */
 bool sim_rules_at_rest(struct sim *sim);
