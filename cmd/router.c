@@ -8,6 +8,7 @@
 #include "cmd/common.h"
 #include "cmd/router_runtime.h"
 #include "cmd/signals.h"
+#include "range/router/metrics.h"
 #include "rpc/health.h"
 #include "rpc/kv_service.h"
 #include "rpc/metrics.h"
@@ -18,7 +19,7 @@ struct router_options {
     struct common_options common;
     char *listen, *placement, *ready_file;
     uint64_t default_timeout_ms, attempt_timeout_ms, backoff_min_ms, backoff_max_ms;
-    uint64_t outstanding_max, outstanding_bytes_max;
+    uint64_t slow_ms, outstanding_max, outstanding_bytes_max;
 };
 
 #define ROUTER_U64(name, field, fallback, unit, minimum, maximum, help)                    \
@@ -43,6 +44,8 @@ static const struct config_option router_option_table[] = {
     ROUTER_U64("backoff-min-ms", backoff_min_ms, "2", "ms", 1, 10000, "first pause before a retry"),
     ROUTER_U64("backoff-max-ms", backoff_max_ms, "200", "ms", 1, 60000,
                "pauses double with jitter up to this"),
+    ROUTER_U64("slow-ms", slow_ms, "1000", "ms", 0, 600000,
+               "log requests that take so long, with the time of each stage; 0: none"),
     ROUTER_U64("outstanding-max", outstanding_max, "65536", "requests", 1, 10000000,
                "requests being seen through; beyond, clients are told to come back"),
     ROUTER_U64("outstanding-bytes-max", outstanding_bytes_max, "268435456", "bytes", 16777216,
@@ -101,7 +104,8 @@ static enum status open_router(struct router_process *process, struct buf *error
                    .attempt_timeout_us = options->attempt_timeout_ms * 1000,
                    .outstanding_max = (uint32_t)options->outstanding_max,
                    .outstanding_bytes_max = options->outstanding_bytes_max,
-                   .seed = prng_seed_from_system()},
+                   .seed = prng_seed_from_system(),
+                   .slow_us = options->slow_ms * 1000},
         .mapped = mapped,
         .ctx = process,
     };
@@ -151,6 +155,7 @@ int cmd_router(int argument_count, char **arguments) {
         break;
     }
     int exit_code = CMD_OK;
+    router_metrics_register();
     rpc_metrics_register();
     enum status status = open_router(&process, &error);
     if (status == STATUS_OK) status = tell_ready(&process, &error);

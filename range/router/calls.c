@@ -24,6 +24,7 @@ struct router_call *router_call_new(struct router *router) {
     struct router_call *call = spare_call(router);
     call->router = router;
     call->deadline.kind = TIMER_CALL;
+    call->begun_us = router->now_us;
     list_init(&call->parts);
     list_push_back(&router->calls, &call->in_router);
     router->outstanding++;
@@ -81,6 +82,7 @@ void router_part_free(struct router_part *part) {
 
 void router_call_finish(struct router_call *call, const struct router_reply *reply) {
     struct router *router = call->router;
+    router_stages_done(call, reply->code);
     LIST_FOR_EACH_SAFE (link, &call->parts) {
         router_part_free(CONTAINER_OF(link, struct router_part, in_call));
     }

@@ -113,6 +113,12 @@ struct router_part {
     uint32_t first, last;            /* GET: positions [first, last) of call.order */
 };
 
+/* Decided writes that went the same way (stages.c). */
+struct router_stage_run {
+    uint64_t begun_us, first_sent_us, last_sent_us, done_us;
+    uint32_t count;
+};
+
 struct router_call {
     struct router *router;
     struct list_node in_router;
@@ -125,6 +131,10 @@ struct router_call {
     struct arena arena; /* everything that the call owns */
     size_t charged_bytes;
     uint32_t retry_after_us; /* last said by a node that was BUSY */
+    /* ---- for stages and traces ---- */
+    uint64_t begun_us, first_sent_us, last_sent_us; /* sent: 0 before */
+    uint64_t last_node_id, last_range_id, last_attempt_id;
+    uint32_t attempts; /* sent, of all parts */
     /* ---- GET ---- */
     uint32_t key_count, answered;
     struct slice *keys;
@@ -175,6 +185,10 @@ struct router {
     uint32_t refresh_attempts; /* since it last helped */
     bool map_seen;
     uint64_t retries_total, redirects_total, refreshes_total;
+    /* ---- stages and traces (stages.c) ---- */
+    struct router_stage_run stage_run;
+    uint64_t trace_second_us;
+    uint32_t traced, untraced; /* in that second */
 };
 
 /* ---- router.c ---- */
@@ -245,6 +259,11 @@ void route_found(struct router *router, struct route *route, uint64_t leader_nod
 void route_probe_failed(struct router *router, struct route *route, uint64_t attempt_id);
 void route_search_timer(struct router *router, struct route *route);
 void route_search_stop(struct router *router, struct route *route);
+
+/* ---- stages.c ---- */
+void router_stages_sent(const struct router_part *part); /* its frame has left */
+void router_stages_done(const struct router_call *call, enum router_code code);
+void router_stages_flush(struct router *router);
 
 /* ---- refresh.c ---- */
 void router_want_refresh(struct router *router);

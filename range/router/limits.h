@@ -43,6 +43,8 @@
 /* Keys and values of one answer to a client; what a GET asks beyond is refused. (A SCAN says `more`
  * already at RANGE_REPLY_BYTES_MAX.) */
 #define ROUTER_REPLY_BYTES_MAX (12u << 20)
+/* Lines about single slow calls that are logged. */
+#define ROUTER_TRACES_PER_S 10u
 /* Finished calls whose memory is kept for new ones. */
 #define ROUTER_SPARE_MAX 4096u
 #define ROUTER_SPARE_BYTES_MAX 4096u

@@ -65,8 +65,10 @@ void router_node_send(struct router *router, struct router_node *node) {
         node->down = false;
         struct list_node *link;
         while ((link = list_pop_front(&node->framed))) {
-            CONTAINER_OF(link, struct router_part, link)->state = PART_SENT;
+            struct router_part *part = CONTAINER_OF(link, struct router_part, link);
+            part->state = PART_SENT;
             list_push_back(&node->sent, link);
+            router_stages_sent(part);
         }
         return;
     }

@@ -193,6 +193,7 @@ void router_flush(struct router *router, uint64_t now_us) {
         while (router->depth == 1 && settle_step(router)) {
         }
     }
+    router_stages_flush(router);
     router_settle(router);
 }
 

@@ -31,6 +31,7 @@ struct router_config {
     uint32_t outstanding_max;    /* calls; beyond: BUSY */
     size_t outstanding_bytes_max;
     uint64_t seed;
+    uint64_t slow_us; /* calls that take so long are logged with their stages; 0: none */
 };
 
 enum router_code {
