@@ -90,7 +90,7 @@ static const struct config_option node_option_table[] = {
              UINT64_C(1) << 40, "rate of the snapshots that this node sends"),
     NODE_U64("block-cache-bytes", block_cache_bytes, "67108864", "bytes", 1048576,
              UINT64_C(1) << 40, "cache of the storage engine"),
-    NODE_U64("write-buffer-bytes", write_buffer_bytes, "134217728", "bytes", 1048576,
+    NODE_U64("write-buffer-bytes", write_buffer_bytes, "33554432", "bytes", 1048576,
              UINT64_C(1) << 40, "memory for writes not yet in table files"),
     NODE_U64("min-free-bytes", min_free_bytes, "67108864", "bytes", 0, UINT64_C(1) << 50,
              "refuse to start with less free space on the disk"),

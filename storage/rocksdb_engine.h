@@ -10,7 +10,7 @@
 struct rocksdb_engine_config {
     const char *directory;       /* created when missing, parents included */
     uint64_t block_cache_bytes;  /* 0: 64 MiB */
-    uint64_t write_buffer_bytes; /* all families together; 0: 128 MiB */
+    uint64_t write_buffer_bytes; /* all families together; 0: 32 MiB */
     uint64_t min_free_bytes;     /* refuse to open below; 0: no check */
     bool read_only_check; /* for tools: read everything, verify every checksum, change nothing,
                            *close; ret_engine becomes NULL */
