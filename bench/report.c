@@ -80,9 +80,10 @@ void bench_append_result_json(struct buf *out, const struct bench_result *result
     if (result->verified)
         buf_printf(out, ",\"lost\":%" PRIu64 ",\"doubled\":%" PRIu64 ",\"overbooked\":%" PRIu64,
                    result->lost, result->doubled, result->overbooked);
-    buf_printf(out,
-               ",\"%s_per_s\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"longest_gap_ms\":%.1f"
-               ",\"retries\":%" PRIu64 ",\"conflicts\":%" PRIu64 "}",
-               unit, result->done_per_s, result->p50_ms, result->p99_ms, result->longest_gap_ms,
-               result->retries, result->conflicts);
+    buf_printf(out, ",\"%s_per_s\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"longest_gap_ms\":%.1f",
+               unit, result->done_per_s, result->p50_ms, result->p99_ms, result->longest_gap_ms);
+    if (result->with_attempts)
+        buf_printf(out, ",\"retries\":%" PRIu64 ",\"conflicts\":%" PRIu64, result->retries,
+                   result->conflicts);
+    buf_append_byte(out, '}');
 }

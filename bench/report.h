@@ -25,14 +25,15 @@ struct bench_result {
     bool verified;
     double done_per_s;
     double p50_ms, p99_ms, longest_gap_ms;
+    bool with_attempts; /* the two below are known and told */
     uint64_t retries;   /* attempts beyond the first */
     uint64_t conflicts; /* transactions that had to be made again (etcd) */
 };
 
 struct bench_result bench_result_of(const struct bench_report *report);
 /* {"acked":…,"refused":…,"unknown":…,"lost":…,"doubled":…,"overbooked":…,"reservations_per_s":…,
- * "p50_ms":…,"p99_ms":…,"longest_gap_ms":…,"retries":…,"conflicts":…}, without a line's end. `unit`
- * names the rate. */
+ * "p50_ms":…,"p99_ms":…,"longest_gap_ms":…}, and with_attempts ,"retries":…,"conflicts":… before
+ * the end; without a line's end. `unit` names the rate. */
 void bench_append_result_json(struct buf *out, const struct bench_result *result, const char *unit);
 
 #endif

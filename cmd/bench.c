@@ -152,6 +152,7 @@ struct bench_load *load_run_measure(struct load_run *run, const struct bench_wor
 enum status load_run_report(const struct load_run *run, struct bench_result *result,
                             struct buf *error) {
     struct buf line = {0};
+    result->with_attempts = true;
     result->conflicts = run->conflicts;
     bench_append_result_json(&line, result, run->unit);
     buf_append_byte(&line, 0);
