@@ -205,18 +205,6 @@ struct memory_node *memory_table_previous(const struct memory_table *table,
     return node->previous == table->head ? NULL : node->previous;
 }
 
-struct slice memory_node_key(const struct memory_node *node) {
-    return slice_make(node_key_bytes(node), node->key_len);
-}
-
-const struct memory_version *memory_node_visible(const struct memory_node *node,
-                                                 uint64_t sequence) {
-    const struct memory_version *version = node->newest;
-    while (version && version->sequence > sequence)
-        version = version->older;
-    return version && !version->deleted ? version : NULL;
-}
-
 /* Takes every node off the stale list and lets `settle` decide: it changes the chain and returns
  * whether the node has to stay listed. A node without versions left is removed. */
 static void settle_stale(struct memory_table *table,

@@ -63,9 +63,20 @@ struct memory_node *memory_table_last(const struct memory_table *table);
 struct memory_node *memory_table_next(const struct memory_node *node);
 struct memory_node *memory_table_previous(const struct memory_table *table,
                                           const struct memory_node *node);
-struct slice memory_node_key(const struct memory_node *node);
+
+/* Here, because every step of every search and scan calls them. */
+static inline struct slice memory_node_key(const struct memory_node *node) {
+    return slice_make(&node->next[node->height], node->key_len);
+}
+
 /* What a reader at `sequence` sees of this key; NULL: nothing. */
-const struct memory_version *memory_node_visible(const struct memory_node *node, uint64_t sequence);
+static inline const struct memory_version *memory_node_visible(const struct memory_node *node,
+                                                               uint64_t sequence) {
+    const struct memory_version *version = node->newest;
+    while (version && version->sequence > sequence)
+        version = version->older;
+    return version && !version->deleted ? version : NULL;
+}
 
 /* Frees versions that no reader at or above `horizon` can see. */
 void memory_table_prune(struct memory_table *table, uint64_t horizon);
