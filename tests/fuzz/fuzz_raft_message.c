@@ -46,6 +46,7 @@ static struct raft *replica_new(uint8_t choice) {
                                  .check_quorum = choice & 2,
                                  .async_storage_writes = true,
                                  .forward_proposals = choice & 4,
+                                 .quiesce_ticks = choice & 16 ? 1 : 0,
                                  .random = random_zero};
     struct raft_storage storage = {.first_index = first_index,
                                    .last_index = last_index,
@@ -121,6 +122,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         step(raft, &message);
         message.to = OWN_ID; /* past the first check as well */
         step(raft, &message);
+        drain(raft);
+        raft_tick(raft);
+        raft_check(raft);
         drain(raft);
         raft_message_done(&message);
     }

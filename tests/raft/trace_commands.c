@@ -28,8 +28,9 @@ struct words {
 };
 
 static bool cut_words(const char *line, struct words *ret_words) {
-    if (strlen(line) >= sizeof(ret_words->buffer)) return false;
-    strcpy(ret_words->buffer, line);
+    size_t len = strlen(line);
+    if (len >= sizeof(ret_words->buffer)) return false;
+    memcpy(ret_words->buffer, line, len + 1);
     ret_words->count = 0;
     char *rest = NULL;
     for (char *word = strtok_r(ret_words->buffer, " ", &rest); word;
