@@ -6,9 +6,9 @@
  * (async_storage_writes), and the engine makes writes durable in order, so a crash that keeps these
  * effects keeps the log batch that was synced before them.
  *
- * Clients are answered from the round, but their frames leave only after its write succeeded
- * (client.c flushes at the end of the turn): from then on the outcome is visible to reads, and
- * durable because a quorum has the entry on disk. */
+ * Clients are answered from the round. Their frames leave at the end of the turn, or before its
+ * write when they grow large (client.c): either way the outcome is durable, because a quorum has
+ * the entry on disk, and visible to reads, because this worker serves them after the write. */
 #include <inttypes.h>
 
 #include "base/assert.h"
