@@ -81,12 +81,14 @@ static bool alive(const struct placement_driver *driver, uint64_t node_id) {
 }
 
 /* The other process of this directory may still be running: it was heard from lately, and at an
- * address that this one has not taken over. */
+ * address that this one has not taken over; or it is the later one, and this is what the earlier
+ * one still sent before it ended (simulation seed 1000760). */
 static bool other_process_alive(const struct placement_driver *driver,
                                 const struct placement_register_request *request,
                                 const struct placement_node *node) {
     return node->incarnation != request->incarnation && alive(driver, node->node_id) &&
-           !slice_equal(slice_from_buf(&node->address), request->address);
+           (!slice_equal(slice_from_buf(&node->address), request->address) ||
+            request->incarnation < node->incarnation);
 }
 
 static bool same_directory_waits(const struct placement_driver *driver,

@@ -56,7 +56,7 @@ struct placement_register_request {
     uint64_t cluster_id; /* as stored in the data directory; 0: fresh */
     uint64_t node_id;    /* likewise */
     struct placement_uuid uuid;
-    uint64_t incarnation; /* drawn at every process start, positive */
+    uint64_t incarnation; /* of this process: positive, and higher than of those before it */
     struct slice address; /* host:port where routers and other nodes reach this node */
     struct slice version; /* of the binary, for the operator */
 };

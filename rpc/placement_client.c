@@ -5,12 +5,14 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "rpc/placement_client_internal.h"
 
 #define TIMEOUT_MS_DEFAULT 1000u
 #define BACKOFF_MS_MAX_DEFAULT 500u
+#define INCARNATION_RANDOM_BITS 22
 /* A node whose place is held by another process keeps asking for so long: longer than placement
  * takes to notice that the other one is gone. */
 #define EXISTS_PATIENCE_US (10u * 1000u * 1000u)
@@ -52,6 +54,13 @@ static enum status add_members(struct placement_client *client, const char *addr
 
 static void retry_registration(struct rpc_timer *timer);
 
+/* Later starts have higher ones. Should the clock have been set back in between, placement takes
+ * this process for an old one until the one before has been silent for a while. */
+static uint64_t new_incarnation(struct prng *prng) {
+    uint64_t random = prng_next(prng) >> (64 - INCARNATION_RANDOM_BITS);
+    return clock_wall_ms(clock_system()) << INCARNATION_RANDOM_BITS | random;
+}
+
 enum status placement_client_new(const struct placement_client_config *config, struct buf *error,
                                  struct placement_client **ret_client) {
     struct placement_client *client = MEMORY_NEW(struct placement_client);
@@ -60,7 +69,7 @@ enum status placement_client_new(const struct placement_client_config *config, s
     client->backoff_ms_max =
         config->backoff_ms_max ? config->backoff_ms_max : BACKOFF_MS_MAX_DEFAULT;
     prng_init(&client->prng, prng_seed_from_system());
-    client->incarnation = prng_next(&client->prng) | 1;
+    client->incarnation = new_incarnation(&client->prng);
     client->register_timer.fire = retry_registration;
     placement_heartbeats_init(client);
     placement_oracle_init(client);

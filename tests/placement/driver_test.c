@@ -206,6 +206,26 @@ Test(placement_driver, a_restart_at_the_same_address_is_taken_at_once) {
     cr_assert_eq(second.node_id, first.node_id);
 }
 
+/* What a process still sent before it ended may come after its successor's registration: it must
+ * not take the node from the living (simulation seed 1000760). */
+Test(placement_driver, a_late_registration_of_an_earlier_process_is_refused) {
+    struct placement_register_request earlier = group_node(1), present = earlier;
+    cr_assert_eq(group_register(&group, &earlier).status, STATUS_OK);
+    present.incarnation++;
+    cr_assert_eq(group_register(&group, &present).status, STATUS_OK);
+    struct group_registration late = group_register(&group, &earlier);
+    cr_assert_eq(late.status, STATUS_EXISTS);
+    cr_assert_gt(late.retry_after_ms, 0);
+    struct placement_heartbeat_request beat = {
+        .cluster_id = status_now().cluster_id, .node_id = 1, .incarnation = present.incarnation};
+    struct placement_heartbeat_reply reply;
+    placement_driver_heartbeat(group.members[0].driver, &beat, group.now_us, &reply);
+    cr_assert_eq(reply.status, STATUS_OK);
+    group_run(&group, group.now_us + 60000000);
+    cr_assert_eq(group_register(&group, &earlier).status, STATUS_OK,
+                 "a clock that was set back must not lock a node out for ever");
+}
+
 /* A node that said good-bye may come back anywhere at once. */
 Test(placement_driver, a_node_that_left_may_return_elsewhere_at_once) {
     struct placement_register_request request = group_node(1);
