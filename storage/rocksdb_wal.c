@@ -13,8 +13,9 @@
  *   fragment = masked CRC32C over type and payload (4, LE) ‖ length (2, LE) ‖ type (1) ‖ payload
  *   type     = 1 full, 2 first, 3 middle, 4 last
  *
- * The verdict is "torn" when no valid fragment stands behind the first bad one, in its file or in a
- * later file. A power cut that wrote unsynced blocks out of order may look like damage; refusing is
+ * A write that was cut leaves a bad fragment, or, where the cut met the end of a block, a record of
+ * good ones without its last. The verdict is "torn" when no valid fragment stands behind the cut, in
+ * its file or in a later file. A power cut that wrote unsynced blocks out of order may look like damage; refusing is
  * the safe side, and the window is what was written since the last sync. */
 #include <dirent.h>
 #include <errno.h>
@@ -31,6 +32,7 @@
 
 #define BLOCK_BYTES 32768u
 #define HEADER_BYTES 7u
+#define TYPE_FULL 1u
 #define TYPE_LAST 4u
 #define CRC32C_POLYNOMIAL 0x82f63b78u /* reflected */
 #define CRC_MASK_DELTA 0xa282ead8u
@@ -74,9 +76,10 @@ static size_t block_end(size_t at) {
     return at - at % BLOCK_BYTES + BLOCK_BYTES;
 }
 
-/* Where the valid beginning of the file ends. */
-static size_t skip_valid(const struct crc_table *table, struct slice file) {
+/* Where the valid beginning of the file ends, and whether that is inside a record. */
+static size_t skip_valid(const struct crc_table *table, struct slice file, bool *ret_inside) {
     size_t at = 0;
+    *ret_inside = false;
     while (at < file.len) {
         if (block_end(at) - at < HEADER_BYTES) {
             at = block_end(at);
@@ -84,6 +87,8 @@ static size_t skip_valid(const struct crc_table *table, struct slice file) {
         }
         size_t len = fragment_at(table, file, at);
         if (len == 0) break;
+        uint8_t type = file.data[at + HEADER_BYTES - 1];
+        *ret_inside = type != TYPE_FULL && type != TYPE_LAST;
         at += len;
     }
     return at < file.len ? at : file.len;
@@ -109,8 +114,9 @@ struct judgement {
 
 static void judge_file(struct judgement *judgement, struct slice file) {
     if (judgement->torn && fragment_at(&judgement->table, file, 0)) judgement->damaged = true;
-    size_t valid = skip_valid(&judgement->table, file);
-    if (valid == file.len) return;
+    bool inside = false;
+    size_t valid = skip_valid(&judgement->table, file, &inside);
+    if (valid == file.len && !inside) return;
     judgement->torn = true;
     if (any_valid_behind(&judgement->table, file, valid)) judgement->damaged = true;
 }

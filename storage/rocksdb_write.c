@@ -85,16 +85,28 @@ size_t rocksdb_engine_batch_bytes(const struct storage_batch *batch) {
     return rocksdb_engine_batch_data(batch).len;
 }
 
+/* RocksDB tells its reason only to a write that it refuses, which it does after a failed flush. An
+ * empty one, so that nothing more is written if it goes on instead, as after a failed compaction. */
+static char *ask_for_reason(struct rocksdb_engine *engine) {
+    rocksdb_writebatch_t *empty = rocksdb_writebatch_create();
+    char *text = NULL;
+    rocksdb_write(engine->db, engine->buffered, empty, &text);
+    rocksdb_writebatch_destroy(empty);
+    return text;
+}
+
 /* A flush or compaction that failed in the background. RocksDB itself refuses writes only after
  * some of these, and resumes by itself after others: for us each one is the disk failing. */
 static enum status check_background(struct rocksdb_engine *engine) {
     uint64_t errors = 0;
     if (rocksdb_property_int(engine->db, "rocksdb.background-errors", &errors) != 0 || errors == 0)
         return STATUS_OK;
+    char *reason = ask_for_reason(engine);
+    if (reason) return rocksdb_engine_take_write_error(engine, reason);
     return rocksdb_engine_stop_writes(
         engine, STATUS_IO,
-        "a flush or compaction in the background failed; the file LOG "
-        "in the data directory says why");
+        "a compaction in the background failed, often for lack of space; the file LOG in the data "
+        "directory says why");
 }
 
 static void count_write(rocksdb_writebatch_t *batch, enum storage_durability durability,

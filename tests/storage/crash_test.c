@@ -164,7 +164,7 @@ Test(rocksdb_crash, full_disk_fails_writes_and_loses_nothing, .timeout = 60) {
     int verified = mended ? child_run(verify_counters, &writer) : -1;
     cr_assert_eq(umount(directory), 0);
     remove_tree(directory);
-    cr_assert_eq(code, -STATUS_NO_SPACE);
+    cr_assert_eq(code, -STATUS_NO_SPACE, "%d", code);
     cr_assert_gt(writer.acknowledged, 100);
     cr_assert(mended);
     cr_assert_eq(verified, 0);
@@ -356,6 +356,23 @@ Test(rocksdb_damage, torn_tail_of_the_log_is_normal, .timeout = 60) {
         cr_assert_eq(child_run(verify_counters, &writer), 0, "round %d", round);
         remove_tree(directory);
     }
+}
+
+/* A kill cuts a write where a page ends, so often where a block of the log ends: then every fragment
+ * is valid, and only the end of the last record is missing. */
+Test(rocksdb_damage, log_cut_between_fragments_of_a_record_is_normal, .timeout = 60) {
+    char directory[64], path[512];
+    struct writer writer;
+    struct stat info;
+    scratch_directory(directory);
+    write_some(directory, 40, 30000, &writer);
+    find_file(directory, ".log", path);
+    cr_assert_eq(stat(path, &info), 0);
+    off_t cut = info.st_size - info.st_size % 32768;
+    cr_assert_lt(info.st_size - cut, 30000); /* so it is in the last record, which is not synced */
+    cr_assert_eq(truncate(path, cut), 0);
+    cr_assert_eq(child_run(verify_counters, &writer), 0);
+    remove_tree(directory);
 }
 
 /* Damage in the middle of the log is not a torn tail: behind it stand votes and entries that others
