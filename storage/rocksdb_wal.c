@@ -14,9 +14,9 @@
  *   type     = 1 full, 2 first, 3 middle, 4 last
  *
  * A write that was cut leaves a bad fragment, or, where the cut met the end of a block, a record of
- * good ones without its last. The verdict is "torn" when no valid fragment stands behind the cut, in
- * its file or in a later file. A power cut that wrote unsynced blocks out of order may look like damage; refusing is
- * the safe side, and the window is what was written since the last sync. */
+ * good ones without its last. The verdict is "torn" when no valid fragment stands behind the cut,
+ * in its file or in a later file. A power cut that wrote unsynced blocks out of order may look like
+ * damage; refusing is the safe side, and the window is what was written since the last sync. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

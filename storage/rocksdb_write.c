@@ -86,7 +86,8 @@ size_t rocksdb_engine_batch_bytes(const struct storage_batch *batch) {
 }
 
 /* RocksDB tells its reason only to a write that it refuses, which it does after a failed flush. An
- * empty one, so that nothing more is written if it goes on instead, as after a failed compaction. */
+ * empty one, so that nothing more is written if it goes on instead, as after a failed compaction.
+ */
 static char *ask_for_reason(struct rocksdb_engine *engine) {
     rocksdb_writebatch_t *empty = rocksdb_writebatch_create();
     char *text = NULL;

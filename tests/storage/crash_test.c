@@ -358,8 +358,8 @@ Test(rocksdb_damage, torn_tail_of_the_log_is_normal, .timeout = 60) {
     }
 }
 
-/* A kill cuts a write where a page ends, so often where a block of the log ends: then every fragment
- * is valid, and only the end of the last record is missing. */
+/* A kill cuts a write where a page ends, so often where a block of the log ends: then every
+ * fragment is valid, and only the end of the last record is missing. */
 Test(rocksdb_damage, log_cut_between_fragments_of_a_record_is_normal, .timeout = 60) {
     char directory[64], path[512];
     struct writer writer;
