@@ -4,8 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/memory.h"
 #include "base/prng.h"
 #include "bench/limits.h"
+#include "cmd/bench_stages.h"
 #include "cmd/commands.h"
 #include "cmd/signals.h"
 
@@ -33,6 +35,10 @@ static enum status check_target(const struct load_options *options, struct buf *
     bool etcd = strcmp(options->target, "etcd") == 0;
     if (!etcd && strcmp(options->target, "flotilla") != 0) {
         buf_printf(error, "--target: '%s' is neither flotilla nor etcd", options->target);
+        return STATUS_INVALID;
+    }
+    if (etcd && options->stages) {
+        buf_printf(error, "--stages: etcd does not say where its time goes");
         return STATUS_INVALID;
     }
     if (etcd && options->endpoints[0] == '\0') {
@@ -102,6 +108,7 @@ enum status load_run_open(struct load_run *run, const char *command, const char 
 void load_run_close(struct load_run *run) {
     signals_free(run->signals);
     bench_session_free(run->session);
+    memory_free(run->stages);
     if (run->loop) rpc_loop_free(run->loop);
 }
 
@@ -129,6 +136,47 @@ struct bench_load *load_run_once(struct load_run *run, const struct bench_load_c
     return load;
 }
 
+/* NULL: not asked for, or not to be had, which is told and no reason not to measure. */
+static struct bench_stages *read_stages(const struct load_run *run) {
+    struct stages_source source = {
+        .loop = run->loop, .router = run->options->router, .placement = run->options->placement};
+    struct bench_stages *stages = NULL;
+    struct buf error = {0};
+    if (run->options->stages && stages_fetch(&source, &stages, &error) != STATUS_OK)
+        common_complain(run->command, &error);
+    buf_done(&error);
+    return stages;
+}
+
+/* The clients' latency is that of writes only if they did nothing else: the router counts writes.
+ */
+static void compare_with_clients(struct load_run *run, const struct bench_load *load) {
+    const struct histogram *latency = bench_load_latency(load);
+    uint64_t writes = run->stages->stages[BENCH_STAGE_ROUTER_TOTAL].count;
+    uint64_t apart = latency->count > writes ? latency->count - writes : writes - latency->count;
+    if (latency->count == 0 || apart > latency->count / 50) return;
+    run->client = (struct bench_stages_client){.count = latency->count,
+                                               .mean_us = histogram_mean(latency),
+                                               .p50_us = (double)histogram_quantile(latency, 0.5),
+                                               .p99_us = (double)histogram_quantile(latency, 0.99)};
+}
+
+static const struct bench_stages_client *client_of(const struct load_run *run) {
+    return run->client.count > 0 ? &run->client : NULL;
+}
+
+/* Consumes what was read before the load. */
+static void stages_after(struct load_run *run, struct bench_stages *before,
+                         const struct bench_load *load) {
+    if (before) run->stages = read_stages(run);
+    if (run->stages) {
+        bench_stages_subtract(run->stages, before);
+        compare_with_clients(run, load);
+        stages_print(stderr, run->stages, client_of(run));
+    }
+    memory_free(before);
+}
+
 struct bench_load *load_run_measure(struct load_run *run, const struct bench_workload *workload,
                                     struct buf *error) {
     struct bench_load_config config = load_run_config(run);
@@ -142,10 +190,12 @@ struct bench_load *load_run_measure(struct load_run *run, const struct bench_wor
         bench_load_free(load);
     }
     uint64_t conflicts_before = bench_session_conflicts(run->session);
+    struct bench_stages *before = read_stages(run);
     fprintf(stderr, "measuring\n");
     struct bench_load *load = load_run_once(run, &config, workload, error);
     fprintf(stderr, "measured\n");
     run->conflicts = bench_session_conflicts(run->session) - conflicts_before;
+    stages_after(run, before, load);
     return load;
 }
 
@@ -155,6 +205,12 @@ enum status load_run_report(const struct load_run *run, struct bench_result *res
     result->with_attempts = true;
     result->conflicts = run->conflicts;
     bench_append_result_json(&line, result, run->unit);
+    if (run->stages) {
+        line.len--; /* the closing brace */
+        buf_printf(&line, ",\"stages\":");
+        bench_stages_append_json(&line, run->stages, client_of(run));
+        buf_append_byte(&line, '}');
+    }
     buf_append_byte(&line, 0);
     printf("%s\n", (const char *)line.data);
     enum status status = STATUS_OK;
@@ -195,6 +251,7 @@ static void print_usage(FILE *out) {
             "flotilla bench mixed        both\n"
             "flotilla bench scan         rows from a key on\n"
             "flotilla bench verify       hold the data against the ledger of an earlier run\n"
+            "flotilla bench stages       where the time of a running cluster's writes goes\n"
             "flotilla bench limits       the roofs of this machine: disk, engine, gRPC, sockets\n"
             "flotilla bench raft         the Raft core alone, in this process; needs no cluster\n"
             "flotilla bench split-keys   where to cut the key space for a workload\n"
@@ -211,6 +268,7 @@ int cmd_bench(int argument_count, char **arguments) {
     if (strcmp(name, "verify") == 0) return bench_verify(argument_count - 1, arguments + 1);
     if (strcmp(name, "limits") == 0) return bench_limits(argument_count - 1, arguments + 1);
     if (strcmp(name, "raft") == 0) return bench_raft(argument_count - 1, arguments + 1);
+    if (strcmp(name, "stages") == 0) return bench_stages_command(argument_count - 1, arguments + 1);
     if (strcmp(name, "split-keys") == 0) return bench_split_keys(argument_count - 1, arguments + 1);
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         print_usage(stdout);

@@ -4,14 +4,15 @@
 
 #include "bench/report.h"
 #include "bench/session.h"
+#include "bench/stages.h"
 #include "cmd/common.h"
 
 struct load_options {
     char *target, *router, *endpoints;
     uint64_t clients, connections, in_flight, count, duration_s, warm_up_s, rate, timeout_ms,
         settle_s, seed;
-    bool unary, stale_reads, etcd_remembers, etcd_spreads, progress, verify;
-    char *json;
+    bool unary, stale_reads, etcd_remembers, etcd_spreads, progress, verify, stages;
+    char *json, *placement;
 };
 
 /* Entries for the option table of a struct with a member `load`. */
@@ -56,6 +57,10 @@ struct load_options {
                    "hold the data against what was acknowledged, at the end"),                     \
         LOAD_ENTRY(type, "progress", CONFIG_BOOL, progress, "true", "", 0, 0,                      \
                    "a line each second on standard error"),                                        \
+        LOAD_ENTRY(type, "stages", CONFIG_BOOL, stages, "false", "", 0, 0,                         \
+                   "show where the time of the measured writes went"),                             \
+        LOAD_ENTRY(type, "placement", CONFIG_TEXT, placement, "127.0.0.1:7001", "", 0, 0,          \
+                   "--stages: placement's members, which know where the nodes are"),               \
         LOAD_ENTRY(type, "json", CONFIG_TEXT, json, "", "", 0, 0,                                  \
                    "file to write the final JSON line to as well")
 
@@ -70,8 +75,10 @@ struct load_run {
     struct rpc_loop *loop;
     struct bench_session *session;
     struct signals *signals;
-    struct bench_totals before; /* at the last progress line */
-    uint64_t conflicts;         /* of the measured load */
+    struct bench_totals before;        /* at the last progress line */
+    uint64_t conflicts;                /* of the measured load */
+    struct bench_stages *stages;       /* of the measured load; NULL: not asked for */
+    struct bench_stages_client client; /* with them; count 0: the load was more than writes */
 };
 
 /* INVALID with a sentence: options that do not go together. */
@@ -88,7 +95,7 @@ struct bench_load *load_run_once(struct load_run *run, const struct bench_load_c
  */
 struct bench_load *load_run_measure(struct load_run *run, const struct bench_workload *workload,
                                     struct buf *error);
-/* The final JSON line on standard output and in --json. */
+/* The final JSON line on standard output and in --json; with "stages" when they were asked for. */
 enum status load_run_report(const struct load_run *run, struct bench_result *result,
                             struct buf *error) MUST_CHECK;
 uint64_t load_run_random(void); /* marks a run */
@@ -103,6 +110,7 @@ int bench_put(int argument_count, char **arguments);
 int bench_get(int argument_count, char **arguments);
 int bench_mixed(int argument_count, char **arguments);
 int bench_scan(int argument_count, char **arguments);
+int bench_stages_command(int argument_count, char **arguments);
 int bench_limits(int argument_count, char **arguments);
 int bench_raft(int argument_count, char **arguments);
 int bench_split_keys(int argument_count, char **arguments);

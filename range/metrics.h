@@ -21,7 +21,6 @@
     X(range_reads_leased_total, COUNTER, "requests", "reads served under a lease")                \
     X(range_apply_latency_us, HISTOGRAM, "us", "one round of applying, engine write included")    \
     X(range_commit_latency_us, HISTOGRAM, "us", "a command from its proposal to its outcome")     \
-    X(range_sync_latency_us, HISTOGRAM, "us", "one synced write of the log")                      \
     X(range_stage_mailbox_us, HISTOGRAM, "us", "a write in the worker's mailbox")                 \
     X(range_stage_timestamp_us, HISTOGRAM, "us", "a write waiting for its timestamp")             \
     X(range_stage_propose_us, HISTOGRAM, "us", "a write from its timestamp until its entry left") \

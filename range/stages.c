@@ -38,8 +38,6 @@ void range_stages_synced(struct range_worker *worker) {
     struct range_turn_stamp *stamp = &stages->stamps[stages->turn % STAMPS];
     ASSERT_CMP(stamp->turn, ==, stages->turn);
     stamp->synced_us = worker->now_us;
-    metric_observe(&metric_range_sync_latency_us,
-                   stamp->synced_us > stamp->sent_us ? stamp->synced_us - stamp->sent_us : 0);
     stages->turn++;
 }
 

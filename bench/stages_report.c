@@ -1,0 +1,164 @@
+/* How the stages of writes are shown. */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "bench/stages.h"
+
+static const char *const stage_texts[] = {
+#define BENCH_STAGE_TEXT(id, metric, text) [BENCH_STAGE_##id] = text,
+    BENCH_STAGES(BENCH_STAGE_TEXT)
+#undef BENCH_STAGE_TEXT
+};
+
+static const char *const stage_names[] = {
+#define BENCH_STAGE_NAME(id, metric, text) [BENCH_STAGE_##id] = #id,
+    BENCH_STAGES(BENCH_STAGE_NAME)
+#undef BENCH_STAGE_NAME
+};
+
+/* The ranges that took most time are listed up to so many. */
+#define RANGES_SHOWN 5u
+
+/* A write on average, from the outside in. */
+struct means {
+    double client_us; /* 0: not known */
+    double router_us, node_us, leader_us;
+    double whole_us; /* what shares are of: the outermost that is known */
+};
+
+static struct means means_of(const struct bench_stages *stages,
+                             const struct bench_stages_client *client) {
+    struct means means = {
+        .client_us = client && client->count ? client->mean_us : 0,
+        .router_us = bench_stage_mean_us(&stages->stages[BENCH_STAGE_ROUTER_TOTAL]),
+        .node_us = bench_stage_mean_us(&stages->stages[BENCH_STAGE_ROUTER_NODE]),
+        .leader_us = bench_stage_mean_us(&stages->stages[BENCH_STAGE_LEADER_TOTAL]),
+    };
+    means.whole_us = means.client_us > 0   ? means.client_us
+                     : means.router_us > 0 ? means.router_us
+                                           : means.leader_us;
+    return means;
+}
+
+static void append_share(struct buf *out, double us, const struct means *means) {
+    if (means->whole_us > 0)
+        buf_printf(out, "%7.1f%%", us / means->whole_us * 100);
+    else
+        buf_printf(out, "%8s", "");
+}
+
+static void append_row(struct buf *out, const char *text, const struct bench_stage_times *times,
+                       const struct means *means) {
+    double mean_us = bench_stage_mean_us(times);
+    buf_printf(out, "%-34s %10" PRIu64 " %10.0f %10.0f %10.0f ", text, times->count, mean_us,
+               bench_stage_quantile_us(times, 0.5), bench_stage_quantile_us(times, 0.99));
+    if (means) append_share(out, mean_us, means);
+    buf_append_byte(out, '\n');
+}
+
+/* What lies between two processes, as the difference of their means. */
+static void append_way(struct buf *out, const char *text, double outer_us, double inner_us,
+                       const struct means *means) {
+    if (outer_us <= 0 || inner_us <= 0) return;
+    double us = outer_us > inner_us ? outer_us - inner_us : 0;
+    buf_printf(out, "%-34s %10s %10.0f %10s %10s ", text, "", us, "-", "-");
+    append_share(out, us, means);
+    buf_append_byte(out, '\n');
+}
+
+static void append_followers(struct buf *out, const struct bench_stage_labels *followers) {
+    for (uint32_t i = 0; i < followers->count; i++) {
+        char text[48];
+        if (followers->all[i].times.count == 0) continue;
+        (void)snprintf(text, sizeof(text), "  at its side: follower, node %" PRIu64,
+                       followers->all[i].value); /* cut is fine */
+        append_row(out, text, &followers->all[i].times, NULL);
+    }
+}
+
+static const struct bench_stage_label *next_range(const struct bench_stage_labels *ranges,
+                                                  uint64_t below_us, uint64_t *ret_us) {
+    const struct bench_stage_label *most = NULL;
+    for (uint32_t i = 0; i < ranges->count; i++) {
+        uint64_t us = ranges->all[i].times.sum_us;
+        if (us == 0 || us >= below_us || (most && us <= most->times.sum_us)) continue;
+        most = &ranges->all[i];
+    }
+    if (most) *ret_us = most->times.sum_us;
+    return most;
+}
+
+/* Only where there is something to compare. */
+static void append_ranges(struct buf *out, const struct bench_stage_labels *ranges) {
+    uint64_t below_us = UINT64_MAX;
+    if (ranges->count < 2) return;
+    for (unsigned i = 0; i < RANGES_SHOWN; i++) {
+        char text[48];
+        const struct bench_stage_label *range = next_range(ranges, below_us, &below_us);
+        if (!range) return;
+        (void)snprintf(text, sizeof(text), "  of these: range %" PRIu64, range->value);
+        append_row(out, text, &range->times, NULL);
+    }
+}
+
+void bench_stages_append_table(struct buf *out, const struct bench_stages *stages,
+                               const struct bench_stages_client *client) {
+    struct means means = means_of(stages, client);
+    buf_printf(out, "%-34s %10s %10s %10s %10s %8s\n", "where a write's time went", "count",
+               "mean us", "p50 us", "p99 us", "share");
+    if (means.client_us > 0)
+        buf_printf(out, "%-34s %10" PRIu64 " %10.0f %10.0f %10.0f %7.1f%%\n", "at the client",
+                   client->count, client->mean_us, client->p50_us, client->p99_us, 100.0);
+    append_way(out, "client to router and back", means.client_us, means.router_us, &means);
+    for (unsigned i = 0; i < BENCH_STAGE_COUNT; i++) {
+        const struct bench_stage_times *times = &stages->stages[i];
+        if (i == BENCH_STAGE_ROUTER_NODE) { /* shown as the way and the leader's stages */
+            append_way(out, "router to leader and back", means.node_us, means.leader_us, &means);
+            continue;
+        }
+        if (times->count > 0)
+            append_row(out, stage_texts[i], times, i == BENCH_STAGE_FSYNC ? NULL : &means);
+        if (i == BENCH_STAGE_FSYNC) append_followers(out, &stages->followers);
+    }
+    append_ranges(out, &stages->ranges);
+}
+
+static void append_object(struct buf *out, const struct bench_stage_times *times) {
+    buf_printf(out, "{\"count\":%" PRIu64 ",\"mean_us\":%.1f,\"p50_us\":%.0f,\"p99_us\":%.0f}",
+               times->count, bench_stage_mean_us(times), bench_stage_quantile_us(times, 0.5),
+               bench_stage_quantile_us(times, 0.99));
+}
+
+static void append_labels(struct buf *out, const char *name,
+                          const struct bench_stage_labels *labels) {
+    bool first = true;
+    buf_printf(out, ",\"%s\":{", name);
+    for (uint32_t i = 0; i < labels->count; i++) {
+        if (labels->all[i].times.count == 0) continue;
+        buf_printf(out, "%s\"%" PRIu64 "\":", first ? "" : ",", labels->all[i].value);
+        append_object(out, &labels->all[i].times);
+        first = false;
+    }
+    buf_append_byte(out, '}');
+}
+
+void bench_stages_append_json(struct buf *out, const struct bench_stages *stages,
+                              const struct bench_stages_client *client) {
+    buf_append_byte(out, '{');
+    if (client)
+        buf_printf(out,
+                   "\"client\":{\"count\":%" PRIu64
+                   ",\"mean_us\":%.1f,\"p50_us\":%.0f,\"p99_us\":%.0f},",
+                   client->count, client->mean_us, client->p50_us, client->p99_us);
+    for (unsigned i = 0; i < BENCH_STAGE_COUNT; i++) {
+        buf_printf(out, "%s\"", i ? "," : "");
+        for (const char *at = stage_names[i]; *at; at++)
+            buf_append_byte(out, (uint8_t)tolower(*at));
+        buf_printf(out, "\":");
+        append_object(out, &stages->stages[i]);
+    }
+    append_labels(out, "followers", &stages->followers);
+    append_labels(out, "ranges", &stages->ranges);
+    buf_append_byte(out, '}');
+}
