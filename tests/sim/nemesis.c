@@ -229,14 +229,36 @@ static void transfer(struct sim *sim) {
     sim_node_schedule(leader);
 }
 
+/* Nodes and routers still reach it, and ask it: a leader that its members have replaced is the one
+ * who could give out timestamps that its successor is past already. */
+static void isolate_member(struct sim *sim) {
+    struct sim_member *member = sim_rules_placement_leader(sim);
+    if (!member) member = &sim->members[prng_below(&sim->prng, sim->config.members)];
+    sim_note(sim, "network: placement %u is cut off from the others", member->host.number);
+    for (uint32_t i = 0; i < sim->config.members; i++) {
+        uint32_t other = sim->members[i].host.index;
+        if (other == member->host.index) continue;
+        sim->cut[member->host.index][other] = sim->cut[other][member->host.index] = true;
+    }
+    do_later(sim, &member->host, LATER_JOIN, some_while(sim));
+}
+
 static void hurt_placement(struct sim *sim) {
     struct sim_host *host = &sim->members[prng_below(&sim->prng, sim->config.members)].host;
-    if (sim_chance(sim, 500)) {
-        stop(sim, host, sim_chance(sim, 500) ? SIM_END_CRASH : SIM_END_KILL);
-        return;
+    switch (prng_below(&sim->prng, 4)) {
+    case 0:
+        stop(sim, host, SIM_END_CRASH);
+        break;
+    case 1:
+        stop(sim, host, SIM_END_KILL);
+        break;
+    case 2:
+        do_later(sim, host, LATER_ISOLATE, 1);
+        do_later(sim, host, LATER_JOIN, some_while(sim));
+        break;
+    default:
+        isolate_member(sim);
     }
-    do_later(sim, host, LATER_ISOLATE, 1);
-    do_later(sim, host, LATER_JOIN, some_while(sim));
 }
 
 /* ---- choosing ---- */

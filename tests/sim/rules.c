@@ -318,8 +318,25 @@ void sim_rules_process_ended(struct sim *sim, struct sim_node *node) {
     }
 }
 
+struct sim_member *sim_rules_placement_leader(struct sim *sim) {
+    struct sim_member *leader = NULL;
+    for (uint32_t i = 0; i < sim->config.members; i++) {
+        struct sim_member *member = &sim->members[i];
+        if (!member->host.up || raft_role(member->driver->raft) != RAFT_LEADER) continue;
+        if (!leader || raft_term(member->driver->raft) > raft_term(leader->driver->raft))
+            leader = member;
+    }
+    return leader;
+}
+
 void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_t first,
                        uint64_t count) {
+    /* A lease says just that; without it, this would do no harm until the newer one answers. */
+    const struct sim_member *leader = sim_rules_placement_leader(sim);
+    if (leader != member)
+        sim_broken(sim, "only placement's newest leader gives out timestamps",
+                   "member %u did when member %u led", member->host.number,
+                   leader ? leader->host.number : 0);
     uint64_t bound = member->driver->state.timestamp_bound; /* as applied: a majority has it */
     if (first + count > bound)
         sim_broken(sim, "timestamps are given out below a durable bound",
@@ -365,6 +382,12 @@ static bool range_converged(struct sim *sim, uint64_t range_id) {
         applied = replica->applied.applied.index;
         if (applied != raft_commit_index(replica->raft)) return false;
     }
+    return true;
+}
+
+bool sim_rules_led(struct sim *sim) {
+    for (uint64_t range_id = 1; range_id <= sim->config.ranges; range_id++)
+        if (!sim_rules_leader(sim, range_id)) return false;
     return true;
 }
 

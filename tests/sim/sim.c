@@ -151,6 +151,21 @@ static void run_until(struct sim *sim, bool (*condition)(struct sim *sim), const
     }
 }
 
+/* Nobody asks for anything any more: what wakes the ranges is the silence of the node, and what
+ * tells it of the terms it missed is that it is heard again. */
+static void lose_a_leader(struct sim *sim) {
+    static const char *const led = "ranges are led again after the loss of a node";
+    uint64_t range_id = prng_between(&sim->prng, 1, sim->config.ranges);
+    run_until(sim, sim_rules_led, "ranges that nobody uses keep a leader");
+    struct sim_host *host = &sim_rules_leader(sim, range_id)->host;
+    sim_host_stop(host, SIM_END_CRASH);
+    run_until(sim, sim_rules_led, led);
+    if (sim->config.quiesce_ticks > 0)
+        run_until(sim, sim_rules_quiet, "ranges go quiet without a node that is lost");
+    sim_host_start(host);
+    run_until(sim, sim_rules_converged, "a node that was away while ranges rest catches up");
+}
+
 /* ---- the world ---- */
 
 static void create(struct sim *sim) {
@@ -221,6 +236,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result) {
     sim_rules_bounds(sim);
     if (sim->config.quiesce_ticks > 0)
         run_until(sim, sim_rules_quiet, "ranges that nobody uses go quiet");
+    lose_a_leader(sim);
     *ret_result = (struct sim_result){0};
     sim_clients_judge(sim, &ret_result->undecided);
     ret_result->trace_hash = sim->trace_hash;

@@ -363,6 +363,7 @@ void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_
                        uint64_t count);
 /* Every replica of every range at one index and one content. */
 bool sim_rules_converged(struct sim *sim);
+bool sim_rules_led(struct sim *sim);   /* every range, by a node that is up */
 bool sim_rules_quiet(struct sim *sim); /* every replica is */
 void sim_rules_compare_content(struct sim *sim);
 /* rules_bounds.c: nothing is held any more for requests, messages and snapshots. */
@@ -370,6 +371,9 @@ bool sim_rules_at_rest(struct sim *sim);
 void sim_rules_bounds(struct sim *sim);
 /* The node whose replica leads the range with the highest term; NULL: none. */
 struct sim_node *sim_rules_leader(struct sim *sim, uint64_t range_id);
+
+/* The member that leads with the highest term; NULL: none. */
+struct sim_member *sim_rules_placement_leader(struct sim *sim);
 
 /* rules_wire.c: what is about to leave a node, or has just reached it */
 void sim_rules_raft_frame(struct sim *sim, const struct sim_host *from, const struct sim_host *to,
