@@ -90,9 +90,16 @@ static void append_key(struct buf *out, uint64_t number) {
     buf_printf(out, KEY_VALUE_PREFIX "%0*" PRIu64, KEY_DIGITS, number);
 }
 
+/* Short values have room for the last digits of the sequence only. */
 static void append_value(struct buf *out, uint64_t number, uint64_t sequence, uint32_t bytes) {
-    buf_printf(out, "%0*" PRIu64 " %" PRIu64 " ", KEY_DIGITS, number, sequence);
-    ASSERT_CMP(out->len, <=, bytes);
+    buf_printf(out, "%0*" PRIu64 " ", KEY_DIGITS, number);
+    size_t sequence_at = out->len;
+    buf_printf(out, "%" PRIu64 " ", sequence);
+    size_t surplus = out->len > bytes ? out->len - bytes : 0;
+    ASSERT_CMP(sequence_at + surplus, <, out->len);
+    memmove(out->data + sequence_at, out->data + sequence_at + surplus,
+            out->len - sequence_at - surplus);
+    out->len -= surplus;
     buf_reserve(out, bytes - out->len);
     memset(out->data + out->len, '.', bytes - out->len);
     out->len = bytes;

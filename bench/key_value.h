@@ -1,7 +1,7 @@
 /* put, get, mixed and scan: single keys of a numbered set, values that say what they are.
  *
  *   key     kv/<number, 9 digits>
- *   value   <number> <sequence of the write> padded with dots to the asked length
+ *   value   <number> <sequence of the write> padded with dots, or cut, to the asked length
  *
  * A read checks that the value belongs to its key, a scan (which starts at a key) that of each row.
  * A key that was written with success must be there for ever after: reads during the run and the
@@ -16,7 +16,7 @@ enum key_distribution { KEYS_UNIFORM, KEYS_ZIPF, KEYS_SEQUENTIAL };
 
 #define KEY_VALUE_PREFIX "kv/"
 /* Shorter values have no room for what they say. */
-#define KEY_VALUE_BYTES_MIN 32u
+#define KEY_VALUE_BYTES_MIN 16u
 
 struct key_value_config {
     uint32_t keys;

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from report import SYSTEM_NAMES, spread
 
 COLORS = {"etcd": "#7f7f7f", "flotilla": "#1f77b4"}
+OTHER_COLORS = ("#1f77b4", "#d95f02", "#7570b3")
 
 
 @dataclass
 class Chart:
-    """Figures against the number of clients, a line for each system."""
+    """Figures against the number of clients (or what `across` says), a line for each system."""
 
     name: str
     title: str
@@ -19,6 +20,7 @@ class Chart:
     measurements: dict  # {system: {clients: measurement}}
     what: str
     logarithmic: bool = False
+    across: str = "clients"
 
 
 def over_clients(pattern, clients):
@@ -57,7 +59,7 @@ def script(chart, series, path):
         "set terminal svg size 640,400 font 'sans-serif,12' background '#ffffff'",
         f"set output '{path}'",
         f"set title '{chart.title}'",
-        "set xlabel 'clients'", f"set ylabel '{chart.axis}'", "set logscale x 4",
+        f"set xlabel '{chart.across}'", f"set ylabel '{chart.axis}'", "set logscale x 4",
         "set logscale y" if chart.logarithmic else "set yrange [0:*]",
         "set xtics (" + ", ".join(f"'{n}' {n}" for n in sorted({p[0] for s in series.values() for p in s})) + ")",
         "set grid", "set key left top", "set format y '%.10g'",
@@ -65,7 +67,8 @@ def script(chart, series, path):
     for system, values in series.items():
         lines += [f"${system} << END", *(" ".join(str(v) for v in point) for point in values), "END"]
     drawn = [f"${system} using 1:2:3:4 with yerrorlines linewidth 2 pointtype 7 pointsize 0.5 "
-             f"linecolor '{COLORS[system]}' title '{system}'" for system in series]
+             f"linecolor '{COLORS.get(system, OTHER_COLORS[i % len(OTHER_COLORS)])}' title '{system}'"
+             for i, system in enumerate(series)]
     return "\n".join(lines + ["plot " + ", ".join(drawn)]) + "\n"
 
 
@@ -78,7 +81,12 @@ def draw(rounds, out):
         series = {system: values for system, values in series.items() if len(values) > 1}
         if len(series) < len(SYSTEM_NAMES):
             continue
-        path = os.path.join(out, chart.name)
-        subprocess.run(["gnuplot"], input=script(chart, series, path), text=True, check=True)
-        done.append((chart.name, chart.title))
+        done.append(draw_one(chart, series, out))
     return done
+
+
+def draw_one(chart, series, out):
+    """(file, title) of one chart, with its lines by name."""
+    told = script(chart, series, os.path.join(out, chart.name))
+    subprocess.run(["gnuplot"], input=told, text=True, check=True)
+    return chart.name, chart.title

@@ -75,7 +75,7 @@ class Pieces:
         self.directory = directory
         stamp = os.path.join(directory, "settings.json")
         wanted = dataclasses.asdict(settings)
-        wanted.pop("rounds")  # more rounds may be added
+        wanted.pop("rounds", None)  # more rounds may be added
         if resume and os.path.exists(stamp):
             with open(stamp, encoding="utf-8") as file:
                 if json.load(file) != wanted:

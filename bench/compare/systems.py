@@ -123,10 +123,10 @@ class Flotilla:
 
     name = "flotilla"
 
-    def __init__(self, directory, cuts=""):
+    def __init__(self, directory, cuts="", node_options=()):
         os.makedirs(directory)
         self.directory = directory
-        self.cluster = Cluster(nodes=MEMBERS, split_keys=cuts, directory=directory)
+        self.cluster = Cluster(nodes=MEMBERS, split_keys=cuts, directory=directory, node_options=node_options)
         self.members = self.cluster.nodes
 
     def start(self):

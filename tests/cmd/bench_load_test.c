@@ -310,6 +310,28 @@ Test(bench_key_value, zipf_keys_scatter_and_are_a_permutation) {
     key_value_done(&workload);
 }
 
+static struct slice value_of_put(struct key_value *workload, uint64_t sequence) {
+    struct router_request request = {0};
+    struct bench_workload run = key_value_workload(workload);
+    run.request(run.ctx, &(struct bench_op){.subject = 7, .entry = sequence}, &request);
+    return request.command->ops[0].value;
+}
+
+/* Values of every length name their key, and tell one write from the next however short they are.
+ */
+Test(bench_key_value, the_shortest_values_still_tell_writes_apart) {
+    struct key_value workload;
+    key_value_init(&workload, &(struct key_value_config){
+                                  .keys = 10, .value_bytes = KEY_VALUE_BYTES_MIN, .seed = 1});
+    cr_expect(slice_equal(value_of_put(&workload, 5), SLICE_LITERAL("000000007 5 ....")));
+    cr_expect(slice_equal(value_of_put(&workload, 12345), SLICE_LITERAL("000000007 12345 ")));
+    cr_expect(slice_equal(value_of_put(&workload, 9876543210), SLICE_LITERAL("000000007 43210 ")));
+    key_value_done(&workload);
+    key_value_init(&workload, &(struct key_value_config){.keys = 10, .value_bytes = 20, .seed = 1});
+    cr_expect(slice_equal(value_of_put(&workload, 12345), SLICE_LITERAL("000000007 12345 ....")));
+    key_value_done(&workload);
+}
+
 static void check_row(struct key_value *workload, struct key_value_check *check, const char *key,
                       const char *value) {
     key_value_check_row(workload, check, slice_from_text(key), slice_from_text(value));

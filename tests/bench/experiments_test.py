@@ -1,0 +1,103 @@
+#!/usr/bin/python3
+"""The pure parts of ./dev bench scale and slow-follower: neighbours, plans, ratios, pages."""
+
+import os
+import shutil
+import sys
+import tempfile
+import unittest
+from types import SimpleNamespace
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.dont_write_bytecode = True
+sys.path[:0] = [os.path.join(ROOT, "bench", "experiments"), os.path.join(ROOT, "bench", "compare"),
+                os.path.join(ROOT, "tests", "cluster")]
+
+import neighbours  # noqa: E402
+import scale  # noqa: E402
+import scale_report  # noqa: E402
+import slow_disk  # noqa: E402
+import slow_follower  # noqa: E402
+
+
+class Neighbours(unittest.TestCase):
+    def test_waiting_is_no_work_and_steal_is(self):
+        line = "cpu  100 10 50 9999 9999 5 5 30 7 7"
+        self.assertAlmostEqual(neighbours.parse_busy_s(line), 200 / neighbours.measure.TICKS_PER_S)
+
+    def test_what_the_measured_did_is_not_the_others(self):
+        def mark(at, busy_s, own_s):
+            return SimpleNamespace(at=at, busy_s=busy_s, own_s=lambda: own_s)
+        self.assertAlmostEqual(neighbours.others_share(mark(0, 10, 1), mark(4, 17, 6), 2), 2 / 8)
+        self.assertEqual(neighbours.others_share(mark(0, 10, 1), mark(4, 15, 6.1), 2), 0)
+
+
+class SlowDisk(unittest.TestCase):
+    def test_the_thread_that_syncs_most_is_found(self):
+        traced = ("strace: Process 7 attached with 3 threads\n[pid    9] fdatasync(12 <unfinished ...>\n"
+                  "[pid    8] fsync(3)       = 0\n[pid    9] <... fdatasync resumed>) = 0\n[pid    9] fdatasync(12) = 0\n")
+        self.assertEqual(slow_disk.most_syncing(traced, 7), 9)
+        self.assertEqual(slow_disk.most_syncing("fdatasync(12) = 0\n", 7), 7)
+
+    def test_no_sync_is_told_with_the_tracer_s_words(self):
+        with self.assertRaisesRegex(slow_disk.CannotTrace, "Operation not permitted"):
+            slow_disk.most_syncing("strace: attach: ptrace(PTRACE_SEIZE, 7): Operation not permitted\n", 7)
+
+
+class SlowFollower(unittest.TestCase):
+    def test_ratios_are_made_within_a_pair(self):
+        pairs = [{"before": {"p50_us": before}, "slow": {"p50_us": slow}}
+                 for before, slow in ((100, 110), (1000, 1200), (500, 450))]
+        row = slow_follower.summary(64, pairs)
+        self.assertEqual((row["ratio"], row["ratio_range"]), (1.1, [0.9, 1.2]))
+        self.assertEqual(row["slow"]["p50_us"], 450)
+
+
+def one_round(**rates):
+    return {"flotilla": {name.replace("_", "-"): {"per_s": rate, "p50_ms": 1.0, "p99_ms": 2.0, "server_cpu_us": 30.0,
+                                                  "written_bytes": 900.0} for name, rate in rates.items()}}
+
+
+class Scale(unittest.TestCase):
+    def test_rounds_run_to_and_fro(self):
+        names = [(number, point.name) for number, point in scale.plan(["ranges"], 2)]
+        self.assertEqual(names[:2], [(1, "ranges-1"), (1, "ranges-4")])
+        self.assertEqual(names[-1], (2, "ranges-1"))
+        self.assertEqual(len(names), 2 * len(scale_report.RANGES))
+
+    def test_large_values_are_fewer_at_a_time(self):
+        settings = scale.Settings()
+
+        def in_flight(size):
+            options = scale.pipelined(settings, size)
+            return options[options.index("--in-flight") + 1]
+        self.assertEqual(in_flight(256), settings.in_flight)
+        self.assertEqual(in_flight(65536) * settings.clients * 65536, settings.outstanding_bytes)
+
+    def test_a_fall_within_one_round_fails(self):
+        good = scale_report.summary([one_round(ranges_1=100, ranges_1024=90), one_round(ranges_1=50, ranges_1024=44)])
+        bad = scale_report.summary([one_round(ranges_1=100, ranges_1024=84)])
+        self.assertTrue(good["ranges"]["met"])
+        self.assertFalse(bad["ranges"]["met"])
+        self.assertEqual(bad["ranges"]["of_one_range"][1024], 0.84)
+
+    def test_the_knee_is_where_the_offered_load_is_still_met(self):
+        rounds = [one_round(offered_10000=10_000, offered_20000=19_900, offered_30000=22_000)]
+        self.assertEqual(scale_report.knee(rounds), 20_000)
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
+    def test_page_and_charts_show_what_was_measured(self):
+        rounds = [one_round(ranges_1=100, ranges_1024=90)]
+        with tempfile.TemporaryDirectory() as out:
+            drawn = scale_report.draw(rounds, out)
+            self.assertEqual([name for name, _ in drawn], ["scale-ranges.svg"])
+            with open(os.path.join(out, "scale-ranges.svg"), encoding="utf-8") as file:
+                self.assertIn("ranges", file.read())
+        page = scale_report.text(rounds, {"kernel": "k"}, {"seconds": 4, "keys": 1, "clients": 8, "in_flight": 2,
+                                                           "outstanding_bytes": 1 << 20}, drawn)
+        self.assertIn("| 1,024 | 90.0 | 0.90 |", page)
+        self.assertNotIn("Size of values", page)
+
+
+if __name__ == "__main__":
+    unittest.main()
