@@ -102,19 +102,21 @@ static struct connection connect_to(struct rpc_loop *loop,
                                     const struct bench_session_config *config, uint32_t number) {
     uint32_t sharers = (config->clients + config->connections - 1) / config->connections;
     uint32_t outstanding_max = config->in_flight * sharers + 1;
+    struct connection connection = {0};
+    struct buf addresses = {0};
+    append_rotated(&addresses, config->addresses, config->spreads ? number : 0);
     if (config->server == BENCH_SERVER_FLOTILLA) {
-        struct kv_client_config flotilla = {.address = config->addresses,
+        struct kv_client_config flotilla = {.address = (const char *)addresses.data,
                                             .unary = config->unary,
                                             .outstanding_max = outstanding_max};
-        return (struct connection){.flotilla = kv_client_new(loop, &flotilla)};
+        connection.flotilla = kv_client_new(loop, &flotilla);
+    } else {
+        struct etcd_client_config etcd = {.addresses = (const char *)addresses.data,
+                                          .serializable = config->stale_reads,
+                                          .remembers = config->etcd_remembers,
+                                          .outstanding_max = outstanding_max};
+        connection.etcd = etcd_client_new(loop, &etcd);
     }
-    struct buf addresses = {0};
-    append_rotated(&addresses, config->addresses, config->etcd_spreads ? number : 0);
-    struct etcd_client_config etcd = {.addresses = (const char *)addresses.data,
-                                      .serializable = config->stale_reads,
-                                      .remembers = config->etcd_remembers,
-                                      .outstanding_max = outstanding_max};
-    struct connection connection = {.etcd = etcd_client_new(loop, &etcd)};
     buf_done(&addresses);
     return connection;
 }

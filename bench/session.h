@@ -16,12 +16,12 @@ enum bench_server { BENCH_SERVER_FLOTILLA, BENCH_SERVER_ETCD };
 
 struct bench_session_config {
     enum bench_server server;
-    const char *addresses;         /* the router's host:port; etcd: its members', comma-separated */
+    const char *addresses; /* host:port of routers or nodes, or etcd's members, with commas */
     uint32_t clients, connections; /* client i uses connection i modulo connections */
     bool unary;                    /* a gRPC call per request instead of the Pipe stream */
     bool stale_reads;              /* etcd: serializable */
     bool etcd_remembers;  /* updates begin with what the client knows (rpc/etcd/client.h) */
-    bool etcd_spreads;    /* connections begin at members in turn; else all with the first */
+    bool spreads;         /* connections begin at the addresses in turn; else all with the first */
     uint32_t in_flight;   /* per client, at most */
     uint64_t interval_us; /* between calls of `progress` */
     void (*progress)(void *ctx, struct bench_load *load); /* NULL: none */

@@ -85,7 +85,7 @@ static struct bench_session *open_session(struct load_run *run) {
         .unary = options->unary,
         .stale_reads = options->stale_reads,
         .etcd_remembers = options->etcd_remembers,
-        .etcd_spreads = options->etcd_spreads,
+        .spreads = options->spreads,
         .in_flight = in_flight,
         .interval_us = PROGRESS_INTERVAL_US,
         .progress = options->progress ? print_progress : NULL,

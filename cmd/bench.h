@@ -11,7 +11,7 @@ struct load_options {
     char *target, *router, *endpoints;
     uint64_t clients, connections, in_flight, count, duration_s, warm_up_s, rate, timeout_ms,
         settle_s, seed;
-    bool unary, stale_reads, etcd_remembers, etcd_spreads, progress, verify, stages;
+    bool unary, stale_reads, etcd_remembers, spreads, progress, verify, stages;
     char *json, *placement;
 };
 
@@ -22,11 +22,11 @@ struct load_options {
     LOAD_ENTRY(type, "target", CONFIG_TEXT, target, "flotilla", "", 0, 0,                          \
                "whom to load: flotilla, or etcd to compare with"),                                 \
         LOAD_ENTRY(type, "router", CONFIG_TEXT, router, "127.0.0.1:7000", "", 0, 0,                \
-                   "address of the router"),                                                       \
+                   "addresses of routers, or of nodes, comma-separated"),                          \
         LOAD_ENTRY(type, "endpoints", CONFIG_TEXT, endpoints, "", "", 0, 0,                        \
                    "etcd: addresses of its members, comma-separated"),                             \
-        LOAD_ENTRY(type, "etcd-spread", CONFIG_BOOL, etcd_spreads, "true", "", 0, 0,               \
-                   "connections go to the members in turn; else all to the first that answers"),   \
+        LOAD_ENTRY(type, "spread", CONFIG_BOOL, spreads, "true", "", 0, 0,                         \
+                   "connections go to the addresses in turn; else all to the first that answers"), \
         LOAD_ENTRY(type, "etcd-remember", CONFIG_BOOL, etcd_remembers, "false", "", 0, 0,          \
                    "reservations begin with the revision that the client made last, unread"),      \
         LOAD_ENTRY(type, "stale-reads", CONFIG_BOOL, stale_reads, "false", "", 0, 0,               \

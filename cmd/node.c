@@ -22,10 +22,13 @@
 #include "cmd/commands.h"
 #include "cmd/common.h"
 #include "cmd/node_identity.h"
+#include "cmd/router_runtime.h"
 #include "cmd/signals.h"
 #include "range/limits.h"
 #include "range/metrics.h"
+#include "range/router/metrics.h"
 #include "rpc/health.h"
+#include "rpc/kv_service.h"
 #include "rpc/metrics.h"
 #include "rpc/metrics_service.h"
 #include "rpc/node_service.h"
@@ -43,7 +46,7 @@ struct node_options {
     struct common_options common;
     char *data_dir, *listen, *advertise, *placement, *ready_file;
     uint64_t workers, slow_ms, tick_ms, heartbeat_ms, election_timeout_ms, quiesce_ms, drain_ms;
-    bool lease_reads;
+    bool lease_reads, serve_clients;
     uint64_t lease_drift_ppm, log_entries_kept, log_bytes_kept, snapshot_bytes_per_s;
     uint64_t block_cache_bytes, write_buffer_bytes, min_free_bytes;
 };
@@ -66,6 +69,8 @@ static const struct config_option node_option_table[] = {
               "addresses of the placement driver's members, comma-separated"),
     NODE_TEXT("ready-file", ready_file, "",
               "file to write the bound address to, once this node serves"),
+    {"serve-clients", CONFIG_BOOL, offsetof(struct node_options, serve_clients), "true", "", 0, 0,
+     "be a router as well: serve clients at the same address, for every range of the cluster"},
     NODE_U64("workers", workers, "1", "threads", 1, RANGE_WORKERS_MAX,
              "threads that own ranges; one per two processors is a good start"),
     NODE_U64("tick-ms", tick_ms, "10", "ms", 1, 1000, "grain of Raft's clock"),
@@ -100,7 +105,8 @@ static const struct config_option node_option_table[] = {
 static const struct config_table node_table = {
     .command = "node",
     .synopsis = "Runs a node: it keeps replicas of ranges in its data directory, takes part in "
-                "their Raft groups, and serves routers. At its first start it registers with the "
+                "their Raft groups, and serves routers and clients. At its first start it "
+                "registers with the "
                 "placement driver, which gives it an id; the data directory belongs to that "
                 "cluster and id from then on. SIGTERM hands leaders over, then stops.",
     .examples = "  flotilla node --data-dir n1 --listen 127.0.0.1:7101\n"
@@ -125,6 +131,8 @@ struct node_process {
     struct rpc_reflection *reflection;
     struct rpc_node *node;
     struct placement_client *placement;
+    struct router_runtime *router; /* NULL: clients are not served */
+    struct kv_service *service;    /* the same */
     struct signals *signals;
     struct range_oracle oracle;
     struct range_store *store;
@@ -209,6 +217,7 @@ static void signal_caught(void *ctx, uint32_t number) {
     case SERVING:
         process->state = DRAINING;
         rpc_health_set(process->health, "", false);
+        if (process->router) rpc_health_set(process->health, "flotilla.v1.KeyValue", false);
         process->drain_until_us = rpc_loop_now_us(process->loop) + process->options.drain_ms * 1000;
         range_store_drain(process->store);
         process->drain_timer.fire = drain_step;
@@ -328,6 +337,8 @@ static void registered(void *ctx, enum status status, struct slice text,
                                                         .address = address_known,
                                                         .fenced = fenced,
                                                     });
+    if (process->router)
+        router_runtime_set_store(process->router, identity->node_id, process->store);
     tell_ready(process);
 out:
     buf_done(&error);
@@ -374,6 +385,30 @@ static void choose_address(struct node_process *process) {
     buf_append_byte(&process->address, 0);
 }
 
+static void range_map_came(void *ctx, size_t ranges) {
+    struct node_process *process = ctx;
+    if (process->state == SERVING)
+        rpc_health_set(process->health, "flotilla.v1.KeyValue", ranges > 0);
+}
+
+/* The node as a router: a client that talks to it saves a hop, and two for what it leads itself. */
+static enum status open_router(struct node_process *process, struct buf *error) {
+    if (!process->options.serve_clients) return STATUS_OK;
+    struct router_runtime_config config = {
+        .placement = process->options.placement,
+        .client = process->placement,
+        .beside_store = true,
+        .router = {.seed = prng_seed_from_system(), .slow_us = process->options.slow_ms * 1000},
+        .mapped = range_map_came,
+        .ctx = process,
+    };
+    enum status status = router_runtime_new(process->loop, &config, error, &process->router);
+    if (status != STATUS_OK) return status;
+    process->service =
+        kv_service_new(process->loop, process->server, router_runtime_router(process->router));
+    return STATUS_OK;
+}
+
 static enum status open_network(struct node_process *process, struct buf *error) {
     process->loop = rpc_loop_new();
     process->server = rpc_server_new(
@@ -385,14 +420,14 @@ static enum status open_network(struct node_process *process, struct buf *error)
     process->health = rpc_health_new(process->server);
     process->reflection = rpc_reflection_new(process->server);
     rpc_metrics_serve(process->server);
-    enum status status = rpc_server_start(process->server, error);
-    if (status != STATUS_OK) return status;
-    choose_address(process);
-    status = placement_client_new(
+    enum status status = placement_client_new(
         &(struct placement_client_config){.loop = process->loop,
                                           .addresses = process->options.placement},
         error, &process->placement);
+    if (status == STATUS_OK) status = open_router(process, error);
+    if (status == STATUS_OK) status = rpc_server_start(process->server, error);
     if (status != STATUS_OK) return status;
+    choose_address(process);
     process->oracle = placement_client_oracle(process->placement);
     return STATUS_OK;
 }
@@ -447,6 +482,7 @@ static void close_all(struct node_process *process) {
     signals_free(process->signals);
     if (process->store) {
         rpc_node_stop(process->node);
+        router_runtime_unset_store(process->router);
         range_store_stop(process->store);
         for (uint32_t i = 0; i < process->worker_count; i++)
             ASSERT(pthread_join(process->workers[i], NULL) == 0);
@@ -454,6 +490,8 @@ static void close_all(struct node_process *process) {
     if (process->placement) placement_client_free(process->placement);
     if (process->store) range_store_free(process->store);
     if (process->server) rpc_server_free(process->server);
+    router_runtime_free(process->router);
+    if (process->service) kv_service_free(process->service);
     if (process->node) rpc_node_free(process->node);
     if (process->health) rpc_health_free(process->health);
     if (process->reflection) rpc_reflection_free(process->reflection);
@@ -480,6 +518,7 @@ int cmd_node(int argument_count, char **arguments) {
     storage_metrics_register();
     range_metrics_register();
     range_families_register();
+    router_metrics_register();
     rpc_metrics_register();
     enum status status = check_options(&process.options, &error);
     if (status == STATUS_OK) status = open_engine(&process, &error);

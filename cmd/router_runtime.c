@@ -17,6 +17,7 @@ struct router_runtime {
     struct rpc_loop *loop;
     struct router_runtime_config config;
     struct placement_client *placement;
+    bool owns_placement;
     struct rpc_node_client *nodes;
     struct router *router;
     uint64_t complained_us;
@@ -96,24 +97,37 @@ static void ask_first_map(struct rpc_timer *timer) {
 
 enum status router_runtime_new(struct rpc_loop *loop, const struct router_runtime_config *config,
                                struct buf *error, struct router_runtime **ret_runtime) {
-    struct placement_client *placement;
-    enum status status = placement_client_new(
-        &(struct placement_client_config){.loop = loop, .addresses = config->placement}, error,
-        &placement);
-    if (status != STATUS_OK) return status;
+    struct placement_client *placement = config->client;
+    if (!placement) {
+        enum status status = placement_client_new(
+            &(struct placement_client_config){.loop = loop, .addresses = config->placement}, error,
+            &placement);
+        if (status != STATUS_OK) return status;
+    }
     struct router_runtime *runtime = MEMORY_NEW(struct router_runtime);
     runtime->loop = loop;
     runtime->config = *config;
     runtime->placement = placement;
+    runtime->owns_placement = !config->client;
     runtime->nodes = rpc_node_client_new(loop);
     struct router_io io = {.ctx = runtime, .send = send, .refresh = refresh};
     runtime->router = router_new(&runtime->config.router, &io);
     rpc_node_client_set_router(runtime->nodes, runtime->router);
     runtime->first_timer.fire = ask_first_map;
     runtime->first_pause_us = FIRST_MAP_PAUSE_US_MIN;
-    ask_first_map(&runtime->first_timer);
+    if (!config->beside_store) ask_first_map(&runtime->first_timer);
     *ret_runtime = runtime;
     return STATUS_OK;
+}
+
+void router_runtime_set_store(struct router_runtime *runtime, uint64_t node_id,
+                              struct range_store *store) {
+    rpc_node_client_set_store(runtime->nodes, node_id, store);
+    ask_first_map(&runtime->first_timer);
+}
+
+void router_runtime_unset_store(struct router_runtime *runtime) {
+    if (runtime) rpc_node_client_unset_store(runtime->nodes);
 }
 
 void router_runtime_free(struct router_runtime *runtime) {
@@ -121,7 +135,7 @@ void router_runtime_free(struct router_runtime *runtime) {
     rpc_timer_stop(runtime->loop, &runtime->first_timer);
     rpc_node_client_free(runtime->nodes);
     router_free(runtime->router);
-    placement_client_free(runtime->placement);
+    if (runtime->owns_placement) placement_client_free(runtime->placement);
     memory_free(runtime);
 }
 

@@ -17,7 +17,7 @@ static uint16_t port_of(const struct sockaddr_storage *address) {
 }
 
 static bool is_ours(const struct rpc_cork *cork, int fd) {
-    struct sockaddr_storage local, peer;
+    struct sockaddr_storage local = {0}, peer = {0};
     socklen_t local_len = sizeof(local), peer_len = sizeof(peer);
     if (getsockname(fd, (struct sockaddr *)&local, &local_len) != 0) return false;
     if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) != 0) return false;

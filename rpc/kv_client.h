@@ -20,7 +20,8 @@
 struct kv_client;
 
 struct kv_client_config {
-    const char *address; /* of the router: "127.0.0.1:7000" */
+    const char *address; /* of a router or node: "127.0.0.1:7000". Several, with commas: the first
+                            one that takes the connection, and the next when it is lost */
     bool unary;
     uint64_t default_timeout_us; /* 0: 5 s */
     uint32_t outstanding_max;    /* beyond: BUSY, at once; 0: KV_CLIENT_OUTSTANDING_DEFAULT */

@@ -9,12 +9,13 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "rpc/frame.h"
+#include "rpc/local_session.h"
 
 struct node_entry {
     struct idmap_node map_node; /* by node id */
     struct rpc_node_client *client;
     char *address;         /* owned */
-    struct rpc_link *link; /* NULL until the cluster's id is known */
+    struct rpc_link *link; /* NULL until dialled */
 };
 
 struct rpc_node_client {
@@ -24,6 +25,11 @@ struct rpc_node_client {
     struct idmap nodes;           /* struct node_entry */
     struct rpc_timer timer;       /* router_tick */
     struct rpc_turn_hook hook;    /* router_flush */
+
+    /* Beside a store only. `local_node` stays when the store has gone. */
+    uint64_t local_node;
+    struct range_store *store;
+    struct rpc_local_session *session;
 };
 
 static void arm_timer(struct rpc_node_client *client) {
@@ -58,6 +64,7 @@ struct rpc_node_client *rpc_node_client_new(struct rpc_loop *loop) {
 
 void rpc_node_client_free(struct rpc_node_client *client) {
     if (!client) return;
+    ASSERT(client->store == NULL);
     rpc_timer_stop(client->loop, &client->timer);
     rpc_loop_remove_hook(client->loop, &client->hook);
     struct idmap_node *at;
@@ -129,6 +136,7 @@ void rpc_node_client_set_cluster(struct rpc_node_client *client, uint64_t cluste
     if (client->identity.cluster_id == cluster_id) return;
     ASSERT_CMP(client->identity.cluster_id, ==, 0); /* A router serves one cluster, for life. */
     client->identity.cluster_id = cluster_id;
+    if (client->local_node != 0) return;
     struct idmap_node *at = NULL;
     while ((at = idmap_next(&client->nodes, at)))
         dial(CONTAINER_OF(at, struct node_entry, map_node));
@@ -137,6 +145,7 @@ void rpc_node_client_set_cluster(struct rpc_node_client *client, uint64_t cluste
 void rpc_node_client_set_address(struct rpc_node_client *client, uint64_t node_id,
                                  const char *address) {
     ASSERT(rpc_loop_on_thread(client->loop));
+    if (node_id == client->local_node) return;
     struct idmap_node *found = idmap_get(&client->nodes, node_id);
     struct node_entry *entry = found ? CONTAINER_OF(found, struct node_entry, map_node) : NULL;
     if (entry && strcmp(entry->address, address) == 0) return;
@@ -148,13 +157,52 @@ void rpc_node_client_set_address(struct rpc_node_client *client, uint64_t node_i
     free(entry->address);
     entry->address = strdup(address);
     if (!entry->address) fatal("out of memory");
-    dial(entry);
+    if (client->local_node == 0 || entry->link) dial(entry);
 }
+
+/* ---- the store beside the router ---- */
+
+static void local_replies(void *ctx, struct slice frame) {
+    struct rpc_node_client *client = ctx;
+    enum status status =
+        router_replies(client->router, client->local_node, frame, rpc_loop_now_us(client->loop));
+    ASSERT(status == STATUS_OK); /* It never was on a wire. */
+}
+
+void rpc_node_client_set_store(struct rpc_node_client *client, uint64_t node_id,
+                               struct range_store *store) {
+    ASSERT(rpc_loop_on_thread(client->loop));
+    ASSERT(client->local_node == 0 && client->nodes.count == 0);
+    client->local_node = node_id;
+    client->store = store;
+    client->session = rpc_local_session_new(client->loop, local_replies, client);
+}
+
+void rpc_node_client_unset_store(struct rpc_node_client *client) {
+    ASSERT(rpc_loop_on_thread(client->loop));
+    if (!client->store) return;
+    client->store = NULL;
+    rpc_local_session_close(client->session);
+    client->session = NULL;
+    router_node_down(client->router, client->local_node, rpc_loop_now_us(client->loop));
+}
+
+static enum status send_local(struct rpc_node_client *client, struct slice frame) {
+    if (!client->store) return STATUS_UNAVAILABLE;
+    enum status status =
+        range_store_requests(client->store, rpc_local_session_base(client->session), frame);
+    ASSERT(status != STATUS_CORRUPTION && status != STATUS_TOO_LARGE); /* the router's bug */
+    return status == STATUS_OK || status == STATUS_BUSY ? status : STATUS_UNAVAILABLE;
+}
+
+/* ---- sending ---- */
 
 enum status rpc_node_client_send(struct rpc_node_client *client, uint64_t node_id,
                                  struct slice frame) {
+    if (node_id == client->local_node) return send_local(client, frame);
     struct idmap_node *found = idmap_get(&client->nodes, node_id);
     struct node_entry *entry = found ? CONTAINER_OF(found, struct node_entry, map_node) : NULL;
+    if (entry && !entry->link) dial(entry); /* The router hears when it is up. */
     if (!entry || !entry->link) return STATUS_UNAVAILABLE;
     enum status status = rpc_frame_send_link(entry->link, frame);
     /* The router cuts its frames far below the limit of a message: any other failure is its bug. */

@@ -10,6 +10,7 @@
 #define FLOTILLA_RPC_NODE_CLIENT_H
 
 #include "range/router/router.h"
+#include "range/store.h"
 #include "rpc/client.h"
 
 struct rpc_node_client;
@@ -25,6 +26,14 @@ void rpc_node_client_set_cluster(struct rpc_node_client *client, uint64_t cluste
 /* The address book, as placement tells it. Unchanged entries cost nothing. */
 void rpc_node_client_set_address(struct rpc_node_client *client, uint64_t node_id,
                                  const char *address);
+
+/* For a router that lives beside a store (a node's own): requests for `node_id` go to the store
+ * without a stream, and other nodes are dialled when there is something to send them. Call it
+ * before the first address is set. */
+void rpc_node_client_set_store(struct rpc_node_client *client, uint64_t node_id,
+                               struct range_store *store);
+/* The store stops: its node is down from now on. Before range_store_free. */
+void rpc_node_client_unset_store(struct rpc_node_client *client);
 
 /* For router_io.send: UNAVAILABLE: no stream to that node now; BUSY: its queue is full. */
 enum status rpc_node_client_send(struct rpc_node_client *client, uint64_t node_id,

@@ -141,10 +141,13 @@ class Flotilla:
         return self.cluster.nodes[index]
 
     def options(self):
-        return ["--router", self.cluster.router_address]
+        """Of the load generator. The leader comes first, for loads that all go to it."""
+        leader = self.leader()
+        order = [leader] + [node for node in self.members if node is not leader]
+        return ["--router", ",".join(f"127.0.0.1:{node.port}" for node in order)]
 
     def client_ports(self):
-        return [self.cluster.router.port]
+        return [node.port for node in self.members]
 
     def processes(self):
         return {process.name: process for process in self.cluster.processes()}

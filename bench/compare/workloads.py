@@ -3,9 +3,9 @@ group on one system and then on the other.
 
 Both get the same generator, threads, value sizes, keys and number of gRPC connections: three, however many clients,
 because both systems are fastest with few, shared ones (at 256 clients etcd by 70 %, Flotilla by 40 %, against one
-connection per client). Writes and linearizable reads of etcd all go to its leader, which was better for it than its members in
+connection per client). Writes and linearizable reads all go to the leader, which was better for etcd than its members in
 turn (puts of 64 clients by a third); serializable reads, updates of one hot row, and clients that must survive the leader go to
-all members in turn.
+all members in turn. Flotilla's router stands by: its nodes serve clients themselves, as etcd's members do.
 """
 
 import os
@@ -51,7 +51,7 @@ class Load:
     clients: int = 1
     in_flight: int = 1
     only: str = ""  # the system that has such a thing; empty: both
-    spread: bool = False  # etcd: over its members in turn; else all to the leader
+    spread: bool = False  # over the members in turn; else all to the leader
     own: dict = field(default_factory=dict)  # further options, by system
 
     def arguments(self, system_name, settings):
@@ -59,8 +59,8 @@ class Load:
         options = ["--clients", self.clients, "--in-flight", self.in_flight,
                    "--connections", min(self.clients, settings.connections),
                    *self.options, *self.own.get(system_name, [])]
-        if system_name == "etcd" and not self.spread:
-            options.append("--no-etcd-spread")
+        if not self.spread and (system_name == "etcd" or settings.ranges == 1):
+            options.append("--no-spread")
         if system_name == "flotilla" and self.in_flight == 1:
             options.append("--unary")
         return options

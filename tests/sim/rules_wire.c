@@ -142,6 +142,7 @@ static void check_encoded(struct speech *speech, struct slice encoded) {
     ASSERT(status == STATUS_OK);
     speech->message = &message;
     check_speech(speech);
+    speech->message = NULL;
     raft_message_done(&message);
     arena_done(&arena);
 }

@@ -1,0 +1,103 @@
+#!/usr/bin/python3
+"""Nodes serve clients without a router between: for ranges that they lead and for all others, while
+leaders move and nodes die. Told not to, they say so."""
+
+import signal
+import sys
+import time
+import unittest
+
+import cluster
+from cluster import Cluster, expect_clean, wait_until
+
+kv = services = grpc = c = None
+KEYS = [f"issuer/MUNI-{i}/key".encode() for i in range(0, 256, 8)]
+
+
+def stub(node):
+    return services.KeyValueStub(grpc.insecure_channel(f"127.0.0.1:{node.port}"))
+
+
+def addresses():
+    return ",".join(f"127.0.0.1:{node.port}" for node in c.nodes)
+
+
+class ServingNodes(unittest.TestCase):
+    def setUp(self):
+        for node in c.nodes:
+            if not node.running():
+                node.child = None
+                node.start()
+        c.wait_led()
+
+    def test_every_node_serves_every_range(self):
+        leaders = {r["leader_node"] for r in c.status()["ranges"]}
+        self.assertEqual(len(leaders), 3, "else this does not test what it says")
+        for i, node in enumerate(c.nodes):
+            for key in KEYS:
+                stub(node).Put(kv.PutRequest(key=key, value=b"%d" % i), timeout=10)
+            for other in c.nodes:
+                rows = stub(other).Scan(kv.ScanRequest(start=KEYS[0], end=b"issuer/N"), timeout=10).rows
+                self.assertEqual({r.key for r in rows}, set(KEYS))
+                self.assertEqual({r.value for r in rows}, {b"%d" % i})
+        for key in KEYS:  # the load generator knows all that begins with issuer/
+            stub(c.nodes[0]).Delete(kv.DeleteRequest(key=key), timeout=10)
+
+    def test_load_on_the_nodes_loses_nothing_when_one_is_killed_and_one_stops(self):
+        c.router.kill()
+        bench = c.bench("hot-issuer", "--router", addresses(), "--clients", "32", "--in-flight", "4",
+                        "--duration-s", "6", "--timeout-ms", "1000", "--limit", "100000000")
+        time.sleep(1.5)
+        _, hottest = c.leader_of("issuer/")
+        c.nodes[hottest].kill()
+        time.sleep(1.5)
+        c.nodes[hottest].start()
+        c.wait_led()
+        other = c.nodes[(hottest + 1) % 3]
+        other.child.send_signal(signal.SIGTERM)
+        self.assertEqual(other.wait(30), 0, other.tail())
+        figures = c.finish_bench(bench)
+        expect_clean(figures)
+        self.assertEqual(figures["unknown"], 0)
+        self.assertGreater(figures["acked"], 1000)
+        c.router.child = None
+        c.router.start()
+
+    def test_stops_cleanly_with_requests_under_way(self):
+        """Without a quorum the node's own router waits for a leader; the stop answers whoever waits."""
+        for node in c.nodes[1:]:
+            node.kill()
+        call = stub(c.nodes[0]).Put.future(kv.PutRequest(key=KEYS[0], value=b"x"), timeout=20)
+        time.sleep(0.5)
+        c.nodes[0].child.send_signal(signal.SIGTERM)
+        self.assertEqual(c.nodes[0].wait(20), 0, c.nodes[0].tail())
+        S = grpc.StatusCode
+        self.assertIn(call.exception(timeout=5).code(), (S.UNAVAILABLE, S.UNKNOWN, S.CANCELLED))
+
+    def test_told_not_to(self):
+        node = c.make_node(4, ["--no-serve-clients"])
+        node.start()
+        with self.assertRaises(grpc.RpcError) as caught:
+            stub(node).Get(kv.GetRequest(key=b"k"), timeout=5)
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
+        node.kill()
+
+
+def main():
+    global c, kv, services, grpc
+    import tempfile
+    with tempfile.TemporaryDirectory() as directory:
+        kv, services = cluster.generated_client(directory)
+        import grpc as module
+        grpc = module
+        with Cluster(nodes=3, ranges=8) as c:
+            result = unittest.main(verbosity=2, exit=False).result
+            if not result.wasSuccessful():
+                c.print_tails()
+                return 1
+            return 0
+
+
+if __name__ == "__main__":
+    cluster.need_binary()
+    sys.exit(main())
