@@ -22,6 +22,9 @@ struct mailbox {
     size_t items_max, bytes_max;        /* constant */
     bool closed;
     bool consumer_asleep; /* set by the consumer, cleared by whoever wakes it */
+    bool kicked;          /* cleared by the wait that it ends */
+    bool holds_wakes;     /* of what `holder` pushes */
+    pthread_t holder;
 };
 
 static void lock(struct mailbox *mailbox) {
@@ -75,6 +78,13 @@ void mailbox_free(struct mailbox *mailbox) {
     memory_free(mailbox);
 }
 
+static void unlock_after_push(struct mailbox *mailbox) {
+    if (mailbox->holds_wakes && pthread_equal(mailbox->holder, pthread_self()))
+        unlock(mailbox);
+    else
+        unlock_and_wake(mailbox);
+}
+
 static void append(struct mailbox *mailbox, struct mailbox_item *item) {
     item->next = NULL;
     *mailbox->last = item;
@@ -99,7 +109,7 @@ enum status mailbox_push(struct mailbox *mailbox, struct mailbox_item *item) {
     append(mailbox, item);
     mailbox->items++;
     mailbox->bytes += item->bytes;
-    unlock_and_wake(mailbox);
+    unlock_after_push(mailbox);
     return STATUS_OK;
 }
 
@@ -110,7 +120,7 @@ enum status mailbox_push_control(struct mailbox *mailbox, struct mailbox_item *i
         return STATUS_SHUTDOWN;
     }
     append(mailbox, item);
-    unlock_and_wake(mailbox);
+    unlock_after_push(mailbox);
     return STATUS_OK;
 }
 
@@ -141,16 +151,30 @@ static struct timespec deadline_after_us(uint64_t timeout_us) {
 
 void mailbox_wait(struct mailbox *mailbox, uint64_t timeout_us) {
     lock(mailbox);
-    if (!mailbox->first && !mailbox->closed && timeout_us > 0) {
+    if (!mailbox->first && !mailbox->closed && !mailbox->kicked && timeout_us > 0) {
         struct timespec deadline = deadline_after_us(timeout_us);
         int error = 0;
-        while (!mailbox->first && !mailbox->closed && error != ETIMEDOUT) {
+        while (!mailbox->first && !mailbox->closed && !mailbox->kicked && error != ETIMEDOUT) {
             mailbox->consumer_asleep = true;
             error = pthread_cond_timedwait(&mailbox->arrived, &mailbox->lock, &deadline);
             ASSERT(error == 0 || error == ETIMEDOUT);
         }
         mailbox->consumer_asleep = false;
     }
+    mailbox->kicked = false;
+    unlock(mailbox);
+}
+
+void mailbox_kick(struct mailbox *mailbox) {
+    lock(mailbox);
+    mailbox->kicked = true;
+    unlock_and_wake(mailbox);
+}
+
+void mailbox_hold_wakes(struct mailbox *mailbox, bool on) {
+    lock(mailbox);
+    mailbox->holds_wakes = on;
+    mailbox->holder = pthread_self();
     unlock(mailbox);
 }
 

@@ -1,7 +1,7 @@
 /* A bounded queue from many threads to one. The consumer takes everything at once, so that one
  * wake-up serves a whole batch.
  *
- * Threads: push from any; drain, wait from the one consumer; close from any. */
+ * Threads: push from any; drain, wait from the one consumer (at a time); close from any. */
 #ifndef FLOTILLA_BASE_MAILBOX_H
 #define FLOTILLA_BASE_MAILBOX_H
 
@@ -31,8 +31,14 @@ enum status mailbox_push_control(struct mailbox *mailbox, struct mailbox_item *i
 
 /* The whole queue in order of arrival as a chain over `next`, or NULL. Never blocks. */
 struct mailbox_item *mailbox_drain(struct mailbox *mailbox);
-/* Blocks until something is there, the mailbox is closed, or timeout_us passed. */
+/* Blocks until something is there, the mailbox is closed or kicked, or timeout_us passed. */
 void mailbox_wait(struct mailbox *mailbox, uint64_t timeout_us);
+/* Any thread: a consumer that waits returns; one that does not, returns from its next wait at once.
+ */
+void mailbox_kick(struct mailbox *mailbox);
+/* From now on what the calling thread pushes wakes nobody: it promises to see to the items itself,
+ * or to kick, before it blocks. One thread per mailbox; `on` false ends it. */
+void mailbox_hold_wakes(struct mailbox *mailbox, bool on);
 void mailbox_close(struct mailbox *mailbox);
 bool mailbox_closed(struct mailbox *mailbox);
 

@@ -38,23 +38,27 @@ static struct range_item *item_new(enum range_item_kind kind, struct slice data)
 
 /* BUSY: the mailbox is full or the worker is stopping; the item is gone. */
 static enum status push(struct range_worker *worker, struct range_item *item) {
+    size_t bytes = item->link.bytes; /* once pushed, the item may be gone */
     enum status status = mailbox_push(worker->mailbox, &item->link);
     if (status != STATUS_OK) {
         range_item_unref(item);
         return STATUS_BUSY;
     }
     atomic_fetch_add(&worker->queued, 1);
+    atomic_fetch_add(&worker->queued_bytes, bytes);
     return STATUS_OK;
 }
 
 /* For what the workers or the operator bound themselves. Lost only when the worker is stopping,
  * and then nobody waits for it. */
 static void push_control(struct range_worker *worker, struct range_item *item) {
+    size_t bytes = item->link.bytes;
     if (mailbox_push_control(worker->mailbox, &item->link) != STATUS_OK) {
         range_item_unref(item);
         return;
     }
     atomic_fetch_add(&worker->queued, 1);
+    atomic_fetch_add(&worker->queued_bytes, bytes);
 }
 
 static void push_control_to_all(struct range_store *store, enum range_item_kind kind,

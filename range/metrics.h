@@ -8,6 +8,7 @@
 #define RANGE_METRICS(X)                                                                          \
     X(range_turns_total, COUNTER, "turns", "turns of all workers")                                \
     X(range_synced_turns_total, COUNTER, "turns", "turns that needed an fsync")                   \
+    X(range_lent_turns_total, COUNTER, "turns", "turns of idle workers on the network's thread")  \
     X(range_requests_total, COUNTER, "requests", "requests taken out of mailboxes")               \
     X(range_refused_busy_total, COUNTER, "requests", "requests refused because a queue was full") \
     X(range_refused_epoch_total, COUNTER, "requests", "requests refused for a stale epoch")       \

@@ -29,8 +29,8 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
     worker->log_batch = storage_batch_new(store->engine);
     worker->apply_batch = storage_batch_new(store->engine);
     worker->apply = txn_apply_new(store->engine);
-    int error = pthread_mutex_init(&worker->status_lock, NULL);
-    ASSERT_CMP(error, ==, 0);
+    ASSERT(pthread_mutex_init(&worker->status_lock, NULL) == 0);
+    ASSERT(pthread_mutex_init(&worker->turn_lock, NULL) == 0);
     return worker;
 }
 
@@ -63,8 +63,8 @@ void range_worker_free(struct range_worker *worker) {
     range_stages_done(&worker->stages);
     buf_done(&worker->scratch);
     arena_done(&worker->arena);
-    int error = pthread_mutex_destroy(&worker->status_lock);
-    ASSERT_CMP(error, ==, 0);
+    ASSERT(pthread_mutex_destroy(&worker->status_lock) == 0);
+    ASSERT(pthread_mutex_destroy(&worker->turn_lock) == 0);
     memory_free(worker);
 }
 
@@ -142,6 +142,7 @@ static void process_item(struct range_worker *worker, struct range_item *item) {
  * over already for a read that is younger, had the process been stopped in between. */
 static void drain(struct range_worker *worker, uint64_t now_us) {
     atomic_store(&worker->queued, 0);
+    atomic_store(&worker->queued_bytes, 0);
     struct mailbox_item *link = mailbox_drain(worker->mailbox);
     uint64_t clock_us = clock_monotonic_us(worker->store->clock);
     if (worker->now_us < now_us) worker->now_us = now_us;

@@ -65,8 +65,13 @@ struct range_worker {
     struct range_store *store;
     uint32_t index;
     struct mailbox *mailbox;
-    _Atomic uint64_t queued; /* items pushed since the last drain, for range_worker_pending */
+    _Atomic uint64_t queued;       /* items pushed since the last drain, for range_worker_pending */
+    _Atomic uint64_t queued_bytes; /* the same, for worth_lending */
     _Atomic uint32_t leader_count;
+
+    /* Held by whoever runs a turn (worker_run.c); everything below belongs to the holder. */
+    pthread_mutex_t turn_lock;
+    uint64_t last_sync_us; /* how long the last disk write took */
 
     uint64_t now_us; /* of this turn */
     uint64_t next_tick_us;

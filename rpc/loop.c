@@ -35,7 +35,7 @@ struct rpc_loop {
     _Atomic bool stopping;
     _Atomic(const void *) thread; /* marks the thread in rpc_loop_run; NULL: not running */
     struct heap timers;
-    struct list_node hooks, last_hooks;
+    struct list_node hooks, last_hooks, idle_hooks;
     struct list_node *next_hook; /* cursor of the running walk, so that a hook may remove others */
     size_t held;                 /* rpc_loop_hold minus rpc_loop_release */
     bool in_turn;
@@ -82,6 +82,7 @@ struct rpc_loop *rpc_loop_new(void) {
     loop->wake_tag.done = wake_done;
     list_init(&loop->hooks);
     list_init(&loop->last_hooks);
+    list_init(&loop->idle_hooks);
     loop->next_hook = &loop->hooks;
     return loop;
 }
@@ -208,6 +209,11 @@ void rpc_loop_add_last_hook(struct rpc_loop *loop, struct rpc_turn_hook *hook) {
     list_push_back(&loop->last_hooks, &hook->node);
 }
 
+void rpc_loop_add_idle_hook(struct rpc_loop *loop, struct rpc_turn_hook *hook) {
+    ASSERT(rpc_loop_on_thread(loop));
+    list_push_back(&loop->idle_hooks, &hook->node);
+}
+
 void rpc_loop_remove_hook(struct rpc_loop *loop, struct rpc_turn_hook *hook) {
     ASSERT(rpc_loop_on_thread(loop));
     if (loop->next_hook == &hook->node) loop->next_hook = hook->node.next;
@@ -262,6 +268,7 @@ static void run_turn(struct rpc_loop *loop, uint64_t until_us) {
     run_timers(loop);
     run_hooks(loop, &loop->hooks);
     run_hooks(loop, &loop->last_hooks);
+    run_hooks(loop, &loop->idle_hooks);
     metric_add(&metric_rpc_loop_turns_total, 1);
     metric_add(&metric_rpc_loop_events_total, handled);
     loop->in_turn = false;
@@ -305,6 +312,7 @@ void rpc_loop_free(struct rpc_loop *loop) {
     ASSERT_CMP(loop->held, ==, 0);
     ASSERT_CMP(loop->timers.count, ==, 0);
     ASSERT(list_empty(&loop->hooks) && list_empty(&loop->last_hooks));
+    ASSERT(list_empty(&loop->idle_hooks));
     grpc_call_unref(loop->wake_call);
     grpc_channel_destroy(loop->wake_channel);
     grpc_completion_queue_shutdown(loop->queue);

@@ -76,6 +76,9 @@ struct rpc_turn_hook {
 void rpc_loop_add_hook(struct rpc_loop *loop, struct rpc_turn_hook *hook);
 /* These run after all others, however early they were added. */
 void rpc_loop_add_last_hook(struct rpc_loop *loop, struct rpc_turn_hook *hook);
+/* These run when the turn's writes have left, and may take their time (a disk write, say). They
+ * start no calls and answer none: what they have to say they post. */
+void rpc_loop_add_idle_hook(struct rpc_loop *loop, struct rpc_turn_hook *hook);
 void rpc_loop_remove_hook(struct rpc_loop *loop, struct rpc_turn_hook *hook);
 
 #endif

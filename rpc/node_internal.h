@@ -48,6 +48,7 @@ struct rpc_node {
      * store is freed. */
     _Atomic(struct range_store *) store;
     struct rpc_identity identity;
+    struct rpc_turn_hook hook; /* lends the loop thread to the store, from start to stop */
     bool stopped;
     pthread_rwlock_t lock;     /* guards `peers` and their channels against the senders */
     struct idmap peers;        /* struct rpc_peer */

@@ -17,6 +17,11 @@ static void send_snapshot(void *ctx, uint64_t to_node, struct slice frame) {
     rpc_node_peers_send(ctx, to_node, RPC_CHANNEL_SNAPSHOT, frame);
 }
 
+static void lend_thread(struct rpc_turn_hook *hook) {
+    struct rpc_node *node = CONTAINER_OF(hook, struct rpc_node, hook);
+    range_store_lend(atomic_load(&node->store));
+}
+
 static void answer_status(void *ctx, struct rpc_call *call, struct slice request) {
     struct rpc_node *node = ctx;
     struct buf text = {0};
@@ -78,13 +83,20 @@ void rpc_node_start(struct rpc_node *node, struct range_store *store,
     node->identity = *identity;
     rpc_server_set_identity(node->server, identity);
     atomic_store(&node->store, store);
+    range_store_lend_begin(store);
+    node->hook.end_of_turn = lend_thread;
+    rpc_loop_add_idle_hook(node->loop, &node->hook);
     rpc_node_peers_start(node);
 }
 
 void rpc_node_stop(struct rpc_node *node) {
     ASSERT(rpc_loop_on_thread(node->loop));
     node->stopped = true;
-    atomic_store(&node->store, NULL);
+    struct range_store *store = atomic_exchange(&node->store, NULL);
+    if (store) {
+        rpc_loop_remove_hook(node->loop, &node->hook);
+        range_store_lend_end(store);
+    }
     rpc_node_peers_stop(node);
     rpc_node_sessions_stop(node);
 }

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/list.h"
@@ -172,5 +173,32 @@ Test(base_mailbox, delivers_each_item_once_from_many_producers, .timeout = 60) {
     for (unsigned i = 0; i < PRODUCERS; i++)
         cr_assert_eq(pthread_join(threads[i], NULL), 0);
     cr_assert_null(mailbox_drain(mailbox));
+    mailbox_free(mailbox);
+}
+
+static void *wait_long(void *ctx) {
+    mailbox_wait(ctx, WAIT_LONG_US);
+    return NULL;
+}
+
+/* Protects the bargain of lent threads: a held push wakes nobody, a kick does, even when it comes
+ * before the wait. */
+Test(base_mailbox, a_kick_ends_the_wait_that_a_held_push_did_not) {
+    struct mailbox *mailbox = mailbox_new(10, 1000);
+    struct parcel parcel = {.number = 1};
+    pthread_t thread;
+    uint64_t began_us = now_us();
+    mailbox_kick(mailbox);
+    mailbox_wait(mailbox, WAIT_LONG_US);
+    cr_assert_lt(now_us() - began_us, WAIT_LONG_US / 2);
+
+    mailbox_hold_wakes(mailbox, true);
+    cr_assert_eq(pthread_create(&thread, NULL, wait_long, mailbox), 0);
+    usleep(20000); /* most likely it sleeps by now; if not, it sees the item itself */
+    cr_assert_eq(mailbox_push(mailbox, &parcel.item), STATUS_OK);
+    mailbox_kick(mailbox);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert_lt(now_us() - began_us, WAIT_LONG_US / 2);
+    cr_assert_eq(mailbox_drain(mailbox), &parcel.item);
     mailbox_free(mailbox);
 }

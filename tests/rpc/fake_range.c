@@ -52,6 +52,10 @@ void range_store_refuse_frame(struct range_session *session, struct slice frame,
     session->send(session, slice_make(busy, sizeof(busy)));
 }
 
+void range_store_lend_begin(struct range_store *store) {}
+void range_store_lend(struct range_store *store) {}
+void range_store_lend_end(struct range_store *store) {}
+
 void range_store_unreachable(struct range_store *store, uint64_t node_id) {
     atomic_store(&store->last_unreachable, node_id);
     atomic_fetch_add(&store->unreachables, 1);
