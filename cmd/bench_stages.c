@@ -18,10 +18,12 @@
 /* Waits for what never comes. */
 static const bool never = false;
 
-/* ---- the nodes' addresses ---- */
+/* ---- whom to ask ---- */
+
+#define ROUTERS_MAX 16u
 
 struct addresses {
-    struct buf nodes[RANGE_LABELLED_NODES_MAX]; /* NUL-terminated */
+    struct buf servers[RANGE_LABELLED_NODES_MAX + ROUTERS_MAX]; /* NUL-terminated */
     uint32_t count;
     bool answered;
     struct buf *error;
@@ -37,9 +39,32 @@ static void map_came(void *ctx, enum status status, struct slice text,
         return;
     }
     for (uint32_t i = 0; i < map->node_count && i < RANGE_LABELLED_NODES_MAX; i++) {
-        struct buf *address = &addresses->nodes[addresses->count++];
+        struct buf *address = &addresses->servers[addresses->count++];
         buf_append(address, map->nodes[i].address);
         buf_append_byte(address, 0);
+    }
+}
+
+static bool is_known(const struct addresses *addresses, struct slice address) {
+    for (uint32_t i = 0; i < addresses->count; i++) {
+        struct slice known = slice_from_text((const char *)addresses->servers[i].data);
+        if (slice_equal(known, address)) return true;
+    }
+    return false;
+}
+
+/* A node that serves the clients itself is asked once. */
+static void add_routers(struct addresses *addresses, const char *list) {
+    size_t count_max = sizeof(addresses->servers) / sizeof(addresses->servers[0]);
+    while (*list && addresses->count < count_max) {
+        size_t len = strcspn(list, ",");
+        struct slice address = slice_make(list, len);
+        if (len > 0 && !is_known(addresses, address)) {
+            struct buf *server = &addresses->servers[addresses->count++];
+            buf_append(server, address);
+            buf_append_byte(server, 0);
+        }
+        list += len + (list[len] == ',');
     }
 }
 
@@ -94,11 +119,11 @@ enum status stages_fetch(const struct stages_source *source, struct bench_stages
     enum status status = addresses.count > 0 ? STATUS_OK : STATUS_UNAVAILABLE;
     if (status != STATUS_OK && error->len == 0)
         buf_printf(error, "placement at %s knows no node", source->placement);
-    if (status == STATUS_OK) status = read_page(source, source->router, stages, error);
+    if (status == STATUS_OK) add_routers(&addresses, source->router);
     for (uint32_t i = 0; status == STATUS_OK && i < addresses.count; i++)
-        status = read_page(source, (const char *)addresses.nodes[i].data, stages, error);
+        status = read_page(source, (const char *)addresses.servers[i].data, stages, error);
     for (uint32_t i = 0; i < addresses.count; i++)
-        buf_done(&addresses.nodes[i]);
+        buf_done(&addresses.servers[i]);
     if (status == STATUS_OK)
         *ret_stages = stages;
     else
@@ -126,7 +151,8 @@ struct stages_options {
     { name, CONFIG_TEXT, offsetof(struct stages_options, field), fallback, "", 0, 0, help }
 
 static const struct config_option stages_options[] = {
-    STAGES_TEXT("router", router, "127.0.0.1:7000", "address of the router"),
+    STAGES_TEXT("router", router, "127.0.0.1:7000",
+                "addresses of the routers, or of nodes that serve the clients, comma-separated"),
     STAGES_TEXT("placement", placement, "127.0.0.1:7001",
                 "addresses of the placement driver's members, comma-separated"),
     {"duration-s", CONFIG_U64, offsetof(struct stages_options, duration_s), "10", "s", 1, 86400,

@@ -9,7 +9,7 @@
 
 struct stages_source {
     struct rpc_loop *loop; /* not running; turned while waiting */
-    const char *router;
+    const char *router;    /* one or several, comma-separated; nodes may be among them */
     const char *placement; /* knows where the nodes are */
 };
 
