@@ -633,44 +633,32 @@ static void memory_ingest_free(struct storage_ingest *base) {
 
 /* ---- looking at it ---- */
 
-static void visit_span(struct memory_engine *engine, const struct storage_span *span,
-                       storage_pair_fn *pair, void *ctx) {
-    const struct memory_node *node =
-        memory_table_first_from(&engine->tables[span->family], span->begin);
-    for (; node; node = memory_table_next(node)) {
-        struct slice key = memory_node_key(node);
-        if (span->end.len > 0 && slice_compare(key, span->end) >= 0) break;
-        const struct memory_version *version = memory_node_visible(node, engine->sequence);
-        if (version) pair(ctx, key, slice_make(version->data, version->len));
-    }
-}
-
-static void add_bytes(void *ctx, struct slice key, struct slice value) {
-    *(uint64_t *)ctx += key.len + value.len;
-}
-
 static uint64_t memory_approximate_bytes(struct storage_engine *base,
                                          const struct storage_span *span) {
     struct memory_engine *engine = memory_engine_of(base);
-    uint64_t bytes = 0;
     lock(engine);
-    visit_span(engine, span, add_bytes, &bytes);
+    uint64_t bytes =
+        memory_table_approximate_bytes(&engine->tables[span->family], span->begin, span->end);
     unlock(engine);
     return bytes;
 }
 
 /* Lengths go in as well, so that moving a byte from a value to the next key changes the hash. */
-static void add_hash(void *ctx, struct slice key, struct slice value) {
-    uint64_t *hash = ctx;
-    *hash = checksum64_seeded(key, *hash ^ key.len);
-    *hash = checksum64_seeded(value, *hash ^ value.len);
-}
-
 uint64_t memory_engine_hash(struct storage_engine *base, const struct storage_span *span) {
     struct memory_engine *engine = memory_engine_of(base);
     uint64_t hash = 0;
     lock(engine);
-    visit_span(engine, span, add_hash, &hash);
+    const struct memory_node *node =
+        memory_table_first_from(&engine->tables[span->family], span->begin);
+    for (; node; node = memory_table_next(node)) {
+        struct slice key = memory_node_key(node);
+        if (span->end.len > 0 && slice_compare(key, span->end) >= 0) break;
+        __builtin_prefetch(memory_table_next(node)); /* nodes lie anywhere */
+        const struct memory_version *version = memory_node_visible(node, engine->sequence);
+        if (!version) continue;
+        hash = checksum64_seeded(key, hash ^ key.len);
+        hash = checksum64_seeded(slice_make(version->data, version->len), hash ^ version->len);
+    }
     unlock(engine);
     return hash;
 }

@@ -7,6 +7,8 @@
  * keys in logarithmic time, far more than a simulated node holds. */
 #define HEIGHT_MAX 12u
 #define HEIGHT_SEED 0x5ca1ab1e5eedULL
+#define SAMPLED_LEVEL 2
+#define SAMPLED_ONE_IN 16u
 
 static uint8_t *node_key_bytes(const struct memory_node *node) {
     return (uint8_t *)&((struct memory_node *)node)->next[node->height];
@@ -203,6 +205,21 @@ struct memory_node *memory_table_next(const struct memory_node *node) {
 struct memory_node *memory_table_previous(const struct memory_table *table,
                                           const struct memory_node *node) {
     return node->previous == table->head ? NULL : node->previous;
+}
+
+/* Of every `SAMPLED_ONE_IN`th node, about: those of the third level stand for all. */
+uint64_t memory_table_approximate_bytes(const struct memory_table *table, struct slice begin,
+                                        struct slice end) {
+    struct memory_node *before[HEIGHT_MAX];
+    uint64_t bytes = 0;
+    if (table->height <= SAMPLED_LEVEL) return 0;
+    (void)find_before(table, begin, before); /* wanted: `before` */
+    const struct memory_node *node = before[SAMPLED_LEVEL]->next[SAMPLED_LEVEL];
+    for (; node; node = node->next[SAMPLED_LEVEL]) {
+        if (end.len > 0 && slice_compare(memory_node_key(node), end) >= 0) break;
+        if (!node->newest->deleted) bytes += node->key_len + node->newest->len;
+    }
+    return bytes * SAMPLED_ONE_IN;
 }
 
 /* Takes every node off the stale list and lets `settle` decide: it changes the chain and returns

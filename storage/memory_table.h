@@ -78,6 +78,10 @@ static inline const struct memory_version *memory_node_visible(const struct memo
     return version && !version->deleted ? version : NULL;
 }
 
+/* What the newest versions in [begin, end) take, keys included, roughly; empty end: no end. */
+uint64_t memory_table_approximate_bytes(const struct memory_table *table, struct slice begin,
+                                        struct slice end);
+
 /* Frees versions that no reader at or above `horizon` can see. */
 void memory_table_prune(struct memory_table *table, uint64_t horizon);
 /* Undoes every write above `sequence`, which must not be below the last prune's horizon. */

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Holds docs/testing-raft.md against the sources: each test that its tables name must exist, and each
 name of the field's list for one group (../shared/conformance/SCENARIOS.md, if it is there, or the file
-given) must be in the second. A finding is a line `scenario: ...`; exit code 0 only without any."""
+given) must be in the second. And docs/testing.md: its table of simulated clusters has the scenarios
+that there are. A finding is a line `scenario: ...`; exit code 0 only without any."""
 
 import pathlib
 import re
@@ -69,6 +70,22 @@ def check_tests(number, where, suites):
         complain(f"line {number}: no test is named")
 
 
+def check_simulated():
+    """`NAME` in the first column, as scenario.c has them."""
+    document = (ROOT / "docs" / "testing.md").read_text()
+    section = document[document.index("\n## Simulated clusters"):]
+    section = section[:section.index("\n## ", 3)]
+    told = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    source = (ROOT / "tests" / "sim" / "scenario.c").read_text()
+    source = source[source.index("scenarios[] = {"):source.index("\n};\n\nstatic const struct scenario *find")]
+    real = set(re.findall(r'^    \{(?:\.name = )?"(\w+)"', source, re.MULTILINE))
+    for name in sorted(told - real):
+        complain(f"there is no simulated scenario {name}")
+    for name in sorted(real - told):
+        complain(f"the simulated scenario {name} is not in docs/testing.md")
+    return len(told)
+
+
 def names_of_one_group(path):
     text = path.read_text()
     section = text[text.index("## One Raft group"):]
@@ -91,7 +108,8 @@ def main():
         # A whole area may be named at once: `log_unstable: all`.
         if not any(re.search(rf"\b({re.escape(name)}|{area}: all)\b", case) for _, case, _ in cases):
             complain(f"{area} {name} is not in the table")
-    print(f"{len(offers) + len(cases)} rows, {len(names)} names, {len(findings)} findings")
+    simulated = check_simulated()
+    print(f"{len(offers) + len(cases) + simulated} rows, {len(names)} names, {len(findings)} findings")
     return 1 if findings else 0
 
 

@@ -336,6 +336,35 @@ def summary(verdicts, wall_s):
                        "errors": names_of(verdicts, "ERROR"), "wall_s": round(wall_s, 1)})
 
 
+def commit_of_tree():
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                              check=True).stdout.strip()
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return git("rev-parse", "--short=10", "HEAD") + (" and uncommitted changes" if changed else "")
+
+
+def table_row(verdict, sentence):
+    if verdict.outcome == "caught":
+        how = verdict.by + (f", {verdict.runs}" if verdict.seed else "")
+        seen = verdict.reason.replace("../tree/", "").replace("|", "\\|")
+    else:
+        how, seen = f"**{verdict.outcome}**", "nothing"
+    return f"| {verdict.name} | {sentence} | {how} | {seen} |"
+
+
+def write_table(path, verdicts, sentences):
+    caught = len(names_of(verdicts, "caught"))
+    lines = ["# What saw which bug", "",
+             f"{caught} of {len(verdicts)} were caught in one run of `./dev mutate --table FILE` at "
+             f"commit {commit_of_tree()}.",
+             "The third column says which check saw it first, and after how many seeds; the last one "
+             "what was said.", "",
+             "| mutation | bug | check, seeds | seen as |", "|---|---|---|---|"]
+    lines += [table_row(verdict, sentences[verdict.name]) for verdict in verdicts]
+    pathlib.Path(path).write_text("\n".join(lines) + "\n")
+
+
 # ---- the command --------------------------------------------------------------------------------
 
 
@@ -345,6 +374,7 @@ def parse():
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--check", action="append")
+    parser.add_argument("--table")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--verify", action="store_true")
     arguments = parser.parse_args()
@@ -378,6 +408,8 @@ def run_all(arguments):
             verdicts.append(future.result())
             show(verdicts[-1])
     verdicts.sort(key=lambda verdict: verdict.name)
+    if arguments.table:
+        write_table(arguments.table, verdicts, {patch.name: patch.sentence for patch in patches})
     print(summary(verdicts, time.monotonic() - begin))
     return 0 if verdicts and all(v.outcome == "caught" for v in verdicts) else 1
 

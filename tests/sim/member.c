@@ -192,10 +192,10 @@ static void receive_heartbeat(struct sim_member *member, const struct sim_messag
                                                   .incarnation = asked->incarnation,
                                                   .complete = true,
                                                   .report_count = asked->report_count,
-                                                  .reports = asked->reports};
+                                                  .reports = asked->lists->reports};
     struct placement_heartbeat_reply reply;
     placement_driver_heartbeat(member->driver, &request, sim_host_now_us(&member->host), &reply);
-    struct sim_body *body = sim_body_new();
+    struct sim_body *body = sim_body_new_with_lists();
     body->status = reply.status;
     if (reply.status == STATUS_OK) {
         body->next_heartbeat_ms = reply.next_heartbeat_ms ? reply.next_heartbeat_ms : 1000;
@@ -203,12 +203,12 @@ static void receive_heartbeat(struct sim_member *member, const struct sim_messag
         ASSERT_CMP(reply.wanted_count, <=, SIM_RANGES_MAX);
         body->create_count = reply.create_count;
         for (uint32_t i = 0; i < reply.create_count; i++) {
-            copy_descriptor(&body->creates[i].descriptor, reply.creates[i].descriptor);
-            body->creates[i].campaign = reply.creates[i].campaign;
+            copy_descriptor(&body->lists->creates[i].descriptor, reply.creates[i].descriptor);
+            body->lists->creates[i].campaign = reply.creates[i].campaign;
         }
         body->wanted_count = reply.wanted_count;
         for (uint32_t i = 0; i < reply.wanted_count; i++)
-            body->wanted[i] = reply.wanted[i];
+            body->lists->wanted[i] = reply.wanted[i];
     }
     answer(asker_new(member, message), SIM_HEARTBEAT_ANSWER, body);
 }
@@ -222,15 +222,15 @@ static void make_old(struct range_descriptor *descriptor) {
 
 static void receive_map_asked(struct sim_member *member, const struct sim_message *message) {
     struct placement_range_map map;
-    struct sim_body *body = sim_body_new();
+    struct sim_body *body = sim_body_new_with_lists();
     body->status = placement_driver_ranges(member->driver, sim_host_now_us(&member->host), &map);
     if (body->status == STATUS_OK) {
         ASSERT_CMP(map.range_count, <=, SIM_RANGES_MAX);
         body->range_count = map.range_count;
         for (uint32_t i = 0; i < map.range_count; i++) {
-            copy_descriptor(&body->ranges[i].descriptor, map.ranges[i].descriptor);
-            body->ranges[i].leader_node = map.ranges[i].leader_node;
-            if (sim_chance(member->host.sim, 20)) make_old(&body->ranges[i].descriptor);
+            copy_descriptor(&body->lists->ranges[i].descriptor, map.ranges[i].descriptor);
+            body->lists->ranges[i].leader_node = map.ranges[i].leader_node;
+            if (sim_chance(member->host.sim, 20)) make_old(&body->lists->ranges[i].descriptor);
         }
     }
     answer(asker_new(member, message), SIM_MAP, body);

@@ -11,13 +11,21 @@ struct sim_body *sim_body_new(void) {
     return MEMORY_NEW(struct sim_body);
 }
 
+/* Lists are large, and most of what is said to placement is about timestamps. */
+struct sim_body *sim_body_new_with_lists(void) {
+    struct sim_body *body = sim_body_new();
+    body->lists = MEMORY_NEW(struct sim_lists);
+    return body;
+}
+
 void sim_body_free(struct sim_body *body) {
     if (!body) return;
-    for (uint32_t i = 0; i < SIM_RANGES_MAX; i++) {
-        placement_descriptor_done(&body->descriptors[i]);
-        range_descriptor_done(&body->creates[i].descriptor);
-        range_descriptor_done(&body->ranges[i].descriptor);
+    for (uint32_t i = 0; body->lists && i < SIM_RANGES_MAX; i++) {
+        placement_descriptor_done(&body->lists->descriptors[i]);
+        range_descriptor_done(&body->lists->creates[i].descriptor);
+        range_descriptor_done(&body->lists->ranges[i].descriptor);
     }
+    memory_free(body->lists);
     memory_free(body);
 }
 

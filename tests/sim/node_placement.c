@@ -52,7 +52,7 @@ static void report_range(void *ctx, const struct range_status *status) {
     struct sim_body *body = list->body;
     ASSERT_CMP(body->report_count, <, SIM_RANGES_MAX);
     uint64_t range_id = status->descriptor->range_id;
-    struct placement_replica_report *report = &body->reports[body->report_count];
+    struct placement_replica_report *report = &body->lists->reports[body->report_count];
     *report = (struct placement_replica_report){
         .range_id = range_id,
         .replica_id = status->replica_id,
@@ -64,14 +64,14 @@ static void report_range(void *ctx, const struct range_status *status) {
     };
     if (status->leads && list->node->wanted[range_id]) {
         list->node->wanted[range_id] = false;
-        copy_descriptor(&body->descriptors[body->report_count], status->descriptor);
-        report->descriptor = &body->descriptors[body->report_count];
+        copy_descriptor(&body->lists->descriptors[body->report_count], status->descriptor);
+        report->descriptor = &body->lists->descriptors[body->report_count];
     }
     body->report_count++;
 }
 
 static void send_heartbeat(struct sim_node *node) {
-    struct report_list list = {.node = node, .body = sim_body_new()};
+    struct report_list list = {.node = node, .body = sim_body_new_with_lists()};
     list.body->cluster_id = node->cluster_id;
     list.body->node_id = node->node_id;
     list.body->incarnation = node->host.incarnation;
@@ -179,9 +179,10 @@ static void heartbeat_answered(struct sim_node *node, const struct sim_message *
     node->member = sim->hosts[message->from]->number - 1;
     node->next_heartbeat_us = sim->now_us + body->next_heartbeat_ms * UINT64_C(1000);
     for (uint32_t i = 0; i < body->create_count; i++)
-        range_store_create(node->store, &body->creates[i].descriptor, body->creates[i].campaign);
+        range_store_create(node->store, &body->lists->creates[i].descriptor,
+                           body->lists->creates[i].campaign);
     for (uint32_t i = 0; i < body->wanted_count; i++)
-        node->wanted[body->wanted[i]] = true;
+        node->wanted[body->lists->wanted[i]] = true;
 }
 
 static void granted(struct sim_node *node, const struct sim_message *message) {

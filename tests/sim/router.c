@@ -102,7 +102,7 @@ void sim_router_receive(struct sim_router *router, struct sim_message *message) 
         router->map_asked = false;
         sim_timer_stop(sim, &router->map_timeout);
         router->member = from->number - 1;
-        router_set_ranges(router->router, message->body->ranges, message->body->range_count,
+        router_set_ranges(router->router, message->body->lists->ranges, message->body->range_count,
                           host_us);
     }
     sim_router_settle(router);

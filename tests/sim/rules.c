@@ -279,7 +279,8 @@ static void check_growth(struct sim *sim, struct sim_node *node,
                    seen->commit, replica->applied.applied.index, seen->applied);
     seen->term = term;
     seen->commit = commit;
-    if (!replica->worker->log_needs_sync && !replica->unsynced && !raft_has_ready(replica->raft))
+    if (seen->durable_term != term && !replica->worker->log_needs_sync && !replica->unsynced &&
+        !raft_has_ready(replica->raft))
         seen->durable_term = term;
 }
 
@@ -333,10 +334,10 @@ void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_
                        uint64_t count) {
     /* A lease says just that; without it, this would do no harm until the newer one answers. */
     const struct sim_member *leader = sim_rules_placement_leader(sim);
-    if (leader != member)
+    if (!leader || leader != member)
         sim_broken(sim, "only placement's newest leader gives out timestamps",
-                   "member %u did when member %u led", member->host.number,
-                   leader ? leader->host.number : 0);
+                   "member %u did in term %" PRIu64 ", and does not lead or not the newest",
+                   member->host.number, raft_term(member->driver->raft));
     uint64_t bound = member->driver->state.timestamp_bound; /* as applied: a majority has it */
     if (first + count > bound)
         sim_broken(sim, "timestamps are given out below a durable bound",

@@ -66,22 +66,26 @@ struct sim_create {
     bool campaign;
 };
 
+/* Of all ranges: in heartbeats, their answers, and maps. */
+struct sim_lists {
+    struct placement_replica_report reports[SIM_RANGES_MAX];
+    struct placement_descriptor descriptors[SIM_RANGES_MAX]; /* what reports point at */
+    struct sim_create creates[SIM_RANGES_MAX];
+    uint64_t wanted[SIM_RANGES_MAX];
+    struct router_range ranges[SIM_RANGES_MAX]; /* the map */
+};
+
 /* What calls to placement and their answers carry beside frames. */
 struct sim_body {
     enum status status;
     uint64_t cluster_id, node_id, incarnation; /* REGISTER, REGISTERED, HEARTBEAT */
     uint64_t first, count, number;             /* TIMESTAMPS, GRANT; number: of the ask */
     uint32_t worker;
-    uint32_t report_count; /* HEARTBEAT */
-    struct placement_replica_report reports[SIM_RANGES_MAX];
-    struct placement_descriptor descriptors[SIM_RANGES_MAX]; /* what reports point at */
-    uint32_t create_count;                                   /* HEARTBEAT_ANSWER */
-    struct sim_create creates[SIM_RANGES_MAX];
-    uint32_t wanted_count;
-    uint64_t wanted[SIM_RANGES_MAX];
     uint32_t next_heartbeat_ms;
-    uint32_t range_count; /* MAP */
-    struct router_range ranges[SIM_RANGES_MAX];
+    uint32_t report_count;               /* HEARTBEAT */
+    uint32_t create_count, wanted_count; /* HEARTBEAT_ANSWER */
+    uint32_t range_count;                /* MAP */
+    struct sim_lists *lists;             /* owned; NULL: all counts are 0 */
 };
 
 struct sim_message {
@@ -238,6 +242,7 @@ struct sim {
     uint32_t loss_per_mille, duplicate_per_mille;
     uint64_t extra_delay_us; /* up to so much on top */
     uint64_t messages_under_way;
+    uint64_t memory_seen_us; /* when its use was looked at last */
 
     bool hurting; /* faults may begin */
     struct sim_timer nemesis;
@@ -304,6 +309,7 @@ void sim_deliver(struct sim *sim, struct sim_message *message); /* takes it */
 void sim_heal(struct sim *sim);
 void sim_isolate(struct sim *sim, const struct sim_host *host, bool cut);
 struct sim_body *sim_body_new(void);
+struct sim_body *sim_body_new_with_lists(void);
 void sim_body_free(struct sim_body *body); /* NULL is fine */
 void sim_message_free(struct sim_message *message);
 
