@@ -102,7 +102,7 @@ void roof_serve_socket(int announce_fd) {
 }
 
 static bool measure_outstanding(struct line *line, struct roof_meter *meter, uint32_t outstanding) {
-    uint64_t sent_us[OUTSTANDING_MAX], head = 0, tail = 0;
+    uint64_t sent_us[OUTSTANDING_MAX] = {0}, head = 0, tail = 0;
     ASSERT_CMP(outstanding, <=, OUTSTANDING_MAX);
     for (uint64_t now_us = meter->start_us; now_us < meter->until_us || head != tail;) {
         while (now_us < meter->until_us && tail - head < outstanding) {

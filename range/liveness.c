@@ -81,6 +81,7 @@ enum change { SILENT, RESTARTED, HEARD_AGAIN };
 static void tell_ranges(struct range_worker *worker, const struct range_peer *peer, uint32_t index,
                         enum change change) {
     uint64_t node_id = peer->by_node.id;
+    ASSERT_CMP(peer->watch_count, >, 0); /* it was heard */
     LIST_FOR_EACH (node, &worker->all) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
         if (!replica->raft || range_replica_id(replica) % peer->watch_count != index) continue;

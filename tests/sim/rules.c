@@ -332,6 +332,7 @@ struct sim_member *sim_rules_placement_leader(struct sim *sim) {
 
 void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_t first,
                        uint64_t count) {
+    ASSERT(member);
     /* A lease says just that; without it, this would do no harm until the newer one answers. */
     const struct sim_member *leader = sim_rules_placement_leader(sim);
     if (!leader || leader != member)
