@@ -20,6 +20,7 @@ struct line {
 /* While one page is read: buckets are cumulative, so each needs the one before it. */
 struct reading {
     struct bench_stages *stages;
+    uint64_t node;                   /* whose page it is; 0: a router's */
     struct bench_stage_times *times; /* whose buckets are being read */
     uint64_t cumulative;
 };
@@ -90,6 +91,18 @@ static struct bench_stage_times *find_times(struct bench_stages *stages, const s
     return NULL;
 }
 
+/* Where the same figures are counted by node; NULL: nowhere. */
+static struct bench_stage_times *find_by_node(struct reading *reading,
+                                              const struct bench_stage_times *times) {
+    struct bench_stages *stages = reading->stages;
+    if (reading->node == 0) return NULL;
+    if (times == &stages->stages[BENCH_STAGE_LEADER_TOTAL])
+        return labelled(&stages->leaders, reading->node);
+    if (times == &stages->stages[BENCH_STAGE_QUORUM])
+        return labelled(&stages->quorums, reading->node);
+    return NULL;
+}
+
 static bool read_bucket(struct reading *reading, struct bench_stage_times *times,
                         const struct line *line) {
     unsigned bucket = 0;
@@ -101,7 +114,9 @@ static bool read_bucket(struct reading *reading, struct bench_stage_times *times
         bucket++;
     if (metric_bucket_bound(bucket) != line->bound || line->number < reading->cumulative)
         return false;
+    struct bench_stage_times *by_node = find_by_node(reading, times);
     times->buckets[bucket] += line->number - reading->cumulative;
+    if (by_node) by_node->buckets[bucket] += line->number - reading->cumulative;
     reading->cumulative = line->number;
     return true;
 }
@@ -120,13 +135,16 @@ static bool read_line(struct reading *reading, struct slice text) {
     if (!times) return true;
     if (!to_number(text, &line.number)) return false;
     if (bucket) return read_bucket(reading, times, &line);
+    struct bench_stage_times *by_node = find_by_node(reading, times);
     if (sum) times->sum_us += line.number;
     if (count) times->count += line.number;
+    if (by_node && sum) by_node->sum_us += line.number;
+    if (by_node && count) by_node->count += line.number;
     return true;
 }
 
-bool bench_stages_read(struct bench_stages *stages, struct slice page) {
-    struct reading reading = {.stages = stages};
+bool bench_stages_read(struct bench_stages *stages, uint64_t node, struct slice page) {
+    struct reading reading = {.stages = stages, .node = node};
     bool good = true;
     while (page.len > 0) {
         struct slice line = take_until(&page, '\n');
@@ -157,6 +175,8 @@ void bench_stages_subtract(struct bench_stages *after, const struct bench_stages
         subtract(&after->stages[i], &before->stages[i]);
     subtract_labels(&after->followers, &before->followers);
     subtract_labels(&after->ranges, &before->ranges);
+    subtract_labels(&after->leaders, &before->leaders);
+    subtract_labels(&after->quorums, &before->quorums);
 }
 
 double bench_stage_mean_us(const struct bench_stage_times *times) {

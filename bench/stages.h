@@ -48,16 +48,19 @@ struct bench_stage_labels {
     uint32_t count; /* those beyond the bound are left out */
 };
 
-/* Some 170 KB: keep it on the heap. */
+/* Some 330 KB: keep it on the heap. */
 struct bench_stages {
     struct bench_stage_times stages[BENCH_STAGE_COUNT];
     struct bench_stage_labels followers; /* range_follower_append_us, by node */
     struct bench_stage_labels ranges;    /* range_write_us, by range */
+    struct bench_stage_labels leaders;   /* LEADER_TOTAL, by the node that leads */
+    struct bench_stage_labels quorums;   /* QUORUM, by the same */
 };
 
 /* Adds what a process's page (Prometheus text) says; pages of several processes add up. Lines about
- * other metrics are skipped. False: a line of these metrics is not as this version writes it. */
-bool bench_stages_read(struct bench_stages *stages, struct slice page);
+ * other metrics are skipped. `node`: whose page it is, 0 for a router. False: a line of these
+ * metrics is not as this version writes it. */
+bool bench_stages_read(struct bench_stages *stages, uint64_t node, struct slice page);
 /* What happened between two readings. A process that was restarted in between counts from its
  * start. */
 void bench_stages_subtract(struct bench_stages *after, const struct bench_stages *before);
@@ -77,7 +80,7 @@ struct bench_stages_client {
 void bench_stages_append_table(struct buf *out, const struct bench_stages *stages,
                                const struct bench_stages_client *client);
 /* {"router_queue":{"count":…,"mean_us":…,"p50_us":…,"p99_us":…},…,"followers":{"2":{…}},
- * "ranges":{"1":{…}}} */
+ * "ranges":{"1":{…}},"leaders":{"3":{…}},"quorums":{"3":{…}}} */
 void bench_stages_append_json(struct buf *out, const struct bench_stages *stages,
                               const struct bench_stages_client *client);
 

@@ -67,6 +67,25 @@ static void append_way(struct buf *out, const char *text, double outer_us, doubl
     buf_append_byte(out, '\n');
 }
 
+/* Only where there is something to compare. */
+static void append_leaders(struct buf *out, const struct bench_stages *stages) {
+    uint32_t leading = 0;
+    for (uint32_t i = 0; i < stages->leaders.count; i++)
+        if (stages->leaders.all[i].times.count > 0) leading++;
+    if (leading < 2) return;
+    for (uint32_t i = 0; i < stages->leaders.count; i++) {
+        char text[48];
+        const struct bench_stage_label *leader = &stages->leaders.all[i];
+        if (leader->times.count == 0) continue;
+        (void)snprintf(text, sizeof(text), "  of these: led by node %" PRIu64,
+                       leader->value); /* cut is fine */
+        append_row(out, text, &leader->times, NULL);
+        for (uint32_t k = 0; k < stages->quorums.count; k++)
+            if (stages->quorums.all[k].value == leader->value)
+                append_row(out, "    its quorum", &stages->quorums.all[k].times, NULL);
+    }
+}
+
 static void append_followers(struct buf *out, const struct bench_stage_labels *followers) {
     for (uint32_t i = 0; i < followers->count; i++) {
         char text[48];
@@ -121,6 +140,7 @@ void bench_stages_append_table(struct buf *out, const struct bench_stages *stage
             append_row(out, stage_texts[i], times, i == BENCH_STAGE_FSYNC ? NULL : &means);
         if (i == BENCH_STAGE_FSYNC) append_followers(out, &stages->followers);
     }
+    append_leaders(out, stages);
     append_ranges(out, &stages->ranges);
 }
 
@@ -160,5 +180,7 @@ void bench_stages_append_json(struct buf *out, const struct bench_stages *stages
     }
     append_labels(out, "followers", &stages->followers);
     append_labels(out, "ranges", &stages->ranges);
+    append_labels(out, "leaders", &stages->leaders);
+    append_labels(out, "quorums", &stages->quorums);
     buf_append_byte(out, '}');
 }

@@ -24,6 +24,7 @@ static const bool never = false;
 
 struct addresses {
     struct buf servers[RANGE_LABELLED_NODES_MAX + ROUTERS_MAX]; /* NUL-terminated */
+    uint64_t node_ids[RANGE_LABELLED_NODES_MAX + ROUTERS_MAX];  /* 0: no node */
     uint32_t count;
     bool answered;
     struct buf *error;
@@ -39,6 +40,7 @@ static void map_came(void *ctx, enum status status, struct slice text,
         return;
     }
     for (uint32_t i = 0; i < map->node_count && i < RANGE_LABELLED_NODES_MAX; i++) {
+        addresses->node_ids[addresses->count] = map->nodes[i].node_id;
         struct buf *address = &addresses->servers[addresses->count++];
         buf_append(address, map->nodes[i].address);
         buf_append_byte(address, 0);
@@ -83,6 +85,7 @@ static void ask_addresses(const struct stages_source *source, struct addresses *
 struct page_reading {
     struct bench_stages *stages;
     const char *address;
+    uint64_t node; /* 0: a router */
     bool answered;
     struct buf *error;
 };
@@ -93,15 +96,16 @@ static void page_came(void *ctx, const struct rpc_status *status, struct slice t
     if (status->code != RPC_OK)
         buf_printf(reading->error, "no metrics from %s: %.*s", reading->address,
                    (int)status->text.len, (const char *)status->text.data);
-    else if (!bench_stages_read(reading->stages, text))
+    else if (!bench_stages_read(reading->stages, reading->node, text))
         buf_printf(reading->error, "the metrics of %s are of another version of flotilla",
                    reading->address);
 }
 
 /* Older processes have none of these metrics and add nothing. */
-static enum status read_page(const struct stages_source *source, const char *address,
+static enum status read_page(const struct stages_source *source, uint64_t node, const char *address,
                              struct bench_stages *stages, struct buf *error) {
-    struct page_reading reading = {.stages = stages, .address = address, .error = error};
+    struct page_reading reading = {
+        .stages = stages, .address = address, .node = node, .error = error};
     size_t error_len = error->len;
     struct rpc_client *client = rpc_client_new(source->loop, address);
     rpc_metrics_read(client, ANSWER_TIMEOUT_US, page_came, &reading);
@@ -121,7 +125,8 @@ enum status stages_fetch(const struct stages_source *source, struct bench_stages
         buf_printf(error, "placement at %s knows no node", source->placement);
     if (status == STATUS_OK) add_routers(&addresses, source->router);
     for (uint32_t i = 0; status == STATUS_OK && i < addresses.count; i++)
-        status = read_page(source, (const char *)addresses.servers[i].data, stages, error);
+        status = read_page(source, addresses.node_ids[i], (const char *)addresses.servers[i].data,
+                           stages, error);
     for (uint32_t i = 0; i < addresses.count; i++)
         buf_done(&addresses.servers[i]);
     if (status == STATUS_OK)

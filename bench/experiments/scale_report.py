@@ -140,7 +140,7 @@ def text(rounds, machine, settings, drawn):
     ]
     sections = (("Number of ranges", f"Uniform keys; {load}.", ranges_table, ("scale-ranges.svg",)),
                 ("Size of values", f"One range; {load}.", values_table, ("scale-values.svg", "scale-values-bytes.svg")),
-                ("Offered load", "One range, one request per message, open loop: what falls due is sent, and latency counts from then.",
+                ("Offered load", "One range, 64 clients on three connections, open loop: what falls due is sent, and latency counts from when it was due.",
                  offered_table, ("scale-offered.svg",)),
                 ("Idle", "Nobody uses the cluster.", idle_table, ()))
     for title, about, make, charts in sections:

@@ -21,7 +21,7 @@ static struct bench_stages *read_self(void) {
     range_families_register();
     router_metrics_register();
     metrics_render(&page);
-    cr_assert(bench_stages_read(stages, slice_from_buf(&page)));
+    cr_assert(bench_stages_read(stages, 3, slice_from_buf(&page)));
     buf_done(&page);
     return stages;
 }
@@ -56,6 +56,10 @@ Test(bench_stages, what_was_counted_comes_back) {
     cr_assert(after->followers.all[0].value == 2 && after->followers.all[0].times.count == 4);
     cr_assert(after->followers.all[1].value == 3 && after->followers.all[1].times.sum_us == 4500);
     cr_assert(after->ranges.count == 1 && after->ranges.all[0].value == 17);
+    cr_assert(after->quorums.count == 1 && after->quorums.all[0].value == 3);
+    cr_assert(after->quorums.all[0].times.count == 1000);
+    cr_assert(
+        memcmp(after->quorums.all[0].times.buckets, quorum->buckets, sizeof(quorum->buckets)) == 0);
     free(before);
     free(after);
 }
@@ -69,9 +73,9 @@ Test(bench_stages, pages_add_up_and_restarts_are_survived) {
                                "range_stage_apply_us_sum 21\nrange_stage_apply_us_count 5\n"
                                "rpc_other_total{kind=\"text\"} 7\n";
     struct bench_stages *once = stages_new(), *twice = stages_new();
-    cr_assert(bench_stages_read(once, slice_from_text(page)));
-    cr_assert(bench_stages_read(twice, slice_from_text(page)));
-    cr_assert(bench_stages_read(twice, slice_from_text(page)));
+    cr_assert(bench_stages_read(once, 1, slice_from_text(page)));
+    cr_assert(bench_stages_read(twice, 1, slice_from_text(page)));
+    cr_assert(bench_stages_read(twice, 2, slice_from_text(page)));
     const struct bench_stage_times *apply = &twice->stages[BENCH_STAGE_APPLY];
     cr_assert(apply->count == 10 && apply->sum_us == 42);
     cr_assert(apply->buckets[3] == 4 && apply->buckets[5] == 6);
@@ -79,6 +83,29 @@ Test(bench_stages, pages_add_up_and_restarts_are_survived) {
     cr_assert_eq(once->stages[BENCH_STAGE_APPLY].count, 5);
     free(once);
     free(twice);
+}
+
+/* Two leaders of which one is slow are told apart, also by what their quorums took. */
+Test(bench_stages, each_leader_has_figures_of_its_own) {
+    static const char *const pages[] = {
+        "range_stage_total_us_sum 30\nrange_stage_total_us_count 3\n"
+        "range_stage_quorum_us_sum 12\nrange_stage_quorum_us_count 3\n",
+        "range_stage_total_us_sum 9000\nrange_stage_total_us_count 2\n"
+        "range_stage_quorum_us_sum 8000\nrange_stage_quorum_us_count 2\n",
+        "router_stage_total_us_sum 9999\nrouter_stage_total_us_count 5\n"};
+    struct bench_stages *stages = stages_new();
+    struct buf table = {0};
+    cr_assert(bench_stages_read(stages, 7, slice_from_text(pages[0])));
+    cr_assert(bench_stages_read(stages, 8, slice_from_text(pages[1])));
+    cr_assert(bench_stages_read(stages, 0, slice_from_text(pages[2])));
+    cr_assert_eq(stages->stages[BENCH_STAGE_LEADER_TOTAL].count, 5);
+    cr_assert_eq(stages->leaders.count, 2);
+    cr_assert_float_eq(bench_stage_mean_us(&stages->leaders.all[0].times), 10, 0.01);
+    cr_assert_float_eq(bench_stage_mean_us(&stages->quorums.all[1].times), 4000, 0.01);
+    bench_stages_append_table(&table, stages, NULL);
+    cr_assert(has_text(&table, "of these: led by node 8"));
+    buf_done(&table);
+    free(stages);
 }
 
 /* Figures of another version are refused rather than guessed. */
@@ -91,7 +118,7 @@ Test(bench_stages, foreign_buckets_are_refused) {
     };
     struct bench_stages *stages = stages_new();
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
-        cr_assert_not(bench_stages_read(stages, slice_from_text(pages[i])), "%s", pages[i]);
+        cr_assert_not(bench_stages_read(stages, 0, slice_from_text(pages[i])), "%s", pages[i]);
     free(stages);
 }
 
@@ -130,7 +157,7 @@ Test(bench_stages, shares_add_up_to_what_the_client_waited) {
     bench_stages_append_json(&json, stages, &client);
     cr_assert(has_text(&json, "\"client\":{\"count\":10,\"mean_us\":1000.0,"));
     cr_assert(has_text(&json, "\"quorum\":{\"count\":10,\"mean_us\":400.0,"));
-    cr_assert(has_text(&json, ",\"followers\":{},\"ranges\":{}}"));
+    cr_assert(has_text(&json, ",\"followers\":{},\"ranges\":{},\"leaders\":{},\"quorums\":{}}"));
     buf_done(&table);
     buf_done(&json);
     free(stages);
