@@ -202,3 +202,30 @@ Test(base_mailbox, a_kick_ends_the_wait_that_a_held_push_did_not) {
     cr_assert_eq(mailbox_drain(mailbox), &parcel.item);
     mailbox_free(mailbox);
 }
+
+static void *measure_wait(void *ctx) {
+    uint64_t began_us = now_us();
+    mailbox_wait(ctx, 50000);
+    return (void *)(uintptr_t)(now_us() - began_us);
+}
+
+/* Protects what lending saves: who sleeps is not woken by a held push. An attempt in which the
+ * consumer had not fallen asleep yet says nothing; a push that wakes spoils every one. */
+Test(base_mailbox, a_held_push_wakes_nobody) {
+    struct mailbox *mailbox = mailbox_new(10, 1000);
+    mailbox_hold_wakes(mailbox, true);
+    uintptr_t waited_us = 0;
+    for (int attempt = 0; attempt < 100 && waited_us < 50000; attempt++) {
+        struct parcel parcel = {.number = 1};
+        pthread_t thread;
+        void *result;
+        cr_assert_eq(pthread_create(&thread, NULL, measure_wait, mailbox), 0);
+        usleep(10000);
+        cr_assert_eq(mailbox_push(mailbox, &parcel.item), STATUS_OK);
+        cr_assert_eq(pthread_join(thread, &result), 0);
+        cr_assert_eq(mailbox_drain(mailbox), &parcel.item);
+        waited_us = (uintptr_t)result;
+    }
+    cr_assert_geq(waited_us, 50000);
+    mailbox_free(mailbox);
+}

@@ -14,6 +14,8 @@
 #define WORKERS 2u
 #define RANGES 4u
 #define PATIENCE_US 20000000u
+/* Beyond all patience: no tick comes to the help of a worker that was not woken. */
+#define TICK_US (10 * PATIENCE_US)
 
 struct bed {
     struct storage_engine *engine;
@@ -116,7 +118,7 @@ static void set_up(void) {
     static struct range_oracle oracle = {.request = ask};
     struct range_store_config config = {.node_id = 1,
                                         .workers = WORKERS,
-                                        .tick_us = 10000,
+                                        .tick_us = TICK_US,
                                         .heartbeat_ticks = 5,
                                         .election_ticks = 15,
                                         .quiesce_ticks = 15,
