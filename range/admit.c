@@ -207,6 +207,10 @@ static void admit_call(struct admission *call) {
         admit_write(call);
     else if (call->request.kind == RANGE_TRANSFER)
         admit_transfer(call);
+    else if (call->request.kind == RANGE_CHANGE_REPLICAS)
+        range_refuse_text(call->worker, call->client, call->request.call_id,
+                          RANGE_REPLY_UNAVAILABLE,
+                          SLICE_LITERAL("this version does not yet change replicas"));
     else
         admit_read(call);
 }

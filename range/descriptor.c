@@ -1,8 +1,11 @@
 /* Range descriptors as bytes, on disk and on the wire:
  *
- *   version u8 (1) ‖ range_id varint ‖ start (varint length, bytes) ‖ end (varint length, bytes) ‖
- *   conf_version varint ‖ span_version varint ‖ next_replica_id varint ‖ replica_count varint ‖
- *   replicas: (replica_id varint ‖ node_id varint ‖ role u8)*
+ *   version u8 (1; 2: a joint configuration) ‖ range_id varint ‖ start (varint length, bytes) ‖ end
+ * (varint length, bytes) ‖ conf_version varint ‖ span_version varint ‖ next_replica_id varint ‖
+ * replica_count varint ‖ replicas: (replica_id varint ‖ node_id varint ‖ role u8)*
+ *
+ * Roles 3 to 5 occur in version 2 only, so that a version of the program that knows no joint
+ * configurations stops at one, and at nothing else.
  *
  * What is written is asserted and what is read is checked by the same function. */
 #include "range/descriptor.h"
@@ -10,7 +13,8 @@
 #include "base/assert.h"
 #include "txn/limits.h"
 
-#define DESCRIPTOR_FORMAT_VERSION 1u
+#define DESCRIPTOR_VERSION 1u
+#define DESCRIPTOR_VERSION_JOINT 2u
 
 void range_descriptor_done(struct range_descriptor *descriptor) {
     buf_done(&descriptor->start);
@@ -55,6 +59,10 @@ const struct range_replica_ref *range_descriptor_replica(const struct range_desc
     return NULL;
 }
 
+bool range_replica_stays_voter(const struct range_replica_ref *replica) {
+    return replica->role == RANGE_VOTER || replica->role == RANGE_VOTER_INCOMING;
+}
+
 static bool replica_equal(const struct range_replica_ref *a, const struct range_replica_ref *b) {
     return a->replica_id == b->replica_id && a->node_id == b->node_id && a->role == b->role;
 }
@@ -65,7 +73,8 @@ bool range_descriptor_equal(const struct range_descriptor *a, const struct range
         return false;
     if (!slice_equal(slice_from_buf(&a->start), slice_from_buf(&b->start))) return false;
     if (!slice_equal(slice_from_buf(&a->end), slice_from_buf(&b->end))) return false;
-    if (a->next_replica_id != b->next_replica_id || a->replica_count != b->replica_count)
+    if (a->joint != b->joint || a->next_replica_id != b->next_replica_id ||
+        a->replica_count != b->replica_count)
         return false;
     for (uint32_t i = 0; i < a->replica_count; i++)
         if (!replica_equal(&a->replicas[i], &b->replicas[i])) return false;
@@ -74,12 +83,25 @@ bool range_descriptor_equal(const struct range_descriptor *a, const struct range
 
 static bool replica_is_sound(const struct range_descriptor *descriptor, uint32_t index) {
     const struct range_replica_ref *replica = &descriptor->replicas[index];
-    if (replica->role != RANGE_VOTER && replica->role != RANGE_LEARNER) return false;
+    uint32_t last_role = descriptor->joint ? RANGE_VOTER_DEMOTING : RANGE_LEARNER;
+    if (replica->role < RANGE_VOTER || (uint32_t)replica->role > last_role) return false;
     if (replica->node_id == 0 || replica->replica_id == 0) return false;
     if (replica->replica_id >= descriptor->next_replica_id) return false;
     /* Neither a replica id nor a node comes twice. */
     return range_descriptor_replica(descriptor, replica->replica_id) == replica &&
            range_descriptor_on_node(descriptor, replica->node_id) == replica;
+}
+
+/* A range without voters could decide nothing any more, in either half. */
+static bool has_voters(const struct range_descriptor *descriptor) {
+    bool old_half = false, new_half = false;
+    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
+        enum range_replica_role role = descriptor->replicas[i].role;
+        old_half = old_half || role == RANGE_VOTER || role == RANGE_VOTER_OUTGOING ||
+                   role == RANGE_VOTER_DEMOTING;
+        new_half = new_half || role == RANGE_VOTER || role == RANGE_VOTER_INCOMING;
+    }
+    return old_half && new_half;
 }
 
 static bool is_sound(const struct range_descriptor *descriptor) {
@@ -91,12 +113,12 @@ static bool is_sound(const struct range_descriptor *descriptor) {
         return false;
     for (uint32_t i = 0; i < descriptor->replica_count; i++)
         if (!replica_is_sound(descriptor, i)) return false;
-    return true;
+    return has_voters(descriptor);
 }
 
 void range_descriptor_encode(struct buf *out, const struct range_descriptor *descriptor) {
     ASSERT(is_sound(descriptor));
-    encode_u8(out, DESCRIPTOR_FORMAT_VERSION);
+    encode_u8(out, descriptor->joint ? DESCRIPTOR_VERSION_JOINT : DESCRIPTOR_VERSION);
     encode_varint(out, descriptor->range_id);
     encode_bytes(out, slice_from_buf(&descriptor->start));
     encode_bytes(out, slice_from_buf(&descriptor->end));
@@ -126,7 +148,10 @@ static bool decode_replicas(struct decoder *in, struct range_descriptor *descrip
 
 enum status range_descriptor_decode(struct decoder *in, struct range_descriptor *ret_descriptor) {
     range_descriptor_done(ret_descriptor);
-    if (decode_u8(in) != DESCRIPTOR_FORMAT_VERSION) return STATUS_CORRUPTION;
+    uint8_t version = decode_u8(in);
+    if (version != DESCRIPTOR_VERSION && version != DESCRIPTOR_VERSION_JOINT)
+        return STATUS_CORRUPTION;
+    ret_descriptor->joint = version == DESCRIPTOR_VERSION_JOINT;
     ret_descriptor->range_id = decode_varint(in);
     struct slice start = decode_bytes(in), end = decode_bytes(in);
     ret_descriptor->epoch.conf_version = decode_varint(in);

@@ -14,7 +14,15 @@ struct range_epoch {
     uint64_t span_version; /* grows with every split and merge */
 };
 
-enum range_replica_role { RANGE_VOTER = 1, RANGE_LEARNER = 2 };
+/* The last three exist only while a joint configuration is (thesis 4.3): who votes in one half of
+ * it only, and what becomes of it when the joint configuration is left. */
+enum range_replica_role {
+    RANGE_VOTER = 1,          /* of the configuration; while joint: of both halves */
+    RANGE_LEARNER = 2,        /* gets the log, never votes or leads */
+    RANGE_VOTER_INCOMING = 3, /* of the new half: becomes a voter */
+    RANGE_VOTER_OUTGOING = 4, /* of the old half: will be removed */
+    RANGE_VOTER_DEMOTING = 5, /* of the old half: becomes a learner */
+};
 
 struct range_replica_ref {
     uint64_t replica_id; /* unique within the range, never reused: it is the Raft id */
@@ -27,6 +35,7 @@ struct range_descriptor {
     struct buf start;  /* first user key, inclusive; empty: from the beginning */
     struct buf end;    /* exclusive; empty: to the end */
     struct range_epoch epoch;
+    bool joint; /* a change of several replicas is under way; it is left by itself */
     uint64_t next_replica_id;
     uint32_t replica_count;
     struct range_replica_ref replicas[RANGE_REPLICAS_MAX];
@@ -42,6 +51,8 @@ const struct range_replica_ref *range_descriptor_on_node(const struct range_desc
                                                          uint64_t node_id);
 const struct range_replica_ref *range_descriptor_replica(const struct range_descriptor *descriptor,
                                                          uint64_t replica_id);
+/* It will be a voter once no change is under way: leadership may go there. */
+bool range_replica_stays_voter(const struct range_replica_ref *replica);
 bool range_descriptor_equal(const struct range_descriptor *a, const struct range_descriptor *b);
 
 void range_descriptor_encode(struct buf *out, const struct range_descriptor *descriptor);

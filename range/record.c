@@ -90,12 +90,34 @@ static void id_set_insert(struct raft_id_set *set, uint64_t id) {
     set->count++;
 }
 
-struct raft_conf_state range_conf_from_descriptor(const struct range_descriptor *descriptor) {
-    struct raft_conf_state conf = {0};
-    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
-        const struct range_replica_ref *replica = &descriptor->replicas[i];
-        id_set_insert(replica->role == RANGE_VOTER ? &conf.voters : &conf.learners,
-                      replica->replica_id);
+static void add_replica(struct raft_conf_state *conf, const struct range_replica_ref *replica,
+                        bool joint) {
+    uint64_t id = replica->replica_id;
+    switch (replica->role) {
+    case RANGE_VOTER:
+        id_set_insert(&conf->voters, id);
+        if (joint) id_set_insert(&conf->voters_outgoing, id);
+        break;
+    case RANGE_LEARNER:
+        id_set_insert(&conf->learners, id);
+        break;
+    case RANGE_VOTER_INCOMING:
+        id_set_insert(&conf->voters, id);
+        break;
+    case RANGE_VOTER_DEMOTING:
+        id_set_insert(&conf->learners_next, id);
+        id_set_insert(&conf->voters_outgoing, id);
+        break;
+    case RANGE_VOTER_OUTGOING:
+        id_set_insert(&conf->voters_outgoing, id);
+        break;
     }
+}
+
+struct raft_conf_state range_conf_from_descriptor(const struct range_descriptor *descriptor) {
+    /* Joint configurations are always of the kind that is left by itself. */
+    struct raft_conf_state conf = {.auto_leave = descriptor->joint};
+    for (uint32_t i = 0; i < descriptor->replica_count; i++)
+        add_replica(&conf, &descriptor->replicas[i], descriptor->joint);
     return conf;
 }

@@ -43,7 +43,7 @@ void range_apply_state_encode(struct buf *out, const struct range_apply_state *s
 enum status range_apply_state_decode(struct slice bytes,
                                      struct range_apply_state *ret_state) MUST_CHECK;
 
-/* The configuration that a descriptor's replicas form when no change is under way. */
+/* The configuration that a descriptor's replicas form: the two say the same at every moment. */
 struct raft_conf_state range_conf_from_descriptor(const struct range_descriptor *descriptor);
 
 #endif

@@ -5,6 +5,7 @@
  *             byte_limit varint ‖ start (varint length, bytes) ‖ end (varint length, bytes)
  *   WRITE     the encoded command, to the end of the call
  *   TRANSFER  to_node varint
+ *   CHANGE_REPLICAS  count varint ‖ (change u8 ‖ node varint)*
  *
  * and of replies, by code:
  *
@@ -14,6 +15,7 @@
  *                           value)*
  *     WRITE                 outcome (layout in txn/outcome.c)
  *     TRANSFER              nothing
+ *     CHANGE_REPLICAS       descriptor
  *   NOT_LEADER            leader_node varint ‖ present u8 ‖ descriptor when present is 1
  *   STALE_EPOCH           present u8 ‖ descriptor when present is 1
  *   BUSY                  retry_after_us varint
@@ -50,6 +52,15 @@ static void call_end(struct buf *frame, size_t length_at) {
         frame->data[length_at + i] = (uint8_t)(len >> (8 * i));
 }
 
+static void encode_changes(struct buf *frame, const struct range_request *request) {
+    ASSERT_CMP(request->change_count, <=, RANGE_REPLICAS_MAX);
+    encode_varint(frame, request->change_count);
+    for (uint32_t i = 0; i < request->change_count; i++) {
+        encode_u8(frame, (uint8_t)request->changes[i].kind);
+        encode_varint(frame, request->changes[i].node_id);
+    }
+}
+
 void range_request_encode(struct buf *frame, const struct range_request *request) {
     size_t length_at = call_begin(frame);
     encode_varint(frame, request->call_id);
@@ -80,6 +91,9 @@ void range_request_encode(struct buf *frame, const struct range_request *request
         break;
     case RANGE_TRANSFER:
         encode_varint(frame, request->to_node);
+        break;
+    case RANGE_CHANGE_REPLICAS:
+        encode_changes(frame, request);
         break;
     }
     call_end(frame, length_at);
@@ -113,6 +127,9 @@ static void encode_result(struct buf *frame, const struct range_reply *reply) {
         txn_outcome_encode(frame, &reply->outcome);
         break;
     case RANGE_TRANSFER:
+        break;
+    case RANGE_CHANGE_REPLICAS:
+        range_descriptor_encode(frame, reply->descriptor);
         break;
     }
 }
@@ -205,6 +222,19 @@ static void decode_scan(struct decoder *in, struct range_request *request) {
     request->end = decode_bytes(in);
 }
 
+static void decode_changes(struct decoder *in, struct arena *arena, struct range_request *request) {
+    if (!decode_count(in, RANGE_REPLICAS_MAX, &request->change_count)) return;
+    if (request->change_count > 0)
+        request->changes =
+            ARENA_NEW_ARRAY(arena, struct range_replica_change, request->change_count);
+    for (uint32_t i = 0; i < request->change_count; i++) {
+        struct range_replica_change *change = &request->changes[i];
+        change->kind = (enum range_replica_change_kind)decode_u8(in);
+        change->node_id = decode_varint(in);
+        if (change->kind < RANGE_ADD_LEARNER || change->kind > RANGE_DEMOTE) in->failed = true;
+    }
+}
+
 enum status range_request_decode(struct slice call, struct arena *arena,
                                  struct range_request *ret_request) {
     struct decoder in = decoder_make(call);
@@ -227,6 +257,9 @@ enum status range_request_decode(struct slice call, struct arena *arena,
         break;
     case RANGE_TRANSFER:
         request.to_node = decode_varint(&in);
+        break;
+    case RANGE_CHANGE_REPLICAS:
+        decode_changes(&in, arena, &request);
         break;
     default:
         return STATUS_UNSUPPORTED;
@@ -257,7 +290,7 @@ static void decode_rows(struct decoder *in, struct arena *arena, struct range_re
 }
 
 static enum status decode_result(struct decoder *in, struct arena *arena,
-                                 struct range_reply *reply) {
+                                 struct range_descriptor *storage, struct range_reply *reply) {
     reply->kind = (enum range_request_kind)decode_u8(in);
     switch (reply->kind) {
     case RANGE_GET:
@@ -268,6 +301,9 @@ static enum status decode_result(struct decoder *in, struct arena *arena,
         return txn_outcome_decode(in, arena, &reply->outcome);
     case RANGE_TRANSFER:
         return STATUS_OK;
+    case RANGE_CHANGE_REPLICAS:
+        reply->descriptor = storage;
+        return range_descriptor_decode(in, storage);
     }
     return STATUS_CORRUPTION;
 }
@@ -285,7 +321,7 @@ static enum status decode_reply_body(struct decoder *in, struct arena *arena,
                                      struct range_descriptor *storage, struct range_reply *reply) {
     switch (reply->code) {
     case RANGE_REPLY_OK:
-        return decode_result(in, arena, reply);
+        return decode_result(in, arena, storage, reply);
     case RANGE_REPLY_NOT_LEADER:
         reply->leader_node = decode_varint(in);
         return decode_descriptor(in, storage, reply);

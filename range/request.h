@@ -25,8 +25,22 @@
 enum range_request_kind {
     RANGE_GET = 1, /* one or more keys of one range */
     RANGE_SCAN = 2,
-    RANGE_WRITE = 3,    /* an encoded txn_command */
-    RANGE_TRANSFER = 4, /* leadership to a node; admin */
+    RANGE_WRITE = 3,           /* an encoded txn_command */
+    RANGE_TRANSFER = 4,        /* leadership to a node; admin */
+    RANGE_CHANGE_REPLICAS = 5, /* admin */
+};
+
+/* One change of a range's replicas, named by the node. */
+enum range_replica_change_kind {
+    RANGE_ADD_LEARNER = 1, /* the node has none yet: a new replica id, fed by a snapshot */
+    RANGE_PROMOTE = 2,     /* learner to voter; it must have caught up */
+    RANGE_REMOVE = 3,      /* voter or learner; its data on the node is deleted */
+    RANGE_DEMOTE = 4,      /* voter to learner */
+};
+
+struct range_replica_change {
+    enum range_replica_change_kind kind;
+    uint64_t node_id;
 };
 
 enum range_read_mode {
@@ -50,6 +64,11 @@ struct range_request {
     uint32_t byte_limit; /* SCAN, keys and values; 0 or above RANGE_REPLY_BYTES_MAX: that maximum */
     struct slice command; /* WRITE: encoded, unstamped */
     uint64_t to_node;     /* TRANSFER */
+    /* CHANGE_REPLICAS: at least one, each of another node; several are one joint step. The epoch
+     * must be the present one. OK comes when the change is applied, and the joint configuration
+     * left; a descriptor with a higher conf_version settles UNKNOWN. */
+    uint32_t change_count;
+    struct range_replica_change *changes;
 };
 
 enum range_reply_code {
@@ -76,9 +95,9 @@ struct range_reply {
     enum range_reply_code code;
     enum range_request_kind kind; /* OK: decides the body */
     uint64_t leader_node;         /* NOT_LEADER */
-    const struct range_descriptor
-        *descriptor;         /* NOT_LEADER, STALE_EPOCH; may be NULL. Owned by the caller
-                  who encodes; by the decoder's `descriptor_storage` when decoded */
+    const struct range_descriptor *
+        descriptor;          /* NOT_LEADER, STALE_EPOCH: may be NULL; CHANGE_REPLICAS: the new
+                  one. Owned by the caller who encodes; by the decoder's `descriptor_storage` when decoded */
     uint32_t retry_after_us; /* BUSY */
     struct slice text;       /* INVALID, UNAVAILABLE */
     uint32_t row_count;      /* GET: one per key, see RANGE_REPLY_BYTES_MAX; SCAN */

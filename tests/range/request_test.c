@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/prng.h"
+#include "range/record.h"
 #include "range/request.h"
 
 static struct slice text(const char *literal) {
@@ -65,7 +66,7 @@ Test(range_descriptor, checks_every_field) {
         size_t at;
         uint8_t value;
     } damages[] = {
-        {0, 2},            /* version */
+        {0, 0},   {0, 3},  /* versions */
         {1, 0},            /* range id */
         {3, 'm'},          /* empty span */
         {3, 'z'},          /* inverted span */
@@ -75,7 +76,8 @@ Test(range_descriptor, checks_every_field) {
         {10, 5},           /* a replica id twice */
         {11, 0},           /* node 0 */
         {11, 2},           /* a node twice */
-        {12, 0},  {12, 3}, /* roles that are none */
+        {12, 0},  {12, 3}, /* roles that are none, or none outside of a joint configuration */
+        {12, 2},           /* no voter is left */
     };
     struct range_descriptor descriptor = {0};
     struct buf bytes = {0};
@@ -87,6 +89,37 @@ Test(range_descriptor, checks_every_field) {
         cr_expect_eq(decode(&bytes, &descriptor), STATUS_CORRUPTION, "damage %zu", i);
     }
     range_descriptor_done(&descriptor);
+    buf_done(&bytes);
+}
+
+/* While a change of several replicas is under way, roles say who votes in which half; the Raft
+ * configuration follows from them, and each half has voters. */
+Test(range_descriptor, knows_joint_configurations) {
+    struct range_descriptor joint, again = {0};
+    struct buf bytes = {0};
+    sample_descriptor(&joint);
+    joint.joint = true;
+    joint.next_replica_id = 20;
+    joint.replica_count = 5;
+    for (uint32_t i = 0; i < 5; i++)
+        joint.replicas[i] = (struct range_replica_ref){10 + i, 1 + i, RANGE_VOTER + i};
+    range_descriptor_encode(&bytes, &joint);
+    cr_assert_eq(decode(&bytes, &again), STATUS_OK);
+    cr_assert(range_descriptor_equal(&joint, &again));
+    struct raft_conf_state conf = range_conf_from_descriptor(&again);
+    cr_assert(conf.auto_leave);
+    cr_assert(conf.voters.count == 2 && conf.voters.ids[0] == 10 && conf.voters.ids[1] == 12);
+    cr_assert(conf.learners.count == 1 && conf.learners.ids[0] == 11);
+    cr_assert(conf.voters_outgoing.count == 3 && conf.voters_outgoing.ids[2] == 14);
+    cr_assert(conf.learners_next.count == 1 && conf.learners_next.ids[0] == 14);
+    again.joint = false;
+    cr_assert(!range_descriptor_equal(&joint, &again));
+
+    /* Only what is left of the old half: nobody would vote in the new one. */
+    joint.replicas[0].role = joint.replicas[2].role = RANGE_VOTER_OUTGOING;
+    bytes.data[bytes.len - 13] = bytes.data[bytes.len - 7] = RANGE_VOTER_OUTGOING;
+    cr_assert_eq(decode(&bytes, &again), STATUS_CORRUPTION);
+    range_descriptor_done(&joint);
     buf_done(&bytes);
 }
 
@@ -135,6 +168,13 @@ static void encode_requests(struct buf *frame) {
     struct range_request transfer = {
         .call_id = 4, .kind = RANGE_TRANSFER, .range_id = 2, .to_node = 9};
     range_request_encode(frame, &transfer);
+    struct range_replica_change changes[] = {{RANGE_PROMOTE, 4}, {RANGE_REMOVE, 300}};
+    struct range_request change = {.call_id = 5,
+                                   .kind = RANGE_CHANGE_REPLICAS,
+                                   .range_id = 2,
+                                   .change_count = 2,
+                                   .changes = changes};
+    range_request_encode(frame, &change);
 }
 
 /* A frame of every kind of request is read as it was written, and can be dispatched by its heads.
@@ -172,6 +212,12 @@ Test(range_request, reads_back_what_it_writes) {
     cr_assert(range_frame_next(&calls, &call));
     cr_assert_eq(range_request_decode(call, &arena, &request), STATUS_OK);
     cr_assert(request.kind == RANGE_TRANSFER && request.to_node == 9);
+
+    cr_assert(range_frame_next(&calls, &call));
+    cr_assert_eq(range_request_decode(call, &arena, &request), STATUS_OK);
+    cr_assert(request.kind == RANGE_CHANGE_REPLICAS && request.change_count == 2);
+    cr_assert(request.changes[0].kind == RANGE_PROMOTE && request.changes[0].node_id == 4);
+    cr_assert(request.changes[1].kind == RANGE_REMOVE && request.changes[1].node_id == 300);
     cr_assert(!range_frame_next(&calls, &call) && !calls.failed);
     buf_done(&frame);
     arena_done(&arena);
@@ -194,7 +240,7 @@ Test(range_request, notices_cut_frames) {
             while (range_frame_next(&calls, &call))
                 sound += range_request_decode(call, &arena, &request) == STATUS_OK;
         }
-        cr_assert_lt(sound, 4, "cut to %zu of %zu", len, frame.len);
+        cr_assert_lt(sound, 5, "cut to %zu of %zu", len, frame.len);
         free(cut);
     }
     buf_done(&frame);
@@ -210,6 +256,7 @@ Test(range_request, refuses_what_it_does_not_know) {
     static const uint8_t unknown_kind[] = {5, 99, 7, 1, 1, 0, 1, 2, 3};
     static const uint8_t unknown_mode[] = {5, RANGE_GET, 7, 1, 1, 0, 2, 0};
     static const uint8_t unknown_flag[] = {5, RANGE_SCAN, 7, 1, 1, 0, 0, 4, 0, 0, 0, 0};
+    static const uint8_t unknown_change[] = {5, RANGE_CHANGE_REPLICAS, 7, 1, 1, 0, 1, 5, 2};
     struct slice call = slice_make(unknown_kind, sizeof(unknown_kind));
     cr_assert_eq(range_request_decode(call, &arena, &request), STATUS_UNSUPPORTED);
     cr_assert_eq(range_request_peek(call, &call_id, &range_id), STATUS_OK);
@@ -217,6 +264,8 @@ Test(range_request, refuses_what_it_does_not_know) {
     call = slice_make(unknown_mode, sizeof(unknown_mode));
     cr_assert_eq(range_request_decode(call, &arena, &request), STATUS_CORRUPTION);
     call = slice_make(unknown_flag, sizeof(unknown_flag));
+    cr_assert_eq(range_request_decode(call, &arena, &request), STATUS_CORRUPTION);
+    call = slice_make(unknown_change, sizeof(unknown_change));
     cr_assert_eq(range_request_decode(call, &arena, &request), STATUS_CORRUPTION);
     arena_done(&arena);
 }
@@ -246,6 +295,10 @@ static void encode_replies(struct buf *frame, const struct range_descriptor *des
         {.call_id = 11, .code = RANGE_REPLY_UNKNOWN},
         {.call_id = 12, .code = RANGE_REPLY_INVALID, .text = text("why")},
         {.call_id = 13, .code = RANGE_REPLY_UNAVAILABLE, .text = text("away")},
+        {.call_id = 14,
+         .code = RANGE_REPLY_OK,
+         .kind = RANGE_CHANGE_REPLICAS,
+         .descriptor = descriptor},
     };
     range_frame_begin(frame);
     for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++)
@@ -259,7 +312,7 @@ Test(range_reply, reads_back_what_it_writes) {
     struct arena arena;
     struct decoder calls;
     struct slice call;
-    struct range_reply replies[13];
+    struct range_reply replies[14];
     size_t count = 0;
     arena_init(&arena, 0);
     sample_descriptor(&descriptor);
@@ -269,11 +322,11 @@ Test(range_reply, reads_back_what_it_writes) {
         struct range_reply *reply = &replies[count++];
         cr_assert_eq(range_reply_decode(call, &arena, &storage, reply), STATUS_OK);
         cr_assert_eq(reply->call_id, count);
-        bool described = count == 5 || count == 7;
+        bool described = count == 5 || count == 7 || count == 14;
         cr_assert_eq(reply->descriptor != NULL, described);
         if (described) cr_assert(range_descriptor_equal(reply->descriptor, &descriptor));
     }
-    cr_assert(count == 13 && !calls.failed);
+    cr_assert(count == 14 && !calls.failed);
     cr_assert(replies[0].row_count == 2 && replies[0].rows[0].version == 5);
     cr_assert(slice_equal(replies[0].rows[0].value, text("v1")));
     cr_assert(replies[0].rows[1].version == 0 && replies[0].rows[1].value.len == 0);
