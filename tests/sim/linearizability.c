@@ -1,54 +1,75 @@
-/* The search walks a list of events, calls and returns in order of time. It tries to let the first
- * pending call take effect: if the model allows its answer, call and return leave the list and the
- * walk starts over at the front. At the return of an operation that has not taken effect, the last
- * choice is undone (its events return to their places) and the next pending call is tried. A pair
- * (set of operations that have taken effect, state) that was reached before cannot succeed now:
- * that memory is what makes the search fast enough (Lowe 2017).
+/* The search walks the history in order of time and keeps every configuration that it may have come
+ * to: which of the pending operations have taken effect, and the state they left. Nothing takes
+ * effect before it must: a call only makes its operation pending, and at a return each
+ * configuration in which that operation has not taken effect is continued by the pending ones,
+ * in every order that the model allows, until it has (Lowe 2017, just-in-time linearization). When
+ * no configuration comes past a return, no order explains the history. After a return of a read, a
+ * write or a sum all that is left agrees on the state, so few configurations live at a time, and
+ * the search costs what happens at once and not how long the history is.
  *
- * An operation of unknown outcome has no return, so nothing forces it to take effect; done is when
- * no return is left in the list. */
+ * Operations of unknown outcome have no return and stay pending to the end: they are what makes a
+ * history hard. Three rules, none of which gives up an answer, keep them from multiplying:
+ *
+ *   A read, or a write that was refused, takes effect as soon as the state agrees with its answer:
+ * it changes nothing, so wherever an order has it later, it may be put here instead. One of unknown
+ * outcome that would change nothing is left alone: "never" explains as much. Of two configurations
+ * that differ only in that one has used more of the unknown operations, that one is dropped:
+ * whatever explains the rest from there explains it from the other. */
 #include "tests/sim/linearizability.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/assert.h"
 #include "base/hashmap.h"
 #include "base/list.h"
 #include "base/memory.h"
 
+/* Of each kind, pending at a time: a bit of a word each. */
+#define PENDING_MAX 64u
+
 struct event {
-    struct event *next, *prev;
-    struct event *matching; /* of a call: its return; NULL: none, or this is a return */
     uint64_t at;
     size_t op;
     bool is_call;
 };
 
-/* What was reached before. */
-struct configuration {
-    struct bytesmap_node node; /* by bits ‖ state */
-    uint8_t bytes[];
+/* What two configurations must share to be compared; the bytes are a key, so there is no padding.
+ */
+struct place {
+    uint64_t effective; /* bit i: the operation in slot i has taken effect */
+    uint64_t present;
+    int64_t number; /* 0 when absent */
 };
 
-struct choice {
-    struct event *call;
-    struct register_state before;
+struct configuration {
+    struct bytesmap_node node;     /* by place, of the first one there */
+    struct configuration *sibling; /* the next one at that place */
+    struct configuration *next;    /* in a row */
+    struct place place;
+    uint64_t used; /* bit i: unknown operation i has taken effect */
+    bool dropped;  /* another one explains as much */
+};
+
+struct row {
+    struct configuration *first, **last;
 };
 
 struct search {
     const struct register_op *ops;
-    size_t count;
-    struct event *events; /* two per operation; a return's slot may be unused */
-    struct event head;
-    size_t returns_left;
-    struct register_state state;
-    uint8_t *bits; /* operations that took effect, then the state: a configuration's bytes */
-    size_t bits_len, bytes_len;
-    struct bytesmap seen;
-    struct choice *choices;
-    size_t choice_count;
-    struct event *furthest; /* the latest return that stopped the walk */
+    size_t configurations_max, visited;
+    const struct register_op *slots[PENDING_MAX]; /* called and not returned; NULL: free */
+    uint32_t slot_count;                          /* those behind are free */
+    const struct register_op *unknown[PENDING_MAX];
+    uint32_t unknown_count;
+    /* Past the last return that was looked at. */
+    struct row frontier;
+    struct arena arena; /* the frontier's memory */
+    /* While a return is looked at: every configuration met, and those to be continued. */
+    struct bytesmap met;
+    struct row queue;
+    struct arena met_arena;
 };
 
 const char *register_op_name(enum register_op_kind kind) {
@@ -98,150 +119,208 @@ static bool step(const struct register_op *op, struct register_state *state) {
     return false;
 }
 
-/* ---- the list of events ---- */
+/* ---- events ---- */
 
 static int compare_events(const void *a, const void *b) {
-    uint64_t left = (*(struct event *const *)a)->at, right = (*(struct event *const *)b)->at;
+    uint64_t left = ((const struct event *)a)->at, right = ((const struct event *)b)->at;
     return left < right ? -1 : left > right;
 }
 
-static void link_events(struct search *search) {
+/* In order of time. A read that was never answered says nothing. */
+static size_t list_events(const struct register_op *ops, size_t count, struct event *events) {
     size_t used = 0;
-    struct event **sorted = memory_alloc((2 * search->count + 1) * sizeof(struct event *));
-    for (size_t i = 0; i < search->count; i++) {
-        const struct register_op *op = &search->ops[i];
-        struct event *call = &search->events[2 * i], *back = call + 1;
-        *call = (struct event){.at = op->called, .op = i, .is_call = true};
-        sorted[used++] = call;
-        if (op->answer == REGISTER_UNKNOWN) continue;
+    for (size_t i = 0; i < count; i++) {
+        const struct register_op *op = &ops[i];
+        bool unknown = op->answer == REGISTER_UNKNOWN;
+        if (unknown && op->kind == REGISTER_GET) continue;
+        events[used++] = (struct event){.at = op->called, .op = i, .is_call = true};
+        if (unknown) continue;
         ASSERT_CMP(op->called, <, op->returned);
-        *back = (struct event){.at = op->returned, .op = i};
-        call->matching = back;
-        sorted[used++] = back;
-        search->returns_left++;
+        events[used++] = (struct event){.at = op->returned, .op = i};
     }
-    qsort(sorted, used, sizeof(*sorted), compare_events);
-    struct event *last = &search->head;
-    for (size_t i = 0; i < used; i++) {
-        if (i > 0) ASSERT_CMP(sorted[i - 1]->at, <, sorted[i]->at);
-        last->next = sorted[i];
-        sorted[i]->prev = last;
-        last = sorted[i];
+    qsort(events, used, sizeof(*events), compare_events);
+    for (size_t i = 1; i < used; i++)
+        ASSERT_CMP(events[i - 1].at, <, events[i].at);
+    return used;
+}
+
+/* False: too many are pending. */
+static bool call(struct search *search, const struct register_op *op) {
+    if (op->answer == REGISTER_UNKNOWN) {
+        if (search->unknown_count == PENDING_MAX) return false;
+        search->unknown[search->unknown_count++] = op;
+        return true;
     }
-    memory_free(sorted);
-}
-
-static void unlink_event(struct event *event) {
-    event->prev->next = event->next;
-    if (event->next) event->next->prev = event->prev;
-}
-
-static void relink_event(struct event *event) {
-    event->prev->next = event;
-    if (event->next) event->next->prev = event;
-}
-
-static void lift(struct search *search, struct event *call) {
-    unlink_event(call);
-    if (!call->matching) return;
-    unlink_event(call->matching);
-    search->returns_left--;
-}
-
-/* In the opposite order: each event finds its neighbours as they were. */
-static void unlift(struct search *search, struct event *call) {
-    if (call->matching) {
-        relink_event(call->matching);
-        search->returns_left++;
-    }
-    relink_event(call);
-}
-
-/* ---- the memory ---- */
-
-static void flip_bit(struct search *search, size_t op) {
-    search->bits[op / 8] ^= (uint8_t)(1u << op % 8);
-}
-
-/* False when this set of operations was reached with this state before. */
-static bool remember(struct search *search, struct register_state state) {
-    int64_t number = state.present ? state.number : 0;
-    search->bits[search->bits_len] = state.present;
-    memcpy(search->bits + search->bits_len + 1, &number, sizeof(number));
-    if (bytesmap_get(&search->seen, slice_make(search->bits, search->bytes_len))) return false;
-    struct configuration *fresh = memory_zalloc(sizeof(*fresh) + search->bytes_len);
-    memcpy(fresh->bytes, search->bits, search->bytes_len);
-    bytesmap_put(&search->seen, &fresh->node, slice_make(fresh->bytes, search->bytes_len));
+    uint32_t slot = 0;
+    while (slot < search->slot_count && search->slots[slot])
+        slot++;
+    if (slot == PENDING_MAX) return false;
+    if (slot == search->slot_count) search->slot_count++;
+    search->slots[slot] = op;
     return true;
 }
 
-static void forget_all(struct search *search) {
-    struct bytesmap_node *node = bytesmap_next(&search->seen, NULL);
-    while (node) {
-        struct bytesmap_node *next = bytesmap_next(&search->seen, node);
-        memory_free(CONTAINER_OF(node, struct configuration, node));
-        node = next;
+/* ---- configurations ---- */
+
+static void row_init(struct row *row) {
+    row->first = NULL;
+    row->last = &row->first;
+}
+
+static void row_push(struct row *row, struct configuration *configuration) {
+    configuration->next = NULL;
+    *row->last = configuration;
+    row->last = &configuration->next;
+}
+
+static struct register_state state_at(const struct place *place) {
+    return (struct register_state){place->present != 0, place->number};
+}
+
+static void set_state(struct place *place, struct register_state state) {
+    place->present = state.present;
+    place->number = state.present ? state.number : 0;
+}
+
+static bool has(uint64_t bits, uint32_t at) {
+    return (bits >> at & 1) != 0;
+}
+
+static bool only_observes(const struct register_op *op) {
+    return op->kind == REGISTER_GET || op->answer == REGISTER_REFUSED;
+}
+
+/* Every pending observation that is true here takes effect. */
+static void settle(const struct search *search, struct place *place) {
+    struct register_state state = state_at(place);
+    for (uint32_t i = 0; i < search->slot_count; i++) {
+        const struct register_op *op = search->slots[i];
+        if (op && !has(place->effective, i) && only_observes(op) && step(op, &state))
+            place->effective |= UINT64_C(1) << i;
     }
-    bytesmap_done(&search->seen);
+}
+
+/* A configuration that the search has come to: to be continued, unless one like it explains as
+ * much. */
+static void visit(struct search *search, struct place place, uint64_t used) {
+    settle(search, &place);
+    struct slice key = slice_make(&place, sizeof(place));
+    struct bytesmap_node *found = bytesmap_get(&search->met, key);
+    struct configuration *first = found ? CONTAINER_OF(found, struct configuration, node) : NULL;
+    for (struct configuration *other = first; other; other = other->sibling) {
+        if ((other->used & ~used) == 0) return;
+        if ((used & ~other->used) == 0) other->dropped = true;
+    }
+    struct configuration *fresh = arena_alloc(&search->met_arena, sizeof(*fresh));
+    *fresh = (struct configuration){.place = place, .used = used};
+    if (first) {
+        fresh->sibling = first->sibling;
+        first->sibling = fresh;
+    } else {
+        bytesmap_put(&search->met, &fresh->node, slice_make(&fresh->place, sizeof(place)));
+    }
+    row_push(&search->queue, fresh);
+    search->visited++;
+}
+
+/* Lets each pending operation be the next to take effect. */
+static void visit_next(struct search *search, const struct configuration *from) {
+    struct register_state state = state_at(&from->place);
+    for (uint32_t i = 0; i < search->slot_count; i++) {
+        struct register_state after = state;
+        struct place place = from->place;
+        if (!search->slots[i] || has(place.effective, i) || !step(search->slots[i], &after))
+            continue;
+        place.effective |= UINT64_C(1) << i;
+        set_state(&place, after);
+        visit(search, place, from->used);
+    }
+    for (uint32_t i = 0; i < search->unknown_count; i++) {
+        struct register_state after = state;
+        struct place place = from->place;
+        if (has(from->used, i) || !step(search->unknown[i], &after) || same_state(after, state))
+            continue;
+        set_state(&place, after);
+        visit(search, place, from->used | UINT64_C(1) << i);
+    }
 }
 
 /* ---- the search ---- */
 
-/* Lets the call take effect, if the model and the memory agree. */
-static bool try_call(struct search *search, struct event *call) {
-    struct register_state after = search->state;
-    if (!step(&search->ops[call->op], &after)) return false;
-    flip_bit(search, call->op);
-    if (!remember(search, after)) {
-        flip_bit(search, call->op);
-        return false;
+static uint32_t slot_of(const struct search *search, const struct register_op *op) {
+    uint32_t at = 0;
+    while (search->slots[at] != op)
+        at++;
+    return at;
+}
+
+/* The configurations that were met with this operation in effect are the frontier now. */
+static void advance(struct search *search, const struct row *survivors, uint32_t slot) {
+    arena_reset(&search->arena);
+    row_init(&search->frontier);
+    for (const struct configuration *at = survivors->first; at; at = at->next) {
+        if (at->dropped) continue;
+        struct configuration *copy = arena_alloc(&search->arena, sizeof(*copy));
+        *copy = (struct configuration){.place = at->place, .used = at->used};
+        copy->place.effective &= ~(UINT64_C(1) << slot);
+        row_push(&search->frontier, copy);
     }
-    search->choices[search->choice_count++] = (struct choice){call, search->state};
-    search->state = after;
-    lift(search, call);
-    return true;
+    bytesmap_clear(&search->met);
+    arena_reset(&search->met_arena);
+    search->slots[slot] = NULL;
 }
 
-/* Undoes the last choice; returns where to go on, or NULL when there is none to undo. */
-static struct event *backtrack(struct search *search) {
-    if (search->choice_count == 0) return NULL;
-    struct choice *last = &search->choices[--search->choice_count];
-    search->state = last->before;
-    flip_bit(search, last->call->op);
-    unlift(search, last->call);
-    return last->call->next;
+static enum linearizability pass_return(struct search *search, const struct register_op *op) {
+    uint32_t slot = slot_of(search, op);
+    struct row survivors;
+    row_init(&survivors);
+    row_init(&search->queue);
+    for (const struct configuration *at = search->frontier.first; at; at = at->next)
+        visit(search, at->place, at->used);
+    while (search->queue.first) {
+        struct configuration *at = search->queue.first;
+        search->queue.first = at->next;
+        if (!at->next) row_init(&search->queue);
+        if (at->dropped) continue;
+        if (has(at->place.effective, slot))
+            row_push(&survivors, at);
+        else
+            visit_next(search, at);
+        if (search->visited > search->configurations_max) return LINEARIZABILITY_UNDECIDED;
+    }
+    advance(search, &survivors, slot);
+    return search->frontier.first ? LINEARIZABLE : NOT_LINEARIZABLE;
 }
 
-static enum linearizability run(struct search *search, size_t configurations_max) {
-    struct event *at = search->head.next;
-    while (search->returns_left > 0) {
-        /* A return is in the list, so the walk meets it before the end. */
-        if (at->is_call) {
-            at = try_call(search, at) ? search->head.next : at->next;
-            if (search->seen.count > configurations_max) return LINEARIZABILITY_UNDECIDED;
+static enum linearizability run(struct search *search, const struct event *events, size_t count,
+                                size_t *ret_culprit) {
+    for (size_t i = 0; i < count; i++) {
+        const struct register_op *op = &search->ops[events[i].op];
+        if (events[i].is_call) {
+            if (!call(search, op)) return LINEARIZABILITY_UNDECIDED;
             continue;
         }
-        if (!search->furthest || search->furthest->at < at->at) search->furthest = at;
-        at = backtrack(search);
-        if (!at) return NOT_LINEARIZABLE;
+        enum linearizability verdict = pass_return(search, op);
+        if (verdict == NOT_LINEARIZABLE && ret_culprit) *ret_culprit = events[i].op;
+        if (verdict != LINEARIZABLE) return verdict;
     }
     return LINEARIZABLE;
 }
 
 enum linearizability linearizability_check(const struct register_op *ops, size_t count,
                                            size_t configurations_max, size_t *ret_culprit) {
-    struct search search = {.ops = ops, .count = count};
-    search.bits_len = count / 8 + 1;
-    search.bytes_len = search.bits_len + 1 + sizeof(int64_t);
-    search.bits = memory_zalloc(search.bytes_len);
-    search.events = memory_zalloc((2 * count + 1) * sizeof(struct event));
-    search.choices = memory_zalloc((count + 1) * sizeof(struct choice));
-    link_events(&search);
-    enum linearizability verdict = run(&search, configurations_max);
-    if (verdict == NOT_LINEARIZABLE && ret_culprit) *ret_culprit = search.furthest->op;
-    forget_all(&search);
-    memory_free(search.bits);
-    memory_free(search.events);
-    memory_free(search.choices);
+    struct search search = {.ops = ops, .configurations_max = configurations_max};
+    struct configuration beginning = {0};
+    struct event *events = memory_alloc((2 * count + 1) * sizeof(*events));
+    size_t used = list_events(ops, count, events);
+    arena_init(&search.arena, 0);
+    arena_init(&search.met_arena, 0);
+    row_init(&search.frontier);
+    row_push(&search.frontier, &beginning);
+    enum linearizability verdict = run(&search, events, used, ret_culprit);
+    bytesmap_done(&search.met);
+    arena_done(&search.arena);
+    arena_done(&search.met_arena);
+    memory_free(events);
     return verdict;
 }

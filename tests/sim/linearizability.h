@@ -1,6 +1,7 @@
 /* Decides whether what clients of one register saw can be explained by operations that took effect
  * one at a time, each between its call and its return: linearizability (Herlihy and Wing 1990). The
- * algorithm is Wing and Gong's search (1993) with Lowe's memory of configurations (2017).
+ * algorithm is Wing and Gong's search (1993) as Lowe does it (2017): just in time, with a memory of
+ * configurations.
  *
  * Linearizability is local: a store of many keys is checked key by key, so one history holds the
  * operations of one key, and the caller partitions. */
@@ -46,7 +47,8 @@ struct register_op {
 enum linearizability {
     LINEARIZABLE,
     NOT_LINEARIZABLE,
-    LINEARIZABILITY_UNDECIDED, /* more than `configurations_max` had to be looked at */
+    LINEARIZABILITY_UNDECIDED, /* too much happened at once: beyond `configurations_max` or 64 calls
+                                */
 };
 
 /* The register is absent before the first operation. `ops` may be in any order. When the history is
