@@ -371,8 +371,8 @@ static enum status begin_read(struct memory_engine *engine) {
 
 static enum status get(struct memory_engine *engine, uint64_t sequence, enum storage_family family,
                        struct slice key, struct buf *ret_value) {
-    const struct memory_node *node = memory_table_first_from(&engine->tables[family], key);
-    if (!node || !slice_equal(memory_node_key(node), key)) return STATUS_NOT_FOUND;
+    const struct memory_node *node = memory_table_find(&engine->tables[family], key);
+    if (!node) return STATUS_NOT_FOUND;
     const struct memory_version *version = memory_node_visible(node, sequence);
     if (!version) return STATUS_NOT_FOUND;
     buf_assign(ret_value, slice_make(version->data, version->len));
@@ -653,7 +653,7 @@ uint64_t memory_engine_hash(struct storage_engine *base, const struct storage_sp
     for (; node; node = memory_table_next(node)) {
         struct slice key = memory_node_key(node);
         if (span->end.len > 0 && slice_compare(key, span->end) >= 0) break;
-        __builtin_prefetch(memory_table_next(node)); /* nodes lie anywhere */
+        memory_node_prefetch(node);
         const struct memory_version *version = memory_node_visible(node, engine->sequence);
         if (!version) continue;
         hash = checksum64_seeded(key, hash ^ key.len);

@@ -1,6 +1,7 @@
 #include "storage/memory_table.h"
 
 #include "base/assert.h"
+#include "base/list.h"
 #include "base/memory.h"
 
 /* A quarter of the nodes of a level are also on the next one: 12 levels serve 4^12 = 16 million
@@ -56,6 +57,7 @@ void memory_table_done(struct memory_table *table) {
         memory_free(node);
         node = next;
     }
+    bytesmap_done(&table->by_key);
     *table = (struct memory_table){0};
 }
 
@@ -68,6 +70,7 @@ static struct memory_node *find_before(const struct memory_table *table, struct 
         for (;;) {
             struct memory_node *next = node->next[level];
             if (!next || next == compared) break;
+            if (level > 0) __builtin_prefetch(node->next[level - 1]); /* nodes lie anywhere */
             if (slice_compare(memory_node_key(next), key) >= 0) {
                 compared = next;
                 break;
@@ -106,6 +109,7 @@ static void node_link(struct memory_table *table, struct memory_node *node,
     node->previous = before[0];
     /* The head's `previous` is the last node. */
     (node->next[0] ? node->next[0] : table->head)->previous = node;
+    bytesmap_put(&table->by_key, &node->by_key, memory_node_key(node));
     table->key_count++;
 }
 
@@ -118,6 +122,7 @@ static void node_unlink_and_free(struct memory_table *table, struct memory_node 
         before[level]->next[level] = node->next[level];
     }
     (node->next[0] ? node->next[0] : table->head)->previous = node->previous;
+    (void)bytesmap_remove(&table->by_key, memory_node_key(node)); /* it is there: 4. */
     table->key_count--;
     versions_free(node->newest);
     memory_free(node);
@@ -156,9 +161,10 @@ static void node_push_version(struct memory_table *table, struct memory_node *no
 
 void memory_table_put(struct memory_table *table, struct slice key, struct slice value,
                       uint64_t sequence) {
-    struct memory_node *before[HEIGHT_MAX];
-    struct memory_node *node = find_before(table, key, before)->next[0];
-    if (!node || !slice_equal(memory_node_key(node), key)) {
+    struct memory_node *node = memory_table_find(table, key);
+    if (!node) {
+        struct memory_node *before[HEIGHT_MAX];
+        (void)find_before(table, key, before); /* wanted: `before` */
         node = node_new(key, random_height(table));
         node_link(table, node, before);
     }
@@ -171,8 +177,8 @@ static void node_delete(struct memory_table *table, struct memory_node *node, ui
 }
 
 void memory_table_delete(struct memory_table *table, struct slice key, uint64_t sequence) {
-    struct memory_node *node = find_before(table, key, NULL)->next[0];
-    if (node && slice_equal(memory_node_key(node), key)) node_delete(table, node, sequence);
+    struct memory_node *node = memory_table_find(table, key);
+    if (node) node_delete(table, node, sequence);
 }
 
 void memory_table_delete_range(struct memory_table *table, struct slice begin, struct slice end,
@@ -182,6 +188,11 @@ void memory_table_delete_range(struct memory_table *table, struct slice begin, s
         if (end.len > 0 && slice_compare(memory_node_key(node), end) >= 0) break;
         node_delete(table, node, sequence);
     }
+}
+
+struct memory_node *memory_table_find(const struct memory_table *table, struct slice key) {
+    struct bytesmap_node *found = bytesmap_get(&table->by_key, key);
+    return found ? CONTAINER_OF(found, struct memory_node, by_key) : NULL;
 }
 
 struct memory_node *memory_table_first_from(const struct memory_table *table, struct slice key) {
@@ -281,6 +292,7 @@ void memory_table_check(const struct memory_table *table) {
     size_t count = 0, stale = 0;
     const struct memory_node *previous = table->head;
     for (const struct memory_node *node = table->head->next[0]; node; node = node->next[0]) {
+        memory_node_prefetch(node);
         ASSERT(node->previous == previous);
         if (previous != table->head)
             ASSERT(slice_compare(memory_node_key(previous), memory_node_key(node)) < 0);
@@ -294,13 +306,14 @@ void memory_table_check(const struct memory_table *table) {
     }
     ASSERT(table->head->previous == previous);
     ASSERT_CMP(count, ==, table->key_count);
+    ASSERT_CMP(count, ==, table->by_key.count);
     ASSERT_CMP(stale, ==, table->stale_versions);
     for (uint8_t level = 1; level < table->height; level++) {
-        const struct memory_node *lower = table->head->next[0];
+        const struct memory_node *lower = table->head->next[level - 1];
         for (const struct memory_node *node = table->head->next[level]; node;
              node = node->next[level]) {
             while (lower && lower != node)
-                lower = lower->next[0];
+                lower = lower->next[level - 1];
             ASSERT(lower == node);
         }
     }

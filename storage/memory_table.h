@@ -10,10 +10,13 @@
  *    last given to memory_table_prune is on a node of that list as well. `stale_versions` counts
  * the versions of these nodes, so that one key written over and over is noticed as well.
  *
+ * 4. `by_key` holds every node: most lookups name a key exactly, and most of those find nothing.
+ *
  * A node lives until pruning or rolling back removes its last version. Not thread-safe. */
 #ifndef FLOTILLA_STORAGE_MEMORY_TABLE_H
 #define FLOTILLA_STORAGE_MEMORY_TABLE_H
 
+#include "base/hashmap.h"
 #include "base/prng.h"
 #include "base/slice.h"
 
@@ -27,7 +30,8 @@ struct memory_version {
 
 struct memory_node {
     struct memory_version *newest;
-    struct memory_node *previous;   /* on level 0; the head before the first key */
+    struct memory_node *previous; /* on level 0; the head before the first key */
+    struct bytesmap_node by_key;
     struct memory_node *stale_next; /* chain of the stale list */
     bool stale;                     /* is on that list */
     uint8_t height;                 /* levels this node is on, at least 1 */
@@ -38,7 +42,8 @@ struct memory_node {
 struct memory_table {
     struct memory_node *head; /* a node of full height without a key */
     uint8_t height;           /* highest level in use */
-    struct prng prng;         /* for heights; seeded with a constant, so runs repeat exactly */
+    struct bytesmap by_key;
+    struct prng prng; /* for heights; seeded with a constant, so runs repeat exactly */
     struct memory_node *stale;
     size_t stale_versions; /* on the nodes of that list: what pruning has to look at */
     size_t key_count;      /* nodes, those with only a tombstone included */
@@ -57,12 +62,22 @@ void memory_table_delete_range(struct memory_table *table, struct slice begin, s
                                uint64_t sequence);
 
 /* Nodes regardless of visibility; NULL when there is none. */
+struct memory_node *memory_table_find(const struct memory_table *table, struct slice key);
 struct memory_node *memory_table_first_from(const struct memory_table *table, struct slice key);
 struct memory_node *memory_table_last_before(const struct memory_table *table, struct slice key);
 struct memory_node *memory_table_last(const struct memory_table *table);
 struct memory_node *memory_table_next(const struct memory_node *node);
 struct memory_node *memory_table_previous(const struct memory_table *table,
                                           const struct memory_node *node);
+
+/* Before a walk looks at `node`: nodes and versions lie anywhere, and the next steps' are asked for
+ * while this one's is worked on. */
+static inline void memory_node_prefetch(const struct memory_node *node) {
+    const struct memory_node *next = node->next[0];
+    if (!next) return;
+    __builtin_prefetch(next->newest);
+    __builtin_prefetch(next->next[0]);
+}
 
 /* Here, because every step of every search and scan calls them. */
 static inline struct slice memory_node_key(const struct memory_node *node) {

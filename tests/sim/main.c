@@ -76,6 +76,7 @@ static const char *scenario_of(const struct arguments *arguments, uint64_t seed)
 static void keep_freed_memory(void) {
     (void)mallopt(M_TRIM_THRESHOLD, 1 << 30); /* refused: it only takes longer */
     (void)mallopt(M_TOP_PAD, 8 << 20);
+    (void)mallopt(M_MXFAST, 0); /* else large requests gather what is free, again and again */
 }
 
 static _Noreturn void run_child(const struct arguments *arguments, uint64_t seed, int out) {

@@ -18,6 +18,9 @@
 #include "raft/message_codec.h"
 #include "storage/mvcc.h"
 
+/* A walk over a worker's invariants costs as much as there is in its logs: a turn more between two
+ * walks for each so many entries. */
+#define WALK_EVERY_ENTRIES 128u
 /* Applied indexes between two looks at the content. A look costs as much as there is content, so
  * they get rarer as the log grows. */
 #define CONTENT_EVERY 32u
@@ -304,11 +307,17 @@ static void check_replica(struct sim *sim, struct sim_node *node,
 
 void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t index) {
     const struct range_worker *worker = range_store_worker(node->store, index);
+    struct sim_rules *rules = sim->rules;
+    uint64_t entries = 0;
     LIST_FOR_EACH (at, &worker->all) {
         const struct range_replica *replica = CONTAINER_OF(at, struct range_replica, in_all);
-        if (replica->raft) check_replica(sim, node, replica);
+        if (!replica->raft) continue;
+        check_replica(sim, node, replica);
+        entries += replica->log.last_index + 1 - replica->log.first_index;
     }
-    if (++sim->rules->turns % sim->config.check_every == 0) range_worker_check(worker);
+    if (++rules->turns < rules->next_walk) return;
+    rules->next_walk = rules->turns + sim->config.check_every + entries / WALK_EVERY_ENTRIES;
+    range_worker_check(worker);
 }
 
 void sim_rules_process_ended(struct sim *sim, struct sim_node *node) {

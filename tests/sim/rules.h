@@ -52,7 +52,7 @@ struct read_rules {
 };
 
 struct sim_rules {
-    uint64_t turns;
+    uint64_t turns, next_walk; /* over a worker's invariants, in turns of all workers */
     uint64_t last_timestamp;
     struct range_rules ranges[SIM_RANGES_MAX + 1];
     struct replica_rules replicas[SIM_NODES_MAX][SIM_RANGES_MAX + 1];

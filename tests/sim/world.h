@@ -214,7 +214,7 @@ struct sim_config {
     bool lease_reads;
     bool leases_fail; /* clocks pass the bound: what was read under a lease proves nothing */
     uint64_t delay_min_us, delay_max_us, sync_us;
-    uint32_t check_every; /* turns between two walks over all of a worker's invariants */
+    uint32_t check_every; /* turns at least between two walks over all of a worker's invariants */
 };
 
 /* ---- the world ---- */
