@@ -165,7 +165,7 @@ static void admit_read(struct admission *call) {
 static void admit_transfer(struct admission *call) {
     const struct range_replica_ref *to =
         range_descriptor_on_node(&call->replica->descriptor, call->request.to_node);
-    if (!to || to->role != RANGE_VOTER) {
+    if (!to || !range_replica_stays_voter(to)) {
         struct buf text = {0};
         buf_printf(&text, "range %" PRIu64 " has no voter on node %" PRIu64,
                    range_replica_id(call->replica), call->request.to_node);
@@ -176,6 +176,25 @@ static void admit_transfer(struct admission *call) {
     struct range_pending *pending = make_pending(call, RANGE_PENDING_TRANSFER);
     pending->to_node = call->request.to_node;
     range_transfer_request(pending);
+}
+
+static void admit_change(struct admission *call) {
+    struct buf text = {0};
+    struct raft_log_id id;
+    if (!check_room(call, 0)) return;
+    enum status status = range_change_propose(call->replica, &call->request, &text, &id);
+    if (status == STATUS_INVALID) {
+        refuse_invalid(call, &text);
+        return;
+    }
+    if (status != STATUS_OK) {
+        refuse(call, RANGE_REPLY_BUSY);
+        return;
+    }
+    struct range_pending *pending = make_pending(call, RANGE_PENDING_CHANGE);
+    pending->id = id;
+    list_push_back(&call->replica->changes, &pending->link);
+    range_pending_release_frame(pending);
 }
 
 static void admit_call(struct admission *call) {
@@ -208,9 +227,7 @@ static void admit_call(struct admission *call) {
     else if (call->request.kind == RANGE_TRANSFER)
         admit_transfer(call);
     else if (call->request.kind == RANGE_CHANGE_REPLICAS)
-        range_refuse_text(call->worker, call->client, call->request.call_id,
-                          RANGE_REPLY_UNAVAILABLE,
-                          SLICE_LITERAL("this version does not yet change replicas"));
+        admit_change(call);
     else
         admit_read(call);
 }

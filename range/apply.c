@@ -112,13 +112,14 @@ static void apply_commands(struct range_replica *replica, const struct raft_entr
 static void apply_entry(struct range_replica *replica, const struct raft_entry *entry) {
     ASSERT_CMP(entry->id.index, ==, replica->applying.applied.index + 1);
     ASSERT_CMP(entry->id.term, >=, replica->applying.applied.term);
-    if (entry->kind != RAFT_ENTRY_NORMAL)
-        cannot_apply(replica, entry->id, "this version changes no configurations",
-                     STATUS_UNSUPPORTED);
     settle_lost(replica, entry->id);
     struct slice bytes = payload_slice(entry->payload);
-    if (bytes.len > 0) apply_commands(replica, entry); /* empty: a leader began its term */
+    if (entry->kind != RAFT_ENTRY_NORMAL)
+        range_change_apply(replica, entry);
+    else if (bytes.len > 0) /* empty: a leader began its term */
+        apply_commands(replica, entry);
     replica->applying.applied = entry->id;
+    if (!list_empty(&replica->changes)) range_change_settle(replica, entry->id);
     replica->applying_bytes += bytes.len;
 }
 
@@ -129,8 +130,27 @@ static void apply_job(const struct range_apply_job *job) {
         replica->applying = replica->applied;
         replica->applying_bytes = 0;
     }
-    for (uint32_t i = 0; i < job->count; i++)
+    /* What comes behind its own removal does not concern it. */
+    for (uint32_t i = 0; i < job->count && !replica->removed; i++)
         apply_entry(replica, &job->entries[i]);
+}
+
+void range_apply_forget(struct range_replica *replica) {
+    struct range_worker *worker = replica->worker;
+    uint32_t kept = 0;
+    ASSERT(list_empty(&replica->in_round));
+    for (uint32_t i = 0; i < worker->job_count; i++)
+        if (worker->jobs[i].replica != replica) worker->jobs[kept++] = worker->jobs[i];
+    worker->job_count = kept;
+}
+
+/* The core has heard of a change in the middle of the round; its role may be another now. */
+static void finish_change(struct range_replica *replica) {
+    replica->record_changed = false;
+    if (replica->removed)
+        range_remove_begin(replica);
+    else
+        range_replica_follow_role(replica);
 }
 
 /* The batch is in the engine: what it holds is the replica's state now. */
@@ -141,6 +161,7 @@ static void finish_round(struct range_worker *worker) {
         replica->applied = replica->applying;
         range_replica_touch(replica);
         raft_apply_done(replica->raft, replica->applied.applied.index, replica->applying_bytes);
+        if (replica->record_changed) finish_change(replica);
     }
 }
 
@@ -155,6 +176,7 @@ void range_apply_round(struct range_worker *worker) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_round);
         range_compact(replica, worker->apply_batch);
         range_replica_put_apply_state(replica, worker->apply_batch, &replica->applying);
+        if (replica->record_changed) range_replica_put_record(replica, worker->apply_batch);
     }
     enum status status =
         storage_write(worker->store->engine, worker->apply_batch, STORAGE_BUFFERED);

@@ -51,10 +51,36 @@ static void check_reads(const struct range_replica *replica) {
     if (reads) ASSERT(!list_empty(&replica->in_reading));
 }
 
+/* The descriptor, the configuration as kept here, and the core's are the same. A snapshot takes
+ * effect in the core before it is installed. */
+static void check_membership(const struct range_replica *replica) {
+    struct raft_view view;
+    raft_view(replica->raft, &view);
+    struct raft_conf_state conf = range_conf_from_descriptor(&replica->descriptor);
+    ASSERT(range_conf_equal(&conf, &replica->conf));
+    if (!replica->installing && !replica->receive) ASSERT(range_conf_equal(&conf, &view.conf));
+    ASSERT(range_descriptor_replica(&replica->descriptor, replica->replica_id));
+    ASSERT(!replica->record_changed && !replica->removed);
+}
+
+/* Nothing of a replica that is none any more is left in memory but what its tombstone says. */
+static void check_inactive(const struct range_replica *replica) {
+    ASSERT(replica->leaving == !list_empty(&replica->in_leaving));
+    ASSERT(!replica->leads && !replica->published && !replica->receive);
+    ASSERT(list_empty(&replica->in_awake) && list_empty(&replica->in_waking));
+    ASSERT(list_empty(&replica->waiting) && list_empty(&replica->proposed));
+    ASSERT(list_empty(&replica->changes) && list_empty(&replica->transfers));
+}
+
 void range_check(const struct range_replica *replica) {
     const struct range_apply_state *applied = &replica->applied;
-    if (!replica->raft) return;
+    if (!replica->raft) {
+        check_inactive(replica);
+        return;
+    }
+    ASSERT(!replica->tombstone && !replica->leaving);
     raft_check(replica->raft);
+    check_membership(replica);
     if (list_empty(&replica->in_touched))
         ASSERT(raft_quiet(replica->raft) == list_empty(&replica->in_awake));
     if (list_empty(&replica->in_waking))
@@ -71,6 +97,7 @@ void range_check(const struct range_replica *replica) {
     } else {
         ASSERT(list_empty(&replica->waiting));
         ASSERT(list_empty(&replica->reads_new));
+        ASSERT(list_empty(&replica->changes));
         ASSERT_CMP(replica->round_count, ==, 0);
         ASSERT_CMP(range_snapshot_lowest_index(replica), ==, UINT64_MAX);
     }

@@ -199,8 +199,7 @@ void range_pending_expire(struct range_worker *worker) {
         struct range_pending *pending = CONTAINER_OF(first, struct range_pending, deadline);
         metric_add(&metric_range_expired_total, 1);
         range_stages_expired(pending);
-        range_pending_refuse(pending, pending->state == RANGE_PENDING_PROPOSED
-                                          ? RANGE_REPLY_UNKNOWN
-                                          : RANGE_REPLY_TIMEOUT);
+        range_pending_refuse(pending, range_pending_in_log(pending) ? RANGE_REPLY_UNKNOWN
+                                                                    : RANGE_REPLY_TIMEOUT);
     }
 }

@@ -26,6 +26,7 @@ enum range_pending_state {
     RANGE_PENDING_PROPOSED, /* a command in the log, in replica->proposed */
     RANGE_PENDING_READ,     /* in reads_new, a round, or reads_indexed */
     RANGE_PENDING_TRANSFER, /* in replica->transfers */
+    RANGE_PENDING_CHANGE,   /* a change of replicas in the log, in replica->changes */
 };
 
 /* One request that could not be answered at once. From the worker's free list. */
@@ -38,11 +39,12 @@ struct range_pending {
     struct slice bytes;       /* a command: encoded; a read: the whole call */
     uint64_t call_id;
     enum range_pending_state state;
-    bool covered;          /* WAITING: the timestamp request under way counts it */
-    bool has_request_id;   /* a command: asking again settles an unknown outcome */
-    bool quorum;           /* READ: a ReadIndex whatever the lease says */
-    uint32_t position;     /* PROPOSED: which command of its entry */
-    struct raft_log_id id; /* PROPOSED */
+    bool covered;        /* WAITING: the timestamp request under way counts it */
+    bool has_request_id; /* a command: asking again settles an unknown outcome */
+    bool quorum;         /* READ: a ReadIndex whatever the lease says */
+    uint32_t position;   /* PROPOSED: which command of its entry */
+    bool changed;        /* CHANGE: its entry is applied; the joint configuration may not be left */
+    struct raft_log_id id; /* PROPOSED, CHANGE */
     uint64_t arrived_us;   /* a command: when its frame came in */
     uint64_t admitted_us;  /* a command: the time of the turn that took it out of the mailbox */
     uint64_t since_us;     /* PROPOSED: when */
@@ -53,6 +55,11 @@ struct range_pending {
 
 static inline struct range_pending *range_pending_of(struct list_node *link) {
     return CONTAINER_OF(link, struct range_pending, link);
+}
+
+/* It may come true whatever is answered. */
+static inline bool range_pending_in_log(const struct range_pending *pending) {
+    return pending->state == RANGE_PENDING_PROPOSED || pending->state == RANGE_PENDING_CHANGE;
 }
 
 /* Adds a reference. */

@@ -51,6 +51,7 @@ void range_create_replica(struct range_worker *worker, struct slice bytes, bool 
         struct range_replica_record record = {.replica_id = own->replica_id,
                                               .descriptor = descriptor,
                                               .conf = range_conf_from_descriptor(&descriptor)};
+        range_snapshot_drop_birth(worker, descriptor.range_id);
         struct range_replica *replica = range_replica_new(worker, &record);
         replica->campaign = campaign;
         write_initial_state(replica, worker->log_batch);

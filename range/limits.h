@@ -85,9 +85,16 @@
  * log that lacks the range's initial state. */
 #define RANGE_INITIAL_INDEX 10u
 #define RANGE_INITIAL_TERM 5u
+#define RANGE_INITIAL_CONF_VERSION 1u /* placement gives it to the ranges that it makes */
 
 /* Leadership transfers are tried again after so many election time-outs. */
 #define RANGE_TRANSFER_RETRY_ELECTIONS 2u
+
+/* ---- changes of replicas ---- */
+/* A learner may become a voter when it lacks at most so many committed entries. */
+#define RANGE_PROMOTE_LAG_MAX 256u
+/* A joint configuration that was not left after so many election time-outs is left again. */
+#define RANGE_LEAVE_RETRY_ELECTIONS 2u
 
 _Static_assert(RANGE_REPLICAS_MAX <= RAFT_REPLICAS_MAX, "every replica of a range is in its group");
 _Static_assert(RANGE_PENDING_BYTES_MAX + TXN_COMMAND_BYTES_MAX <= RANGE_UNCOMMITTED_BYTES_MAX,

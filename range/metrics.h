@@ -47,6 +47,7 @@
       "nodes that fell silent or restarted, as seen by a worker")                                 \
     X(range_quiet, GAUGE, "ranges", "replicas that are quiet: no ticks, no heartbeats")           \
     X(range_leaders, GAUGE, "ranges", "ranges led by this node")                                  \
+    X(range_replicas_removed_total, COUNTER, "ranges", "replicas deleted from this node")         \
     X(range_replicas, GAUGE, "ranges", "replicas on this node")
 
 /* Nodes and ranges beyond the numbers have no figures of their own; the others count all. */

@@ -49,6 +49,21 @@ void range_outbox_add(struct range_replica *replica, const struct raft_message *
     if (peer->frame.len >= RANGE_FRAME_FLUSH_BYTES) send_frame(worker, peer);
 }
 
+void range_outbox_add_stray(struct range_worker *worker, uint64_t node_id, uint64_t range_id,
+                            const struct raft_message *message) {
+    struct range_peer *peer = range_outbox_peer(worker, node_id);
+    open_frame(worker, peer);
+    range_raft_frame_add(&peer->frame, range_id, 0, message);
+    metric_add(&metric_range_raft_messages_sent_total, 1);
+}
+
+void range_outbox_add_removed(struct range_worker *worker, uint64_t node_id,
+                              const struct range_removed_notice *notice) {
+    struct range_peer *peer = range_outbox_peer(worker, node_id);
+    open_frame(worker, peer);
+    range_raft_frame_add_removed(&peer->frame, notice);
+}
+
 void range_outbox_add_beat(struct range_worker *worker, struct range_peer *peer,
                            const struct range_beat *beat) {
     open_frame(worker, peer);

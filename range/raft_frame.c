@@ -4,6 +4,8 @@
 #include "raft/message_codec.h"
 #include "range/limits.h"
 
+#define REMOVED_KIND 0u
+
 /* The length comes before what it measures, so it is written as a hole and filled afterwards. */
 static size_t message_begin(struct buf *frame, uint64_t range_id) {
     size_t hole = frame->len;
@@ -40,6 +42,31 @@ void range_raft_frame_add_beat(struct buf *frame, const struct range_beat *beat)
     encode_varint(frame, beat->worker);
     encode_varint(frame, beat->workers);
     message_end(frame, hole);
+}
+
+void range_raft_frame_add_removed(struct buf *frame, const struct range_removed_notice *notice) {
+    size_t hole = message_begin(frame, notice->descriptor.range_id);
+    encode_varint(frame, notice->descriptor.epoch.conf_version);
+    encode_u8(frame, REMOVED_KIND);
+    encode_varint(frame, notice->replica_id);
+    range_descriptor_encode(frame, &notice->descriptor);
+    message_end(frame, hole);
+}
+
+enum status range_raft_frame_decode_removed(struct slice message,
+                                            struct range_removed_notice *ret_notice) {
+    struct decoder in = decoder_make(message);
+    if (decode_u8(&in) != REMOVED_KIND || in.failed) return STATUS_CORRUPTION;
+    struct range_removed_notice notice = {.replica_id = decode_varint(&in)};
+    enum status status = range_descriptor_decode(&in, &notice.descriptor);
+    if (status == STATUS_OK && (!decoder_finished(&in) || notice.replica_id == 0))
+        status = STATUS_CORRUPTION;
+    if (status != STATUS_OK) {
+        range_descriptor_done(&notice.descriptor);
+        return status;
+    }
+    *ret_notice = notice;
+    return STATUS_OK;
 }
 
 void range_raft_frame_copy(struct buf *frame, const struct range_raft_envelope *envelope) {
@@ -79,7 +106,9 @@ static bool decode_beat(struct decoder *in, struct range_beat *ret_beat) {
 static bool decode_message(struct decoder *in, struct range_raft_envelope *envelope) {
     envelope->conf_version = decode_varint(in);
     envelope->message = decode_fixed(in, decoder_left(in));
-    return !in->failed && envelope->message.len > 0;
+    if (in->failed || envelope->message.len == 0) return false;
+    envelope->removed = envelope->message.data[0] == REMOVED_KIND;
+    return true;
 }
 
 bool range_raft_frame_next(struct decoder *messages, struct range_raft_envelope *ret_envelope) {

@@ -67,6 +67,7 @@ static void send_messages(struct range_replica *replica, const struct raft_messa
 /* Everything the work promises is durable now. */
 static void release(const struct range_work *work) {
     struct range_replica *replica = work->replica;
+    if (!replica) return; /* removed since */
     range_replica_touch(replica);
     if (work->install) range_snapshot_install(replica);
     raft_append_done(replica->raft, &work->append);
@@ -134,9 +135,15 @@ void range_ready_take(struct range_worker *worker) {
     }
 }
 
+void range_ready_forget(struct range_replica *replica) {
+    struct range_worker *worker = replica->worker;
+    for (uint32_t i = 0; i < worker->work_count; i++)
+        if (worker->works[i].replica == replica) worker->works[i].replica = NULL;
+}
+
 void range_ready_synced(struct range_worker *worker) {
     for (uint32_t i = 0; i < worker->work_count; i++)
-        worker->works[i].replica->unsynced = false;
+        if (worker->works[i].replica) worker->works[i].replica->unsynced = false;
     /* Releasing takes no new ready work, so nothing is added to the array meanwhile. */
     uint32_t count = worker->work_count;
     for (uint32_t i = 0; i < count; i++)

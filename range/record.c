@@ -1,6 +1,7 @@
 #include "range/record.h"
 
 #include "base/assert.h"
+#include "raft/id_set.h"
 #include "raft/message_codec.h"
 
 #define RECORD_VERSION 1u
@@ -29,6 +30,9 @@ void range_replica_record_encode(struct buf *out, const struct range_replica_rec
     encode_varint(out, record->replica_id);
     range_descriptor_encode(out, &record->descriptor);
     raft_encode_conf_state(out, &record->conf);
+    if (!record->tombstone) return;
+    encode_varint(out, record->committed.index);
+    encode_varint(out, record->committed.term);
 }
 
 enum status range_replica_record_decode(struct slice bytes,
@@ -42,6 +46,10 @@ enum status range_replica_record_decode(struct slice bytes,
     record.replica_id = decode_varint(&in);
     enum status status = range_descriptor_decode(&in, &record.descriptor);
     if (status == STATUS_OK) status = raft_decode_conf_state(&in, &record.conf);
+    if (status == STATUS_OK && record.tombstone) {
+        record.committed.index = decode_varint(&in);
+        record.committed.term = decode_varint(&in);
+    }
     bool sane = decoder_finished(&in) && flags <= FLAG_TOMBSTONE && record.replica_id != 0;
     if (status == STATUS_OK && !sane) status = STATUS_CORRUPTION;
     if (status != STATUS_OK) {
@@ -120,4 +128,12 @@ struct raft_conf_state range_conf_from_descriptor(const struct range_descriptor 
     for (uint32_t i = 0; i < descriptor->replica_count; i++)
         add_replica(&conf, &descriptor->replicas[i], descriptor->joint);
     return conf;
+}
+
+bool range_conf_equal(const struct raft_conf_state *a, const struct raft_conf_state *b) {
+    return raft_id_set_equal(&a->voters, &b->voters) &&
+           raft_id_set_equal(&a->voters_outgoing, &b->voters_outgoing) &&
+           raft_id_set_equal(&a->learners, &b->learners) &&
+           raft_id_set_equal(&a->learners_next, &b->learners_next) &&
+           a->auto_leave == b->auto_leave;
 }

@@ -1,10 +1,13 @@
 /* The records that a replica keeps on disk besides its log and its data.
  *
  * Replica record, STORAGE_META, key 0x00 ‖ 'r' ‖ range id (8, BE):
- *   version u8 (1) ‖ flags u8 (1: tombstone) ‖ replica id varint ‖ descriptor ‖ conf state
+ *   version u8 (1) ‖ flags u8 (1: tombstone) ‖ replica id varint ‖ descriptor ‖ conf state ‖
+ *   [tombstone: committed index varint, term varint]
  * It is written when the replica is created and whenever the descriptor or the configuration
  * changes. A tombstone says that the range's replica was removed here and must not come back under
- * the same id.
+ * the same id; what it knew to be committed stays for those who still ask for its vote. A record
+ * that is no tombstone and whose descriptor does not list the replica is of one that was removed
+ * and is yet to be deleted (remove.c).
  *
  * Apply state, STORAGE_RAFT (raft_log state 'a'), in the same batch as the effects it stands for:
  *   version u8 (1) ‖ applied index u64 ‖ applied term u64 ‖ truncated index u64 ‖ truncated term
@@ -20,6 +23,7 @@ struct range_replica_record {
     uint64_t replica_id;
     struct range_descriptor descriptor; /* owned */
     struct raft_conf_state conf;
+    struct raft_log_id committed; /* tombstones */
 };
 
 struct range_apply_state {
@@ -45,5 +49,6 @@ enum status range_apply_state_decode(struct slice bytes,
 
 /* The configuration that a descriptor's replicas form: the two say the same at every moment. */
 struct raft_conf_state range_conf_from_descriptor(const struct range_descriptor *descriptor);
+bool range_conf_equal(const struct raft_conf_state *a, const struct raft_conf_state *b);
 
 #endif

@@ -62,7 +62,10 @@ static enum status recover_replica(struct range_store *store,
     if (!consistent(replica, &hard_state))
         return explain(error, range_id, "its log and its states do not fit together",
                        STATUS_CORRUPTION);
-    range_replica_activate(replica, &hard_state, true);
+    if (range_descriptor_replica(&record->descriptor, record->replica_id))
+        range_replica_activate(replica, &hard_state, true);
+    else
+        range_remove_begin(replica); /* it had applied its removal when the node stopped */
     return STATUS_OK;
 }
 

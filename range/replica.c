@@ -18,6 +18,7 @@ static void init_lists(struct range_replica *replica) {
         &replica->in_all,     &replica->in_touched, &replica->in_round,  &replica->waiting,
         &replica->in_waiting, &replica->proposed,   &replica->reads_new, &replica->reads_indexed,
         &replica->in_reading, &replica->transfers,  &replica->in_awake,  &replica->in_waking,
+        &replica->in_leaving, &replica->changes,
     };
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
@@ -35,6 +36,7 @@ struct range_replica *range_replica_new(struct range_worker *worker,
     replica->replica_id = record->replica_id;
     replica->tombstone = record->tombstone;
     replica->conf = record->conf;
+    replica->committed = record->committed;
     range_descriptor_copy(&replica->descriptor, &record->descriptor);
     prng_init(&replica->prng, config->seed ^ (config->node_id * UINT64_C(0x9e3779b97f4a7c15)) ^
                                   (range_id * UINT64_C(0xbf58476d1ce4e5b9)));
@@ -52,12 +54,15 @@ static void refuse_everything(struct range_replica *replica) {
     range_pending_refuse_all(&replica->proposed, RANGE_REPLY_UNKNOWN);
     range_pending_refuse_all(&replica->reads_indexed, RANGE_REPLY_NOT_LEADER);
     range_pending_refuse_all(&replica->transfers, RANGE_REPLY_NOT_LEADER);
+    range_pending_refuse_all(&replica->changes, RANGE_REPLY_UNKNOWN);
     range_read_refuse_unindexed(replica);
 }
 
-void range_replica_free(struct range_replica *replica) {
+void range_replica_retire(struct range_replica *replica) {
     struct range_worker *worker = replica->worker;
     refuse_everything(replica);
+    range_ready_forget(replica);
+    range_apply_forget(replica);
     range_snapshot_abort_sends(replica);
     range_snapshot_drop_receive(replica);
     range_status_unpublish(replica);
@@ -65,18 +70,27 @@ void range_replica_free(struct range_replica *replica) {
         atomic_fetch_sub(&worker->leader_count, 1);
         metric_add(&metric_range_leaders, -1);
         range_stages_follow(replica);
+        replica->leads = false;
     }
-    metric_add(&metric_range_replicas, replica->tombstone ? 0 : -1);
     if (replica->raft && list_empty(&replica->in_awake)) metric_add(&metric_range_quiet, -1);
+    if (!replica->tombstone && !replica->leaving) metric_add(&metric_range_replicas, -1);
     raft_free(replica->raft);
+    replica->raft = NULL;
+    replica->unsynced = replica->installing = false;
     list_remove(&replica->in_awake);
     list_remove(&replica->in_waking);
-    idmap_remove(&worker->ranges, range_replica_id(replica));
-    if (worker->sampled == &replica->in_all) worker->sampled = replica->in_all.prev;
-    list_remove(&replica->in_all);
     list_remove(&replica->in_touched);
     list_remove(&replica->in_reading);
     list_remove(&replica->in_waiting);
+}
+
+void range_replica_free(struct range_replica *replica) {
+    struct range_worker *worker = replica->worker;
+    range_replica_retire(replica);
+    list_remove(&replica->in_leaving);
+    idmap_remove(&worker->ranges, range_replica_id(replica));
+    if (worker->sampled == &replica->in_all) worker->sampled = replica->in_all.prev;
+    list_remove(&replica->in_all);
     range_descriptor_done(&replica->descriptor);
     memory_free(replica);
 }
@@ -151,7 +165,8 @@ void range_replica_put_record(const struct range_replica *replica, struct storag
     struct range_replica_record record = {.tombstone = replica->tombstone,
                                           .replica_id = replica->replica_id,
                                           .descriptor = replica->descriptor,
-                                          .conf = replica->conf};
+                                          .conf = replica->conf,
+                                          .committed = replica->committed};
     struct buf bytes = {0};
     range_replica_record_encode(&bytes, &record);
     uint8_t key[RANGE_RECORD_KEY_BYTES];
@@ -181,6 +196,7 @@ static void leadership_gained(struct range_replica *replica, uint64_t term) {
     replica->transfer_retry_us = 0;
     range_transfer_returned(replica);
     replica->last_proposed_ts = 0;
+    replica->change_index = 0;
     range_stages_lead(replica);
     atomic_fetch_add(&replica->worker->leader_count, 1);
     metric_add(&metric_range_leaders, 1);
@@ -205,6 +221,7 @@ static void leadership_lost(struct range_replica *replica) {
         struct range_pending *pending = range_pending_of(node);
         if (pending->has_request_id) range_pending_refuse(pending, RANGE_REPLY_UNKNOWN);
     }
+    range_pending_refuse_all(&replica->changes, RANGE_REPLY_UNKNOWN);
     range_read_refuse_unindexed(replica);
     range_snapshot_abort_sends(replica);
     range_stages_follow(replica);

@@ -5,11 +5,14 @@
  *
  *   creating   its records are in the log batch, not yet durable; it takes part in nothing
  *   active     `raft` is set: range_replica_activate, after creation or recovery
- *   tombstone  removed here; remembered so that it does not come back
+ *   leaving    removed: no Raft core any more, its data is yet to be deleted (remove.c)
+ *   tombstone  deleted; remembered so that it does not come back
  *
  * Invariants (range_check walks them):
  *   R1  applied.applied, descriptor, conf and the engine's content of the span are of one moment:
- *       they change together, after the batch or snapshot that holds them was written.
+ *       they change together, after the batch or snapshot that holds them was written. (Within
+ *       the round of a change of replicas, descriptor and conf are ahead: change.c.) The descriptor
+ *       and conf say the same.
  *   R2  truncated <= applied <= the durable end of the log; log.first_index == truncated.index + 1.
  *   R3  waiting commands, unanswered ReadIndex rounds and snapshot sends exist only while it leads,
  *       in the term `lead_term`.
@@ -47,9 +50,12 @@ struct range_replica {
     struct range_descriptor descriptor; /* as of applied.applied */
     struct raft_conf_state conf;        /* as of applied.applied */
     bool tombstone;
-    bool campaign;     /* stand for election as soon as active */
-    struct raft *raft; /* NULL while creating */
-    struct prng prng;  /* election time-outs */
+    bool campaign; /* stand for election as soon as active */
+    bool leaving;  /* in worker->leaving; with `tombstone`: deleted in the log batch */
+    struct list_node in_leaving;
+    struct raft_log_id committed; /* leaving, tombstone: known to be committed when it ended */
+    struct raft *raft;            /* NULL unless active */
+    struct prng prng;             /* election time-outs */
     char log_prefix[48];
 
     /* Log. `written` is the hard state on its way to the disk or there. */
@@ -64,6 +70,8 @@ struct range_replica {
     struct range_apply_state applying; /* while in a round: what the engine will hold */
     size_t applying_bytes;             /* payload bytes of the round, for raft_apply_done */
     struct list_node in_round;         /* worker->round */
+    bool record_changed;               /* in the round: the record goes with it */
+    bool removed;                      /* in the round: it has applied its own removal */
 
     /* Leadership, followed by range_replica_follow_role. */
     bool leads;
@@ -98,6 +106,11 @@ struct range_replica {
     struct list_node in_reading;       /* worker->reading: reads_new or reads_indexed is filled */
     struct list_node transfers;
 
+    /* Changes of its replicas (change.c). */
+    struct list_node changes; /* asked for by clients */
+    uint64_t change_index;    /* of the last one proposed by the present leadership; 0: none */
+    uint64_t leave_retry_us;  /* joint: it should have been left by then */
+
     /* Snapshots. */
     struct range_snapshot_receive *receive; /* NULL: none under way */
     uint64_t snapshot_finished;             /* id of the last one received whole */
@@ -118,6 +131,9 @@ static inline uint64_t range_replica_id(const struct range_replica *replica) {
 /* A replica in state "creating", known to the worker. */
 struct range_replica *range_replica_new(struct range_worker *worker,
                                         const struct range_replica_record *record);
+/* Active no more: its core and everything in memory that belongs to it goes, who waits is answered.
+ * It stays known to the worker. */
+void range_replica_retire(struct range_replica *replica);
 void range_replica_free(struct range_replica *replica);
 /* The log and apply state are in the engine: starts the Raft group member. `restarted`: it may have
  * promised things before a crash. */

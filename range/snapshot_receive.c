@@ -8,6 +8,10 @@
  *   install   after the log batch is durable: the range's content, log, hard state, apply state and
  *             replica record change in one atomic engine operation
  *
+ * A replica that joins the range begins here (birth): nothing of it exists until the last chunk has
+ * arrived, when the same atomic operation makes it. No core has to be asked, there is none; it
+ * cannot have voted, so it needs no memory of a vote.
+ *
  * One that stays silent for RANGE_SNAPSHOT_ABANDON_US is dropped with what was staged. */
 #include <inttypes.h>
 
@@ -23,8 +27,9 @@
 
 struct range_snapshot_receive {
     struct list_node link; /* worker->snapshot_receives */
-    struct range_replica *replica;
-    uint64_t snapshot_id, from_node;
+    struct range_worker *worker;
+    struct range_replica *replica; /* NULL: a birth */
+    uint64_t range_id, snapshot_id, from_node;
     struct range_apply_state state;
     struct range_descriptor descriptor;
     struct raft_conf_state conf; /* once staged */
@@ -50,17 +55,15 @@ static void acknowledge(struct range_worker *worker, uint64_t to_node,
 
 static void acknowledge_end(const struct range_snapshot_receive *receive,
                             enum range_snapshot_verdict verdict) {
-    struct range_snapshot_frame frame = {.range_id = range_replica_id(receive->replica),
+    struct range_snapshot_frame frame = {.range_id = receive->range_id,
                                          .snapshot_id = receive->snapshot_id};
-    acknowledge(receive->replica->worker, receive->from_node, &frame, receive->next, verdict);
+    acknowledge(receive->worker, receive->from_node, &frame, receive->next, verdict);
 }
 
-void range_snapshot_drop_receive(struct range_replica *replica) {
-    struct range_snapshot_receive *receive = replica->receive;
-    if (!receive) return;
-    replica->receive = NULL;
+static void receive_free(struct range_snapshot_receive *receive) {
+    if (receive->replica) receive->replica->receive = NULL;
     list_remove(&receive->link);
-    replica->worker->snapshot_receive_count--;
+    receive->worker->snapshot_receive_count--;
     storage_ingest_free(receive->ingest);
     storage_batch_free(receive->batch);
     range_descriptor_done(&receive->descriptor);
@@ -73,15 +76,40 @@ void range_snapshot_drop_receive(struct range_replica *replica) {
     memory_free(receive);
 }
 
+void range_snapshot_drop_receive(struct range_replica *replica) {
+    if (replica->receive) receive_free(replica->receive);
+}
+
+static struct range_snapshot_receive *find_birth(struct range_worker *worker, uint64_t range_id) {
+    LIST_FOR_EACH (node, &worker->snapshot_receives) {
+        struct range_snapshot_receive *receive =
+            CONTAINER_OF(node, struct range_snapshot_receive, link);
+        if (!receive->replica && receive->range_id == range_id) return receive;
+    }
+    return NULL;
+}
+
+void range_snapshot_drop_birth(struct range_worker *worker, uint64_t range_id) {
+    struct range_snapshot_receive *receive = find_birth(worker, range_id);
+    if (receive) receive_free(receive);
+}
+
+void range_snapshot_free_receives(struct range_worker *worker) {
+    LIST_FOR_EACH_SAFE (node, &worker->snapshot_receives)
+        receive_free(CONTAINER_OF(node, struct range_snapshot_receive, link));
+}
+
 void range_snapshot_expire_receives(struct range_worker *worker) {
     LIST_FOR_EACH_SAFE (node, &worker->snapshot_receives) {
         struct range_snapshot_receive *receive =
             CONTAINER_OF(node, struct range_snapshot_receive, link);
         if (receive->complete || worker->now_us < receive->heard_us + RANGE_SNAPSHOT_ABANDON_US)
             continue;
-        log_warn("range_snapshot_abandoned", "%s from_node=%" PRIu64 " next=%" PRIu64,
-                 receive->replica->log_prefix, receive->from_node, receive->next);
-        range_snapshot_drop_receive(receive->replica);
+        log_warn("range_snapshot_abandoned",
+                 "node=%" PRIu64 " range=%" PRIu64 " from_node=%" PRIu64 " next=%" PRIu64,
+                 worker->store->config.node_id, receive->range_id, receive->from_node,
+                 receive->next);
+        receive_free(receive);
     }
 }
 
@@ -94,25 +122,34 @@ static bool same_span(const struct range_descriptor *a, const struct range_descr
            slice_equal(slice_from_buf(&a->end), slice_from_buf(&b->end));
 }
 
-static bool acceptable(const struct range_replica *replica,
-                       const struct range_snapshot_header *header,
-                       const struct raft_message *message) {
-    return message->kind == RAFT_MSG_SNAPSHOT && message->snapshot &&
-           message->to == replica->replica_id && message->term >= raft_term(replica->raft) &&
+/* The header and the Raft message in it speak of the same snapshot, in which this node has the
+ * replica that it is sent to. */
+static bool coherent(const struct range_worker *worker, const struct range_snapshot_frame *frame,
+                     const struct range_snapshot_header *header,
+                     const struct raft_message *message) {
+    const struct range_replica_ref *own =
+        range_descriptor_on_node(&header->descriptor, worker->store->config.node_id);
+    if (message->kind != RAFT_MSG_SNAPSHOT || !message->snapshot || message->term == 0)
+        return false;
+    if (header->descriptor.range_id != frame->range_id) return false;
+    if (!own || own->replica_id != message->to) return false;
+    struct raft_conf_state conf = range_conf_from_descriptor(&header->descriptor);
+    return range_conf_equal(&conf, &message->snapshot->conf) &&
            message->snapshot->id.index == header->state.applied.index &&
            message->snapshot->id.term == header->state.applied.term &&
-           header->descriptor.range_id == range_replica_id(replica) &&
-           same_span(&header->descriptor, &replica->descriptor);
+           header->state.applied.index > 0 && message->term >= header->state.applied.term;
 }
 
-static void open_receive(struct range_replica *replica, const struct range_snapshot_frame *frame,
+static void open_receive(struct range_worker *worker, struct range_replica *replica,
+                         const struct range_snapshot_frame *frame,
                          const struct range_snapshot_header *header,
                          struct storage_ingest *ingest) {
     static const enum storage_family families[SPAN_COUNT] = {STORAGE_DATA, STORAGE_LOCK,
                                                              STORAGE_META};
-    struct range_worker *worker = replica->worker;
     struct range_snapshot_receive *receive = MEMORY_NEW(struct range_snapshot_receive);
+    receive->worker = worker;
     receive->replica = replica;
+    receive->range_id = frame->range_id;
     receive->snapshot_id = frame->snapshot_id;
     receive->from_node = header->from_node;
     receive->state = header->state;
@@ -127,21 +164,21 @@ static void open_receive(struct range_replica *replica, const struct range_snaps
     receive->heard_us = worker->now_us;
     list_push_back(&worker->snapshot_receives, &receive->link);
     worker->snapshot_receive_count++;
-    replica->receive = receive;
+    if (replica) replica->receive = receive;
 }
 
-static enum range_snapshot_verdict begin_receive(struct range_replica *replica,
+/* An older one, if there is, was given up by its sender and dropped before. */
+static enum range_snapshot_verdict begin_receive(struct range_worker *worker,
+                                                 struct range_replica *replica,
                                                  const struct range_snapshot_frame *frame,
                                                  const struct range_snapshot_header *header) {
-    struct range_worker *worker = replica->worker;
-    range_snapshot_drop_receive(replica); /* an older one; its sender has given it up */
     if (worker->snapshot_receive_count >= RANGE_SNAPSHOT_RECEIVES_MAX) return RANGE_SNAPSHOT_BUSY;
     struct storage_ingest *ingest = NULL;
     enum status status = storage_ingest_new(worker->store->engine, &ingest);
     if (status == STATUS_BUSY) return RANGE_SNAPSHOT_BUSY;
     if (status != STATUS_OK)
         range_worker_fatal(worker, "staging of a snapshot", frame->range_id, status);
-    open_receive(replica, frame, header, ingest);
+    open_receive(worker, replica, frame, header, ingest);
     return RANGE_SNAPSHOT_CONTINUE;
 }
 
@@ -158,16 +195,12 @@ static bool step_raft_message(struct range_replica *replica, struct slice bytes)
     return status == STATUS_OK;
 }
 
-static enum range_snapshot_verdict judge_header(struct range_replica *replica,
-                                                const struct range_snapshot_frame *frame,
-                                                const struct range_snapshot_header *header) {
-    struct raft_message message;
-    struct decoder in = decoder_make(header->raft_message);
-    arena_reset(&replica->worker->arena);
-    if (raft_decode_message(&in, &replica->worker->arena, &message) != STATUS_OK)
-        return RANGE_SNAPSHOT_REFUSED;
-    bool good = decoder_finished(&in) && acceptable(replica, header, &message);
-    raft_message_done(&message);
+static enum range_snapshot_verdict judge_for_replica(struct range_replica *replica,
+                                                     const struct range_snapshot_frame *frame,
+                                                     const struct range_snapshot_header *header,
+                                                     const struct raft_message *message) {
+    bool good = message->to == replica->replica_id && message->term >= raft_term(replica->raft) &&
+                same_span(&header->descriptor, &replica->descriptor);
     if (!good) return RANGE_SNAPSHOT_REFUSED;
     /* One that was promised to the core whole is not to be taken from under it. */
     if (replica->installing || (replica->receive && replica->receive->complete))
@@ -176,13 +209,46 @@ static enum range_snapshot_verdict judge_header(struct range_replica *replica,
         /* Not needed: the core answers it with where this replica really is. */
         return step_raft_message(replica, header->raft_message) ? RANGE_SNAPSHOT_INSTALLED
                                                                 : RANGE_SNAPSHOT_REFUSED;
-    return begin_receive(replica, frame, header);
+    range_snapshot_drop_receive(replica);
+    return begin_receive(replica->worker, replica, frame, header);
 }
 
-static void take_header(struct range_replica *replica, uint64_t from_node,
-                        const struct range_snapshot_frame *frame) {
-    struct range_worker *worker = replica->worker;
-    struct range_snapshot_receive *receive = replica->receive;
+/* For a range that has no replica here, or had one under a lower id. */
+static enum range_snapshot_verdict judge_birth(struct range_worker *worker,
+                                               const struct range_snapshot_frame *frame,
+                                               const struct range_snapshot_header *header,
+                                               const struct raft_message *message) {
+    const struct range_replica *held = range_worker_find_any(worker, frame->range_id);
+    if (held && (held->leaving || !held->tombstone)) return RANGE_SNAPSHOT_BUSY; /* not for long */
+    if (held && message->to <= held->replica_id) return RANGE_SNAPSHOT_REFUSED;
+    if (range_status_overlaps(worker->store, &header->descriptor)) return RANGE_SNAPSHOT_REFUSED;
+    range_snapshot_drop_birth(worker, frame->range_id);
+    return begin_receive(worker, NULL, frame, header);
+}
+
+static enum range_snapshot_verdict judge_header(struct range_worker *worker,
+                                                struct range_replica *replica,
+                                                const struct range_snapshot_frame *frame,
+                                                const struct range_snapshot_header *header) {
+    struct raft_message message;
+    struct decoder in = decoder_make(header->raft_message);
+    enum range_snapshot_verdict verdict = RANGE_SNAPSHOT_REFUSED;
+    arena_reset(&worker->arena);
+    if (raft_decode_message(&in, &worker->arena, &message) != STATUS_OK) return verdict;
+    if (!decoder_finished(&in) || !coherent(worker, frame, header, &message))
+        verdict = RANGE_SNAPSHOT_REFUSED;
+    else if (replica)
+        verdict = judge_for_replica(replica, frame, header, &message);
+    else
+        verdict = judge_birth(worker, frame, header, &message);
+    raft_message_done(&message);
+    return verdict;
+}
+
+static void take_header(struct range_worker *worker, struct range_replica *replica,
+                        uint64_t from_node, const struct range_snapshot_frame *frame) {
+    struct range_snapshot_receive *receive =
+        replica ? replica->receive : find_birth(worker, frame->range_id);
     if (receive && receive->snapshot_id == frame->snapshot_id) { /* sent again */
         /* One that is complete is answered when it is installed: were its last chunk acknowledged
          * before, and that answer lost, its sender would have nothing left to ask with. */
@@ -190,14 +256,14 @@ static void take_header(struct range_replica *replica, uint64_t from_node,
             acknowledge(worker, from_node, frame, receive->next, RANGE_SNAPSHOT_CONTINUE);
         return;
     }
-    if (replica->snapshot_finished == frame->snapshot_id) {
+    if (replica && replica->snapshot_finished == frame->snapshot_id) {
         acknowledge(worker, from_node, frame, 0, RANGE_SNAPSHOT_INSTALLED);
         return;
     }
     struct range_snapshot_header header;
     enum range_snapshot_verdict verdict = RANGE_SNAPSHOT_REFUSED;
     if (range_snapshot_decode_header(frame->body, &header) == STATUS_OK) {
-        if (header.from_node == from_node) verdict = judge_header(replica, frame, &header);
+        if (header.from_node == from_node) verdict = judge_header(worker, replica, frame, &header);
         range_descriptor_done(&header.descriptor);
     }
     acknowledge(worker, from_node, frame, verdict == RANGE_SNAPSHOT_CONTINUE ? 1 : 0, verdict);
@@ -218,14 +284,12 @@ static bool in_order(const struct range_snapshot_receive *receive,
 }
 
 static bool stage_records(struct range_snapshot_receive *receive, struct decoder records) {
-    struct range_worker *worker = receive->replica->worker;
     struct range_snapshot_item item;
     while (range_snapshot_next(&records, &item)) {
         if (!in_order(receive, &item)) return false;
         enum status status = storage_ingest_add(receive->ingest, item.family, item.key, item.value);
         if (status != STATUS_OK)
-            range_worker_fatal(worker, "staging of a snapshot", range_replica_id(receive->replica),
-                               status);
+            range_worker_fatal(receive->worker, "staging of a snapshot", receive->range_id, status);
         receive->last_family = item.family;
         buf_assign(&receive->last_key, item.key);
         receive->record_count++;
@@ -245,35 +309,112 @@ static bool take_chunk(struct range_snapshot_receive *receive, struct slice body
     if (chunk.stream_checksum != receive->checksum || chunk.record_count != receive->record_count)
         return false;
     receive->complete = true;
-    return step_raft_message(receive->replica, slice_from_buf(&receive->raft_message));
+    return !receive->replica ||
+           step_raft_message(receive->replica, slice_from_buf(&receive->raft_message));
 }
+
+/* ---- birth ---- */
+
+static void put_birth(struct range_replica *replica, const struct raft_hard_state *hard_state,
+                      struct storage_batch *batch) {
+    struct buf bytes = {0};
+    replica->log = (struct raft_log){.engine = replica->worker->store->engine,
+                                     .group = range_replica_id(replica),
+                                     .first_index = 1};
+    raft_log_reset(&replica->log, batch, replica->applied.applied.index);
+    raft_encode_hard_state(&bytes, hard_state);
+    raft_log_put_state(&replica->log, batch, RAFT_LOG_HARD_STATE, slice_from_buf(&bytes));
+    buf_done(&bytes);
+    range_replica_put_apply_state(replica, batch, &replica->applied);
+    range_replica_put_record(replica, batch);
+}
+
+/* The tombstone of an earlier replica is overwritten by the record of this one. */
+static struct range_replica *make_replica(struct range_snapshot_receive *receive,
+                                          const struct raft_message *message) {
+    struct range_replica *tombstone = range_worker_find_any(receive->worker, receive->range_id);
+    struct range_replica_record record = {.replica_id = message->to,
+                                          .descriptor = receive->descriptor,
+                                          .conf = message->snapshot->conf};
+    ASSERT(!tombstone || (tombstone->tombstone && !tombstone->leaving));
+    if (tombstone) range_replica_free(tombstone);
+    struct range_replica *replica = range_replica_new(receive->worker, &record);
+    replica->applied = receive->state;
+    replica->snapshot_finished = receive->snapshot_id;
+    return replica;
+}
+
+static void commit_receive(struct range_snapshot_receive *receive) {
+    struct storage_span spans[SPAN_COUNT];
+    for (uint32_t i = 0; i < SPAN_COUNT; i++)
+        spans[i] =
+            (struct storage_span){.family = (enum storage_family)((uint32_t)STORAGE_DATA + i),
+                                  .begin = slice_from_buf(&receive->begin[i]),
+                                  .end = slice_from_buf(&receive->end[i])};
+    enum status status = storage_ingest_commit(receive->ingest, spans, SPAN_COUNT, receive->batch);
+    if (status != STATUS_OK)
+        range_worker_fatal(receive->worker, "installation of a snapshot", receive->range_id,
+                           status);
+    metric_add(&metric_range_snapshots_installed_total, 1);
+    log_info("range_snapshot_installed",
+             "node=%" PRIu64 " range=%" PRIu64 " index=%" PRIu64 " birth=%d",
+             receive->worker->store->config.node_id, receive->range_id,
+             receive->state.applied.index, !receive->replica);
+}
+
+/* All of it has arrived: the replica comes into being, and its core answers the leader. */
+static void give_birth(struct range_snapshot_receive *receive) {
+    struct range_worker *worker = receive->worker;
+    struct raft_message message;
+    struct decoder in = decoder_make(slice_from_buf(&receive->raft_message));
+    arena_reset(&worker->arena);
+    enum status status = raft_decode_message(&in, &worker->arena, &message);
+    ASSERT(status == STATUS_OK); /* the header was judged by it */
+    struct raft_hard_state hard_state = {.term = message.term,
+                                         .commit = receive->state.applied.index};
+    struct range_replica *replica = make_replica(receive, &message);
+    raft_message_done(&message);
+    receive->batch = storage_batch_new(worker->store->engine);
+    put_birth(replica, &hard_state, receive->batch);
+    commit_receive(receive);
+    range_replica_activate(replica, &hard_state, false);
+    if (!step_raft_message(replica, slice_from_buf(&receive->raft_message)))
+        log_warn("range_birth_unanswered", "%s", replica->log_prefix); /* it will be probed */
+    acknowledge_end(receive, RANGE_SNAPSHOT_INSTALLED);
+    receive_free(receive);
+}
+
+/* ---- taking chunks ---- */
 
 static void take_next_chunk(struct range_snapshot_receive *receive, uint64_t from_node,
                             const struct range_snapshot_frame *frame) {
-    struct range_replica *replica = receive->replica;
-    struct range_worker *worker = replica->worker;
+    struct range_worker *worker = receive->worker;
     receive->heard_us = worker->now_us;
     if (receive->complete) return; /* answered when it is installed */
     if (frame->sequence == receive->next && !take_chunk(receive, frame->body)) {
-        log_warn("range_snapshot_refused", "%s from_node=%" PRIu64 " sequence=%" PRIu64,
-                 replica->log_prefix, from_node, frame->sequence);
+        log_warn("range_snapshot_refused",
+                 "node=%" PRIu64 " range=%" PRIu64 " from_node=%" PRIu64 " sequence=%" PRIu64,
+                 worker->store->config.node_id, receive->range_id, from_node, frame->sequence);
         acknowledge_end(receive, RANGE_SNAPSHOT_REFUSED);
-        range_snapshot_drop_receive(replica);
+        receive_free(receive);
         return;
     }
     if (!receive->complete)
         acknowledge(worker, from_node, frame, receive->next, RANGE_SNAPSHOT_CONTINUE);
+    else if (!receive->replica)
+        give_birth(receive);
 }
 
-static void take_any_chunk(struct range_replica *replica, uint64_t from_node,
-                           const struct range_snapshot_frame *frame) {
-    struct range_snapshot_receive *receive = replica->receive;
+static void take_any_chunk(struct range_worker *worker, struct range_replica *replica,
+                           uint64_t from_node, const struct range_snapshot_frame *frame) {
+    struct range_snapshot_receive *receive =
+        replica ? replica->receive : find_birth(worker, frame->range_id);
     if (receive && receive->snapshot_id == frame->snapshot_id) {
         take_next_chunk(receive, from_node, frame);
         return;
     }
-    bool finished = replica->snapshot_finished == frame->snapshot_id;
-    acknowledge(replica->worker, from_node, frame, 0,
+    bool finished = replica && replica->snapshot_finished == frame->snapshot_id;
+    acknowledge(worker, from_node, frame, 0,
                 finished ? RANGE_SNAPSHOT_INSTALLED : RANGE_SNAPSHOT_UNKNOWN);
 }
 
@@ -281,17 +422,12 @@ void range_snapshot_frame(struct range_worker *worker, uint64_t from_node, struc
     struct range_snapshot_frame frame;
     if (range_snapshot_decode(bytes, &frame) != STATUS_OK) return; /* checked on arrival */
     struct range_replica *replica = range_worker_find(worker, frame.range_id);
-    if (!replica) {
-        if (frame.kind != RANGE_SNAPSHOT_ACK)
-            acknowledge(worker, from_node, &frame, 0, RANGE_SNAPSHOT_REFUSED);
-        return;
-    }
-    raft_set_now(replica->raft, worker->now_us);
+    if (replica) raft_set_now(replica->raft, worker->now_us);
     if (frame.kind == RANGE_SNAPSHOT_HEADER) {
-        take_header(replica, from_node, &frame);
+        take_header(worker, replica, from_node, &frame);
     } else if (frame.kind == RANGE_SNAPSHOT_CHUNK) {
-        take_any_chunk(replica, from_node, &frame);
-    } else {
+        take_any_chunk(worker, replica, from_node, &frame);
+    } else if (replica) {
         enum range_snapshot_verdict verdict;
         if (range_snapshot_decode_ack(frame.body, &verdict) == STATUS_OK)
             range_snapshot_acknowledged(replica, frame.snapshot_id, frame.sequence, verdict);
@@ -328,29 +464,22 @@ void range_snapshot_install(struct range_replica *replica) {
     struct range_snapshot_receive *receive = replica->receive;
     /* Entries that were handed out before the snapshot came go first; it contains them. */
     range_apply_round(worker);
+    ASSERT(replica->raft); /* it is in the snapshot, so nothing before that removes it */
+    struct range_descriptor before = {0};
+    range_descriptor_copy(&before, &replica->descriptor);
     range_descriptor_copy(&replica->descriptor, &receive->descriptor);
-    range_liveness_watch(replica);
+    range_change_follow(replica, &before);
+    range_descriptor_done(&before);
     replica->conf = receive->conf;
     replica->applied = receive->state;
     range_replica_put_apply_state(replica, receive->batch, &replica->applied);
     range_replica_put_record(replica, receive->batch);
-    struct storage_span spans[SPAN_COUNT];
-    for (uint32_t i = 0; i < SPAN_COUNT; i++)
-        spans[i] =
-            (struct storage_span){.family = (enum storage_family)((uint32_t)STORAGE_DATA + i),
-                                  .begin = slice_from_buf(&receive->begin[i]),
-                                  .end = slice_from_buf(&receive->end[i])};
-    enum status status = storage_ingest_commit(receive->ingest, spans, SPAN_COUNT, receive->batch);
-    if (status != STATUS_OK)
-        range_worker_fatal(worker, "installation of a snapshot", range_replica_id(replica), status);
+    commit_receive(receive);
     settle_proposed(replica, replica->applied.applied.index);
     replica->installing = false;
     replica->snapshot_finished = receive->snapshot_id;
     acknowledge_end(receive, RANGE_SNAPSHOT_INSTALLED);
-    range_snapshot_drop_receive(replica);
-    metric_add(&metric_range_snapshots_installed_total, 1);
-    log_info("range_snapshot_installed", "%s index=%" PRIu64, replica->log_prefix,
-             replica->applied.applied.index);
+    receive_free(receive);
 }
 
 void range_snapshot_drop_unneeded(struct range_worker *worker) {
@@ -358,7 +487,8 @@ void range_snapshot_drop_unneeded(struct range_worker *worker) {
         struct range_snapshot_receive *receive =
             CONTAINER_OF(node, struct range_snapshot_receive, link);
         struct range_replica *replica = receive->replica;
-        if (!receive->complete || replica->installing || raft_has_ready(replica->raft)) continue;
+        if (!replica || !receive->complete || replica->installing || raft_has_ready(replica->raft))
+            continue;
         acknowledge_end(receive, RANGE_SNAPSHOT_INSTALLED);
         range_snapshot_drop_receive(replica);
     }

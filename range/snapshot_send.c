@@ -86,6 +86,15 @@ void range_snapshot_abort_sends(struct range_replica *replica) {
     }
 }
 
+void range_snapshot_abort_gone(struct range_replica *replica) {
+    LIST_FOR_EACH_SAFE (node, &replica->worker->snapshot_sends) {
+        struct snapshot_send *send = send_of(node);
+        if (send->replica == replica &&
+            !range_descriptor_replica(&replica->descriptor, send->to_replica))
+            send_free(send);
+    }
+}
+
 uint64_t range_snapshot_lowest_index(const struct range_replica *replica) {
     uint64_t lowest = UINT64_MAX;
     LIST_FOR_EACH (node, &replica->worker->snapshot_sends) {

@@ -195,6 +195,11 @@ void range_stages_follow(struct range_replica *replica) {
     replica->probes = NULL;
 }
 
+/* One append per follower goes untimed. */
+void range_stages_changed(struct range_replica *replica) {
+    if (replica->probes) memset(replica->probes, 0, RANGE_REPLICAS_MAX * sizeof(*replica->probes));
+}
+
 /* Where the other replica stands in the descriptor; NULL: it is not in there, or is not timed. */
 static struct range_append_probe *probe_of(const struct range_replica *replica, uint64_t id,
                                            uint64_t *ret_node) {

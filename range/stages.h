@@ -83,7 +83,8 @@ void range_stages_expired(const struct range_pending *pending);
 
 /* Of a leader. */
 void range_stages_lead(struct range_replica *replica);
-void range_stages_follow(struct range_replica *replica); /* no longer, or going away */
+void range_stages_follow(struct range_replica *replica);  /* no longer, or going away */
+void range_stages_changed(struct range_replica *replica); /* the descriptor's places have changed */
 void range_stages_append(struct range_replica *replica, const struct raft_message *message);
 void range_stages_acknowledged(struct range_replica *replica, const struct raft_message *message);
 

@@ -66,6 +66,30 @@ void range_status_unpublish(struct range_replica *replica) {
     replica->published = NULL;
 }
 
+/* An empty end: to the end of all keys. */
+static bool spans_overlap(const struct range_descriptor *a, const struct range_descriptor *b) {
+    struct slice a_end = slice_from_buf(&a->end), b_end = slice_from_buf(&b->end);
+    bool a_before = a_end.len > 0 && slice_compare(a_end, slice_from_buf(&b->start)) <= 0;
+    bool b_before = b_end.len > 0 && slice_compare(b_end, slice_from_buf(&a->start)) <= 0;
+    return !a_before && !b_before;
+}
+
+bool range_status_overlaps(struct range_store *store, const struct range_descriptor *descriptor) {
+    bool overlaps = false;
+    for (uint32_t i = 0; i < store->worker_count; i++) {
+        struct range_worker *worker = store->workers[i];
+        lock(worker);
+        LIST_FOR_EACH (node, &worker->published) {
+            const struct range_descriptor *other =
+                &CONTAINER_OF(node, struct range_published, link)->descriptor;
+            if (other->range_id != descriptor->range_id && spans_overlap(other, descriptor))
+                overlaps = true;
+        }
+        unlock(worker);
+    }
+    return overlaps;
+}
+
 struct status_copies {
     struct range_published *items;
     size_t count, cap;

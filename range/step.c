@@ -20,10 +20,21 @@ static bool is_stale(const struct range_replica *replica, uint64_t from_node,
     return from && from->node_id != from_node;
 }
 
+/* Who was removed has nothing more to say, and may not know it yet. */
+static bool is_removed(const struct range_replica *replica, uint64_t from_node,
+                       const struct raft_message *message) {
+    if (message->to != replica->replica_id ||
+        !range_remove_is_gone(&replica->descriptor, message->from))
+        return false;
+    range_remove_tell(replica, from_node, message->from);
+    return true;
+}
+
 static bool step_message(struct range_replica *replica, uint64_t from_node,
                          const struct raft_message *message) {
     /* A snapshot is stepped when all of it has arrived (snapshot_receive.c), never from here. */
     if (is_stale(replica, from_node, message) || message->kind == RAFT_MSG_SNAPSHOT) return false;
+    if (is_removed(replica, from_node, message)) return false;
     range_replica_touch(replica);
     range_stages_acknowledged(replica, message);
     enum status status = raft_step(replica->raft, message);
@@ -34,7 +45,14 @@ static bool step_message(struct range_replica *replica, uint64_t from_node,
 static bool step_envelope(struct range_worker *worker, uint64_t from_node,
                           const struct range_raft_envelope *envelope) {
     struct range_replica *replica = range_worker_find(worker, envelope->range_id);
-    if (!replica) return false;
+    if (!replica) {
+        range_remove_stray(worker, from_node, envelope);
+        return false;
+    }
+    if (envelope->removed) {
+        range_remove_told(replica, envelope->message);
+        return true;
+    }
     struct raft_message message;
     struct decoder in = decoder_make(envelope->message);
     if (raft_decode_message(&in, &worker->arena, &message) != STATUS_OK) {
@@ -71,6 +89,7 @@ static void tick_ranges(struct range_worker *worker) {
         raft_set_now(replica->raft, worker->now_us);
         raft_tick(replica->raft);
         range_replica_follow_role(replica);
+        range_change_tick(replica);
         if (raft_has_ready(replica->raft)) range_replica_touch(replica);
     }
 }

@@ -36,7 +36,7 @@ void range_transfer_to_node(struct range_worker *worker, uint64_t range_id, uint
     struct range_replica *replica = range_worker_find(worker, range_id);
     if (!replica || !replica->leads) return;
     const struct range_replica_ref *to = range_descriptor_on_node(&replica->descriptor, to_node);
-    if (!to || to->replica_id == replica->replica_id) return;
+    if (!to || to->replica_id == replica->replica_id || !range_replica_stays_voter(to)) return;
     (void)begin(replica, to); /* the outcome shows in the status; there is nobody to tell */
 }
 
@@ -78,7 +78,8 @@ static const struct range_replica_ref *best_successor(const struct range_replica
             continue;
         const struct range_replica_ref *to =
             range_descriptor_replica(&replica->descriptor, progress->id);
-        if (!to || (replica->drain_returned & bit_of(&replica->descriptor, to))) continue;
+        if (!to || !range_replica_stays_voter(to)) continue;
+        if (replica->drain_returned & bit_of(&replica->descriptor, to)) continue;
         if (best && progress->match <= best_match) continue;
         best = to;
         best_match = progress->match;

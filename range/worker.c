@@ -21,7 +21,8 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
                                  &worker->round,       &worker->dirty_clients,
                                  &worker->reading,     &worker->waiting,
                                  &worker->dirty_peers, &worker->snapshot_sends,
-                                 &worker->published,   &worker->snapshot_receives};
+                                 &worker->published,   &worker->snapshot_receives,
+                                 &worker->leaving};
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
     worker->sampled = &worker->all;
@@ -50,6 +51,7 @@ void range_worker_free(struct range_worker *worker) {
     drop_mailbox(worker);
     LIST_FOR_EACH_SAFE (node, &worker->all)
         range_replica_free(CONTAINER_OF(node, struct range_replica, in_all));
+    range_snapshot_free_receives(worker); /* births */
     range_clients_flush(worker);
     range_clients_free(worker);
     range_outbox_free(worker);
@@ -68,11 +70,14 @@ void range_worker_free(struct range_worker *worker) {
     memory_free(worker);
 }
 
-struct range_replica *range_worker_find(const struct range_worker *worker, uint64_t range_id) {
+struct range_replica *range_worker_find_any(const struct range_worker *worker, uint64_t range_id) {
     struct idmap_node *node = idmap_get(&worker->ranges, range_id);
-    if (!node) return NULL;
-    struct range_replica *replica = CONTAINER_OF(node, struct range_replica, by_id);
-    return replica->raft ? replica : NULL;
+    return node ? CONTAINER_OF(node, struct range_replica, by_id) : NULL;
+}
+
+struct range_replica *range_worker_find(const struct range_worker *worker, uint64_t range_id) {
+    struct range_replica *replica = range_worker_find_any(worker, range_id);
+    return replica && replica->raft ? replica : NULL;
 }
 
 void range_worker_fatal(const struct range_worker *worker, const char *operation, uint64_t range_id,
@@ -97,11 +102,9 @@ static void stop(struct range_worker *worker) {
     struct heap_node *first;
     while ((first = heap_min(&worker->deadlines)) != NULL) {
         struct range_pending *pending = CONTAINER_OF(first, struct range_pending, deadline);
-        range_pending_refuse_text(pending,
-                                  pending->state == RANGE_PENDING_PROPOSED
-                                      ? RANGE_REPLY_UNKNOWN
-                                      : RANGE_REPLY_UNAVAILABLE,
-                                  text);
+        range_pending_refuse_text(
+            pending, range_pending_in_log(pending) ? RANGE_REPLY_UNKNOWN : RANGE_REPLY_UNAVAILABLE,
+            text);
     }
 }
 
@@ -185,6 +188,7 @@ bool range_worker_turn(struct range_worker *worker, uint64_t now_us) {
     drain(worker, now_us);
     renew_time(worker);
     range_step_ticks(worker);
+    range_remove_stage(worker);
     range_read_ask(worker);
     range_propose_ask(worker);
     range_ready_take(worker);
@@ -216,6 +220,7 @@ void range_worker_synced(struct range_worker *worker, uint64_t now_us) {
     renew_time(worker);
     range_create_durable(worker);
     range_ready_synced(worker);
+    range_remove_durable(worker);
     range_ready_take(worker);
     range_outbox_flush(worker);
     finish(worker);
@@ -227,5 +232,5 @@ uint64_t range_worker_next_us(const struct range_worker *worker) {
 
 bool range_worker_pending(struct range_worker *worker) {
     return atomic_load(&worker->queued) > 0 || worker->log_needs_sync || worker->job_count > 0 ||
-           !list_empty(&worker->touched);
+           !list_empty(&worker->touched) || !list_empty(&worker->leaving);
 }

@@ -31,7 +31,7 @@
 
 /* Ready work whose promises wait until the log batch is durable. */
 struct range_work {
-    struct range_replica *replica;
+    struct range_replica *replica; /* NULL: removed since */
     struct raft_append append;
     const struct raft_message *messages; /* after append; valid until after raft_append_done */
     uint32_t message_count;
@@ -87,6 +87,7 @@ struct range_worker {
     struct list_node all;
     struct list_node touched;
     struct list_node awake;    /* replicas that are ticked: those that are not quiet */
+    struct list_node leaving;  /* removed replicas whose tombstones are not durable yet */
     struct list_node waking;   /* quiet ranges that have to look after their leaders, in turn */
     uint32_t beat_elapsed;     /* ticks since the last beats */
     struct list_node *sampled; /* replica whose size was measured last, in `all` */
@@ -158,6 +159,8 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
 void range_worker_free(struct range_worker *worker);
 /* Active replicas only; NULL otherwise. */
 struct range_replica *range_worker_find(const struct range_worker *worker, uint64_t range_id);
+/* In whatever state, tombstones included. */
+struct range_replica *range_worker_find_any(const struct range_worker *worker, uint64_t range_id);
 /* Names the failed operation, and ends the process: what was written is unknown from here on. */
 _Noreturn void range_worker_fatal(const struct range_worker *worker, const char *operation,
                                   uint64_t range_id, enum status status);
@@ -171,6 +174,33 @@ void range_create_durable(struct range_worker *worker);
 /* recover.c */
 enum status range_recover(struct range_store *store, struct buf *error) MUST_CHECK;
 
+/* change.c */
+/* Proposes the change that a request asks the leader for. INVALID, with a text. BUSY: another one
+ * is under way, who is to vote has not caught up, or the leadership is being handed over. */
+enum status range_change_propose(struct range_replica *replica, const struct range_request *request,
+                                 struct buf *text, struct raft_log_id *ret_id) MUST_CHECK;
+void range_change_apply(struct range_replica *replica, const struct raft_entry *entry);
+/* To be called when an entry was applied and somebody waits: answers who is done. */
+void range_change_settle(struct range_replica *replica, struct raft_log_id applied);
+void range_change_tick(struct range_replica *replica);
+/* The descriptor was replaced, by a change or a snapshot. */
+void range_change_follow(struct range_replica *replica, const struct range_descriptor *before);
+
+/* remove.c */
+/* The replica is none any more: its Raft core ends here, its data goes with the next log batch. */
+void range_remove_begin(struct range_replica *replica);
+/* Somebody says so, in the message of a `removed` envelope. */
+void range_remove_told(struct range_replica *replica, struct slice message);
+void range_remove_stage(struct range_worker *worker);
+void range_remove_durable(struct range_worker *worker);
+/* It was a replica and is none: ids are not used twice. */
+bool range_remove_is_gone(const struct range_descriptor *descriptor, uint64_t replica_id);
+/* Tells it. */
+void range_remove_tell(const struct range_replica *replica, uint64_t node_id, uint64_t replica_id);
+/* A Raft message for a replica that is not active here. */
+void range_remove_stray(struct range_worker *worker, uint64_t from_node,
+                        const struct range_raft_envelope *envelope);
+
 /* admit.c */
 void range_admit_frame(struct range_worker *worker, struct range_item *item);
 
@@ -182,6 +212,11 @@ void range_step_unreachable(struct range_worker *worker, uint64_t node_id);
 /* outbox.c */
 void range_outbox_add(struct range_replica *replica, const struct raft_message *message);
 void range_outbox_flush(struct range_worker *worker);
+/* From a replica that is not active here. */
+void range_outbox_add_stray(struct range_worker *worker, uint64_t node_id, uint64_t range_id,
+                            const struct raft_message *message);
+void range_outbox_add_removed(struct range_worker *worker, uint64_t node_id,
+                              const struct range_removed_notice *notice);
 void range_outbox_add_beat(struct range_worker *worker, struct range_peer *peer,
                            const struct range_beat *beat);
 /* Known from now on: it gets beats. */
@@ -219,10 +254,14 @@ void range_read_refuse_unindexed(struct range_replica *replica);
 /* ready.c */
 void range_ready_take(struct range_worker *worker);
 void range_ready_synced(struct range_worker *worker);
+/* The replica's works promise nothing any more. */
+void range_ready_forget(struct range_replica *replica);
 
 /* apply.c */
 void range_apply_add(struct range_replica *replica, const struct raft_entry *entries,
                      uint32_t count);
+/* What waits of the replica is not applied any more. */
+void range_apply_forget(struct range_replica *replica);
 /* One engine write for all that waits. */
 void range_apply_round(struct range_worker *worker);
 
@@ -246,6 +285,8 @@ void range_snapshot_acknowledged(struct range_replica *replica, uint64_t snapsho
                                  uint64_t next_sequence, enum range_snapshot_verdict verdict);
 void range_snapshot_pump(struct range_worker *worker);
 void range_snapshot_abort_sends(struct range_replica *replica);
+/* Those to replicas that are none any more. */
+void range_snapshot_abort_gone(struct range_replica *replica);
 void range_snapshot_resend_to(struct range_worker *worker, uint64_t node_id);
 /* Lowest index that a snapshot being sent is at; UINT64_MAX: none. */
 uint64_t range_snapshot_lowest_index(const struct range_replica *replica);
@@ -257,6 +298,9 @@ struct storage_batch *range_snapshot_stage(struct range_replica *replica,
                                            const struct raft_snapshot *snapshot);
 void range_snapshot_install(struct range_replica *replica);
 void range_snapshot_drop_receive(struct range_replica *replica);
+void range_snapshot_free_receives(struct range_worker *worker);
+/* The range's replica comes into being in another way. */
+void range_snapshot_drop_birth(struct range_worker *worker, uint64_t range_id);
 void range_snapshot_expire_receives(struct range_worker *worker);
 /* Drops what was received whole but is not needed any more. */
 void range_snapshot_drop_unneeded(struct range_worker *worker);
@@ -265,5 +309,7 @@ void range_snapshot_drop_unneeded(struct range_worker *worker);
 void range_status_publish(struct range_replica *replica);
 void range_status_unpublish(struct range_replica *replica);
 void range_status_sample_size(struct range_worker *worker);
+/* Whether an active replica of another range, of any worker, holds keys of the span. */
+bool range_status_overlaps(struct range_store *store, const struct range_descriptor *descriptor);
 
 #endif

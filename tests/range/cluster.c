@@ -201,6 +201,11 @@ static struct session *session_new(struct node *node) {
 
 /* ---- delivery ---- */
 
+static void learn_descriptor(struct cluster *cluster, const struct range_descriptor *heard) {
+    struct range_descriptor *known = &cluster->descriptors[heard->range_id - 1];
+    if (heard->epoch.conf_version > known->epoch.conf_version) range_descriptor_copy(known, heard);
+}
+
 static void deliver_replies(struct cluster *cluster, struct slice frame) {
     struct decoder calls;
     enum status status = range_frame_open(frame, &calls);
@@ -215,6 +220,7 @@ static void deliver_replies(struct cluster *cluster, struct slice frame) {
         struct slice copy = arena_copy(&call->arena, bytes);
         status = range_reply_decode(copy, &call->arena, &call->descriptor, &call->reply);
         ASSERT(status == STATUS_OK);
+        if (call->reply.descriptor) learn_descriptor(cluster, call->reply.descriptor);
         call->done = true;
         call->done_us = cluster->now_us;
         if (call->on_done) call->on_done(call);
@@ -372,9 +378,9 @@ static void make_descriptors(struct cluster *cluster) {
         if (id > 1) descriptor->start = buf_from_slice(slice_from_text(start));
         if (id < count) descriptor->end = buf_from_slice(slice_from_text(end));
         descriptor->epoch = (struct range_epoch){.conf_version = 1, .span_version = 1};
-        descriptor->replica_count = cluster->config.nodes;
-        descriptor->next_replica_id = cluster->config.nodes + 1;
-        for (uint32_t i = 0; i < cluster->config.nodes; i++)
+        descriptor->replica_count = cluster->config.replicas;
+        descriptor->next_replica_id = cluster->config.replicas + 1;
+        for (uint32_t i = 0; i < cluster->config.replicas; i++)
             descriptor->replicas[i] = (struct range_replica_ref){
                 .replica_id = i + 1, .node_id = i + 1, .role = RANGE_VOTER};
     }
@@ -458,6 +464,7 @@ struct cluster *cluster_new(const struct cluster_config *config) {
     ASSERT(config->workers >= 1 && config->workers <= WORKERS_MAX);
     struct cluster *cluster = MEMORY_NEW(struct cluster);
     cluster->config = *config;
+    if (config->replicas == 0) cluster->config.replicas = config->nodes;
     cluster->now_us = 1000000;
     cluster->next_timestamp = 1000;
     prng_init(&cluster->prng, config->seed);
@@ -465,9 +472,10 @@ struct cluster *cluster_new(const struct cluster_config *config) {
     for (uint64_t id = 1; id <= config->nodes; id++)
         init_node(cluster, id);
     for (uint64_t range = 1; range <= config->ranges; range++) {
-        for (uint64_t id = 1; id <= config->nodes; id++)
+        uint32_t replicas = cluster->config.replicas;
+        for (uint64_t id = 1; id <= replicas; id++)
             range_store_create(cluster->nodes[id].store, &cluster->descriptors[range - 1],
-                               range % config->nodes + 1 == id);
+                               range % replicas + 1 == id);
     }
     return cluster;
 }
@@ -593,6 +601,28 @@ uint64_t cluster_leader(struct cluster *cluster, uint64_t range_id) {
     return leader;
 }
 
+struct newest_search {
+    uint64_t range_id;
+    struct range_descriptor *newest;
+};
+
+static void match_newest(void *ctx, const struct range_status *status) {
+    struct newest_search *search = ctx;
+    if (status->descriptor->range_id != search->range_id) return;
+    if (status->descriptor->epoch.conf_version > search->newest->epoch.conf_version)
+        range_descriptor_copy(search->newest, status->descriptor);
+}
+
+bool cluster_newest(struct cluster *cluster, uint64_t range_id,
+                    struct range_descriptor *ret_descriptor) {
+    struct newest_search search = {.range_id = range_id, .newest = ret_descriptor};
+    range_descriptor_done(ret_descriptor);
+    for (uint64_t id = 1; id <= cluster->config.nodes; id++)
+        if (cluster->nodes[id].store)
+            range_store_status(cluster->nodes[id].store, match_newest, &search);
+    return ret_descriptor->range_id != 0;
+}
+
 struct leader_wait {
     struct cluster *cluster;
     uint64_t range_id;
@@ -626,20 +656,31 @@ uint64_t cluster_hash(struct cluster *cluster, uint64_t node, uint64_t range_id)
     return hash;
 }
 
-/* All live replicas of the range at one index, with one leader, and nothing more to come. */
-static bool range_converged(struct cluster *cluster, uint64_t range_id) {
+/* All live replicas of the newest descriptor at one index, with one leader, and nothing more to
+ * come; no others. */
+static bool replicas_converged(struct cluster *cluster, const struct range_descriptor *newest) {
     uint64_t applied = 0;
     bool led = false;
     for (uint64_t id = 1; id <= cluster->config.nodes; id++) {
         struct range_status status;
         if (!cluster->nodes[id].store) continue;
-        if (!cluster_status(cluster, id, range_id, &status)) return false;
+        bool there = cluster_status(cluster, id, newest->range_id, &status);
+        if (there != (range_descriptor_on_node(newest, id) != NULL)) return false;
+        if (!there) continue;
         if (applied != 0 && status.applied_index != applied) return false;
         if (status.applied_index != status.commit_index) return false;
         applied = status.applied_index;
         led = led || status.leads;
     }
     return led;
+}
+
+static bool range_converged(struct cluster *cluster, uint64_t range_id) {
+    struct range_descriptor newest = {0};
+    bool converged = cluster_newest(cluster, range_id, &newest) && !newest.joint &&
+                     replicas_converged(cluster, &newest);
+    range_descriptor_done(&newest);
+    return converged;
 }
 
 static bool all_converged(void *ctx) {
@@ -649,19 +690,24 @@ static bool all_converged(void *ctx) {
     return true;
 }
 
+static bool same_content(struct cluster *cluster, uint64_t range_id) {
+    uint64_t hash = 0;
+    bool first = true;
+    for (uint64_t id = 1; id <= cluster->config.nodes; id++) {
+        struct range_status status;
+        if (!cluster_status(cluster, id, range_id, &status)) continue;
+        uint64_t other = cluster_hash(cluster, id, range_id);
+        if (!first && other != hash) return false;
+        hash = other;
+        first = false;
+    }
+    return true;
+}
+
 bool cluster_converge(struct cluster *cluster, uint64_t us) {
     if (!cluster_run_until(cluster, us, all_converged, cluster)) return false;
-    for (uint64_t range = 1; range <= cluster->config.ranges; range++) {
-        uint64_t hash = 0;
-        bool first = true;
-        for (uint64_t id = 1; id <= cluster->config.nodes; id++) {
-            if (!cluster->nodes[id].store) continue;
-            uint64_t other = cluster_hash(cluster, id, range);
-            if (!first && other != hash) return false;
-            hash = other;
-            first = false;
-        }
-    }
+    for (uint64_t range = 1; range <= cluster->config.ranges; range++)
+        if (!same_content(cluster, range)) return false;
     return true;
 }
 

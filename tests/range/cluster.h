@@ -15,7 +15,8 @@
 
 struct cluster_config {
     uint64_t seed;
-    uint32_t nodes;         /* 3: each range has a voter on every node */
+    uint32_t nodes;         /* 3 */
+    uint32_t replicas;      /* of each range, on nodes 1..replicas; 0: on every node */
     uint32_t ranges;        /* ids 1..ranges; range r > 1 begins at the key "r<r as 4 digits>/" */
     uint32_t workers;       /* per node */
     uint32_t quiesce_ticks; /* 0: ranges never go quiet */
@@ -69,9 +70,14 @@ uint64_t cluster_leader(struct cluster *cluster, uint64_t range_id);
 uint64_t cluster_wait_leader(struct cluster *cluster, uint64_t range_id);
 bool cluster_status(struct cluster *cluster, uint64_t node, uint64_t range_id,
                     struct range_status *ret_status); /* without its descriptor */
+/* The newest one that any reply has brought; at first the one of birth. */
 const struct range_descriptor *cluster_descriptor(const struct cluster *cluster, uint64_t range_id);
-/* Runs until every live replica of every range has applied the same index, and compares their
- * content. False when they do not agree within `us`. */
+/* Replaces ret by the newest one that a live replica has applied. False: no replica is live. */
+bool cluster_newest(struct cluster *cluster, uint64_t range_id,
+                    struct range_descriptor *ret_descriptor);
+/* Runs until every live node has a replica of each range exactly if the newest descriptor says so,
+ * with the same index applied, and compares their content. False when they do not agree within
+ * `us`. */
 bool cluster_converge(struct cluster *cluster, uint64_t us);
 uint64_t cluster_hash(struct cluster *cluster, uint64_t node, uint64_t range_id);
 

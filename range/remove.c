@@ -1,0 +1,166 @@
+/* A replica that is no longer one: how it goes, what stays of it, and what its node says to those
+ * who ask for it.
+ *
+ *   active     -> leaving     its own removal was applied (apply.c), or somebody who applied it
+ * said so (range_remove_told). Its Raft core is gone, who waited is answered; after a restart it is
+ * found in this state by a record whose descriptor does not list it range_remove_begin leaving ->
+ * tombstone   log, states and the data of the span are deleted and the tombstone is written in one
+ * batch, the log batch of a turn   range_remove_stage, range_remove_durable tombstone  -> (another
+ * replica, with a higher id, by a snapshot: snapshot_receive.c)
+ *
+ * A tombstone refuses the votes that its replica is still asked for, and says what it knows to be
+ * committed: who asks may need no more than that to leave the configuration in which it asks
+ * (raft/election.c, raft_learn_commit). */
+#include <inttypes.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "raft/message_codec.h"
+#include "range/metrics.h"
+#include "range/raft_frame.h"
+#include "range/worker.h"
+
+/* ---- going ---- */
+
+void range_remove_begin(struct range_replica *replica) {
+    struct range_worker *worker = replica->worker;
+    ASSERT(!replica->tombstone && !replica->leaving);
+    log_info("range_removed", "%s replica=%" PRIu64 " conf_version=%" PRIu64, replica->log_prefix,
+             replica->replica_id, replica->descriptor.epoch.conf_version);
+    range_replica_retire(replica);
+    replica->leaving = true;
+    replica->committed = replica->applied.applied;
+    list_push_back(&worker->leaving, &replica->in_leaving);
+}
+
+static void put_deletion(struct range_replica *replica, struct storage_batch *batch) {
+    static const enum storage_family families[] = {STORAGE_DATA, STORAGE_LOCK, STORAGE_META};
+    struct buf begin = {0}, end = {0};
+    raft_log_destroy(&replica->log, batch);
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+        mvcc_span_bounds(families[i], slice_from_buf(&replica->descriptor.start),
+                         slice_from_buf(&replica->descriptor.end), &begin, &end);
+        storage_batch_delete_range(batch, families[i], slice_from_buf(&begin),
+                                   slice_from_buf(&end));
+    }
+    buf_done(&begin);
+    buf_done(&end);
+}
+
+void range_remove_stage(struct range_worker *worker) {
+    LIST_FOR_EACH (node, &worker->leaving) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_leaving);
+        if (replica->tombstone) continue; /* staged already, not yet durable */
+        put_deletion(replica, worker->log_batch);
+        replica->tombstone = true;
+        range_replica_put_record(replica, worker->log_batch);
+        worker->log_needs_sync = true;
+    }
+}
+
+void range_remove_durable(struct range_worker *worker) {
+    LIST_FOR_EACH_SAFE (node, &worker->leaving) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_leaving);
+        if (!replica->tombstone) continue;
+        list_remove(node);
+        replica->leaving = false;
+        metric_add(&metric_range_replicas_removed_total, 1);
+    }
+}
+
+/* ---- being told ---- */
+
+void range_remove_told(struct range_replica *replica, struct slice bytes) {
+    struct range_removed_notice notice;
+    if (range_raft_frame_decode_removed(bytes, &notice) != STATUS_OK) return;
+    const struct range_descriptor *newer = &notice.descriptor;
+    bool meant = newer->range_id == range_replica_id(replica) &&
+                 notice.replica_id == replica->replica_id &&
+                 newer->epoch.conf_version > replica->descriptor.epoch.conf_version &&
+                 replica->replica_id < newer->next_replica_id &&
+                 !range_descriptor_replica(newer, replica->replica_id);
+    if (meant) range_remove_begin(replica);
+    range_descriptor_done(&notice.descriptor);
+}
+
+bool range_remove_is_gone(const struct range_descriptor *descriptor, uint64_t replica_id) {
+    return replica_id < descriptor->next_replica_id &&
+           !range_descriptor_replica(descriptor, replica_id);
+}
+
+void range_remove_tell(const struct range_replica *replica, uint64_t node_id, uint64_t replica_id) {
+    struct range_removed_notice notice = {.replica_id = replica_id,
+                                          .descriptor = replica->descriptor};
+    range_outbox_add_removed(replica->worker, node_id, &notice);
+}
+
+/* ---- messages for who is not here ---- */
+
+static void answer(struct range_worker *worker, uint64_t to_node, uint64_t range_id,
+                   const struct raft_message *question, struct raft_message response) {
+    response.from = question->to;
+    response.to = question->from;
+    range_outbox_add_stray(worker, to_node, range_id, &response);
+}
+
+/* Refuses, in the term that the candidate is in, so that nothing but the news moves it. */
+static void answer_vote(struct range_replica *tombstone, uint64_t from_node,
+                        const struct raft_message *message) {
+    bool pre_vote = message->kind == RAFT_MSG_PRE_VOTE;
+    if (message->term < 2) return; /* of no range: they begin at RANGE_INITIAL_TERM */
+    struct raft_message response = {.kind = pre_vote ? RAFT_MSG_PRE_VOTE_RESPONSE
+                                                     : RAFT_MSG_VOTE_RESPONSE,
+                                    .term = pre_vote ? message->term - 1 : message->term,
+                                    .reject = true,
+                                    .committed = tombstone->committed};
+    answer(tombstone->worker, from_node, range_replica_id(tombstone), message, response);
+}
+
+static void answer_for_tombstone(struct range_replica *tombstone, uint64_t from_node,
+                                 const struct raft_message *message) {
+    if (range_remove_is_gone(&tombstone->descriptor, message->from))
+        range_remove_tell(tombstone, from_node, message->from);
+    else if (message->kind == RAFT_MSG_VOTE || message->kind == RAFT_MSG_PRE_VOTE)
+        answer_vote(tombstone, from_node, message);
+}
+
+/* A replica that has just joined and has nothing yet, its own existence included. The answers
+ * promise nothing: they carry no time that a lease could rest on and confirm no read. The leader
+ * learns from them that somebody is there, whose log ends before its own begins: it sends a
+ * snapshot (RANGE_INITIAL_INDEX). As long as a range has its first configuration nobody has joined
+ * it: who is missing then is about to be created. */
+static void answer_for_unborn(struct range_worker *worker, uint64_t from_node, uint64_t range_id,
+                              const struct raft_message *message) {
+    struct raft_message response = {.term = message->term};
+    if (message->kind == RAFT_MSG_APPEND) {
+        response.kind = RAFT_MSG_APPEND_RESPONSE;
+        response.log.index = message->log.index;
+        response.reject = true;
+    } else if (message->kind == RAFT_MSG_HEARTBEAT) {
+        response.kind = RAFT_MSG_HEARTBEAT_RESPONSE;
+        response.reject = message->quiesce; /* not as quiet as the leader believes */
+    } else {
+        return;
+    }
+    answer(worker, from_node, range_id, message, response);
+}
+
+void range_remove_stray(struct range_worker *worker, uint64_t from_node,
+                        const struct range_raft_envelope *envelope) {
+    uint64_t range_id = envelope->range_id;
+    struct range_replica *held = range_worker_find_any(worker, range_id);
+    struct raft_message message;
+    struct decoder in = decoder_make(envelope->message);
+    if (held && !held->tombstone) return; /* being created or deleted: it will be asked again */
+    if (envelope->removed) return;        /* it is known */
+    if (raft_decode_message(&in, &worker->arena, &message) != STATUS_OK) return;
+    bool sound = decoder_finished(&in) && message.term > 0 && message.from != RAFT_NO_REPLICA;
+    if (!sound)
+        log_warn("range_message_malformed", "node=%" PRIu64 " range=%" PRIu64 " from_node=%" PRIu64,
+                 worker->store->config.node_id, range_id, from_node);
+    else if (held && message.to <= held->replica_id)
+        answer_for_tombstone(held, from_node, &message);
+    else if (envelope->conf_version > RANGE_INITIAL_CONF_VERSION)
+        answer_for_unborn(worker, from_node, range_id, &message);
+    raft_message_done(&message);
+}

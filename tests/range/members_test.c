@@ -1,0 +1,317 @@
+/* Ranges that change their replicas: who joins gets everything, who leaves keeps nothing, and
+ * nobody is lost in between. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "range/limits.h"
+#include "range/metrics.h"
+#include "range/record.h"
+#include "tests/range/cluster.h"
+
+#define SECOND 1000000u
+
+static void quiet(void) {
+    log_set_level(LOG_NONE);
+}
+
+TestSuite(range_members, .init = quiet, .timeout = 60);
+
+static struct cluster *five_nodes(uint64_t seed) {
+    struct cluster_config config = cluster_config_default(seed);
+    config.nodes = 5;
+    config.replicas = 3;
+    struct cluster *cluster = cluster_new(&config);
+    cr_assert_neq(cluster_wait_leader(cluster, 1), 0);
+    cluster_run_us(cluster, SECOND / 10); /* it has applied an entry of its term */
+    return cluster;
+}
+
+static struct cluster_call *ask(struct cluster *cluster, const struct range_replica_change *changes,
+                                uint32_t count) {
+    struct range_replica_change copy[RANGE_REPLICAS_MAX];
+    memcpy(copy, changes, count * sizeof(*changes));
+    struct range_request request = {.kind = RANGE_CHANGE_REPLICAS,
+                                    .range_id = 1,
+                                    .timeout_us = 2 * SECOND,
+                                    .change_count = count,
+                                    .changes = copy};
+    struct cluster_call *call = cluster_send(cluster, cluster_wait_leader(cluster, 1), &request);
+    cr_assert(cluster_await(cluster, call, 3 * SECOND));
+    return call;
+}
+
+static enum range_reply_code code_of(struct cluster *cluster,
+                                     const struct range_replica_change *changes, uint32_t count) {
+    struct cluster_call *call = ask(cluster, changes, count);
+    enum range_reply_code code = call->reply.code;
+    cluster_call_free(cluster, call);
+    return code;
+}
+
+/* As an operator would: again while the range is busy, or knows better. */
+static void change_all(struct cluster *cluster, const struct range_replica_change *changes,
+                       uint32_t count) {
+    for (int attempt = 0; attempt < 200; attempt++) {
+        enum range_reply_code code = code_of(cluster, changes, count);
+        if (code == RANGE_REPLY_OK) return;
+        cr_assert(code == RANGE_REPLY_BUSY || code == RANGE_REPLY_STALE_EPOCH ||
+                      code == RANGE_REPLY_NOT_LEADER,
+                  "code %d", (int)code);
+        cluster_run_us(cluster, 20000);
+    }
+    cr_assert(false, "the range changes nothing");
+}
+
+static void change(struct cluster *cluster, enum range_replica_change_kind kind, uint64_t node) {
+    change_all(cluster, &(struct range_replica_change){kind, node}, 1);
+}
+
+static void add(struct cluster *cluster, const char *name, int64_t delta) {
+    struct buf command = cluster_add(cluster_key(1, name), delta, SLICE_EMPTY);
+    cr_assert_eq(cluster_write(cluster, 1, slice_from_buf(&command)).result, TXN_DONE);
+    buf_done(&command);
+}
+
+static uint64_t replica_on(struct cluster *cluster, uint64_t node) {
+    struct range_descriptor newest = {0};
+    cr_assert(cluster_newest(cluster, 1, &newest));
+    const struct range_replica_ref *replica = range_descriptor_on_node(&newest, node);
+    uint64_t id = replica ? replica->replica_id : 0;
+    range_descriptor_done(&newest);
+    return id;
+}
+
+static bool holds_nothing(struct cluster *cluster, uint64_t node) {
+    static const enum storage_family families[] = {STORAGE_DATA, STORAGE_LOCK, STORAGE_RAFT};
+    bool nothing = true;
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+        struct storage_iterator *iterator = storage_iterator_new(
+            cluster_engine(cluster, node), NULL, families[i], SLICE_EMPTY, SLICE_EMPTY);
+        storage_iterator_seek_first(iterator);
+        nothing = nothing && !storage_iterator_valid(iterator);
+        storage_iterator_free(iterator);
+    }
+    return nothing;
+}
+
+struct absence {
+    struct cluster *cluster;
+    uint64_t node;
+};
+
+static bool is_absent(void *ctx) {
+    const struct absence *absence = ctx;
+    struct range_status status;
+    return !cluster_status(absence->cluster, absence->node, 1, &status) &&
+           holds_nothing(absence->cluster, absence->node);
+}
+
+static void wait_absent(struct cluster *cluster, uint64_t node) {
+    struct absence absence = {.cluster = cluster, .node = node};
+    cr_assert(cluster_run_until(cluster, 5 * SECOND, is_absent, &absence));
+}
+
+/* A node that has nothing of a range gets all of it, first as a learner, then as a voter that the
+ * range can live on. */
+Test(range_members, learner_joins_by_a_snapshot_and_is_promoted) {
+    struct cluster *cluster = five_nodes(1);
+    add(cluster, "sum", 5);
+    change(cluster, RANGE_ADD_LEARNER, 4);
+    cr_assert_eq(replica_on(cluster, 4), 4);
+    add(cluster, "sum", 6);
+    cr_assert(cluster_converge(cluster, 2 * SECOND));
+    change(cluster, RANGE_PROMOTE, 4);
+    cr_assert(cluster_converge(cluster, 2 * SECOND));
+    change(cluster, RANGE_ADD_LEARNER, 5);
+    change(cluster, RANGE_PROMOTE, 5);
+    cluster_kill(cluster, 1); /* 3 of 5 are left */
+    cluster_kill(cluster, 2);
+    cluster_run_us(cluster, SECOND);
+    add(cluster, "sum", 7);
+    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 18);
+    cluster_free(cluster);
+}
+
+/* A removed follower deletes what it had, and its node remembers that it was there. */
+Test(range_members, removed_replica_deletes_itself) {
+    struct cluster *cluster = five_nodes(2);
+    add(cluster, "sum", 5);
+    uint64_t gone = cluster_leader(cluster, 1) % 3 + 1;
+    change(cluster, RANGE_REMOVE, gone);
+    wait_absent(cluster, gone);
+    cr_assert(cluster_converge(cluster, SECOND));
+    cluster_crash(cluster, gone);
+    cluster_start(cluster, gone);
+    cluster_run_us(cluster, SECOND);
+    wait_absent(cluster, gone);
+    add(cluster, "sum", 1);
+    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 6);
+    cluster_free(cluster);
+}
+
+/* A leader may remove itself: it says that it is done, and another leads. */
+Test(range_members, leader_removes_itself) {
+    struct cluster *cluster = five_nodes(3);
+    uint64_t gone = cluster_leader(cluster, 1);
+    add(cluster, "sum", 5);
+    change(cluster, RANGE_REMOVE, gone);
+    wait_absent(cluster, gone);
+    add(cluster, "sum", 1);
+    cr_assert_neq(cluster_leader(cluster, 1), gone);
+    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 6);
+    cr_assert(cluster_converge(cluster, SECOND));
+    cluster_free(cluster);
+}
+
+/* Two changes of voters at once are one joint step, and it is over when the answer comes. */
+Test(range_members, replaces_a_voter_in_one_joint_step) {
+    struct cluster *cluster = five_nodes(4);
+    add(cluster, "sum", 5);
+    change(cluster, RANGE_ADD_LEARNER, 4);
+    uint64_t gone = cluster_leader(cluster, 1) % 3 + 1;
+    struct range_replica_change changes[] = {{RANGE_PROMOTE, 4}, {RANGE_REMOVE, gone}};
+    change_all(cluster, changes, 2);
+    struct range_descriptor newest = {0};
+    cr_assert(cluster_newest(cluster, 1, &newest));
+    cr_assert(!newest.joint && newest.replica_count == 3);
+    cr_assert_eq(newest.epoch.conf_version, 4); /* added, joint, left */
+    cr_assert_eq(range_descriptor_on_node(&newest, 4)->role, RANGE_VOTER);
+    range_descriptor_done(&newest);
+    wait_absent(cluster, gone);
+    cr_assert(cluster_converge(cluster, SECOND));
+    cluster_free(cluster);
+}
+
+/* Who was removed while it was away is told by those who were there. */
+Test(range_members, removed_while_away_deletes_itself) {
+    struct cluster *cluster = five_nodes(5);
+    uint64_t gone = cluster_leader(cluster, 1) % 3 + 1;
+    cluster_kill(cluster, gone);
+    change(cluster, RANGE_REMOVE, gone);
+    for (int i = 0; i < 20; i++)
+        add(cluster, "sum", 1);
+    cluster_start(cluster, gone);
+    wait_absent(cluster, gone);
+    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 20);
+    cluster_free(cluster);
+}
+
+/* The same for a learner, which never stands for election. */
+Test(range_members, learner_removed_while_away_deletes_itself) {
+    struct cluster *cluster = five_nodes(6);
+    change(cluster, RANGE_ADD_LEARNER, 4);
+    cr_assert(cluster_converge(cluster, SECOND));
+    cluster_kill(cluster, 4);
+    change(cluster, RANGE_REMOVE, 4);
+    cluster_start(cluster, 4);
+    wait_absent(cluster, 4);
+    cluster_free(cluster);
+}
+
+/* A node may hold a replica again, under another id, also when it never heard that it had lost the
+ * first. */
+Test(range_members, node_returns_under_a_new_id) {
+    struct cluster *cluster = five_nodes(7);
+    add(cluster, "sum", 5);
+    uint64_t node = cluster_leader(cluster, 1) % 3 + 1;
+    change(cluster, RANGE_REMOVE, node);
+    wait_absent(cluster, node);
+    change(cluster, RANGE_ADD_LEARNER, node);
+    cr_assert_eq(replica_on(cluster, node), 4);
+    cr_assert(cluster_converge(cluster, 2 * SECOND));
+    change(cluster, RANGE_PROMOTE, node);
+    cr_assert(cluster_converge(cluster, 2 * SECOND));
+
+    cluster_isolate(cluster, node, true);
+    change(cluster, RANGE_REMOVE, node);
+    change(cluster, RANGE_ADD_LEARNER, node);
+    cr_assert_eq(replica_on(cluster, node), 5);
+    cluster_heal(cluster);
+    cr_assert(cluster_converge(cluster, 5 * SECOND));
+    change(cluster, RANGE_PROMOTE, node);
+    cluster_crash(cluster, node);
+    cluster_start(cluster, node);
+    cr_assert(cluster_converge(cluster, 5 * SECOND));
+    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 5);
+    cluster_free(cluster);
+}
+
+/* What does not follow from the present replicas is refused in words, and changes nothing. */
+Test(range_members, refuses_what_makes_no_sense) {
+    static const struct {
+        uint32_t count;
+        struct range_replica_change changes[3];
+        const char *text;
+    } wishes[] = {
+        {0, {{0}}, "names 1 to 16"},
+        {1, {{RANGE_ADD_LEARNER, 2}}, "node 2 has a replica already"},
+        {1, {{RANGE_ADD_LEARNER, 0}}, "node 0 is no node"},
+        {1, {{RANGE_PROMOTE, 4}}, "node 4 has no replica"},
+        {1, {{RANGE_PROMOTE, 1}}, "node 1 has a voter already"},
+        {1, {{RANGE_REMOVE, 9}}, "node 9 has no replica"},
+        {2, {{RANGE_REMOVE, 1}, {RANGE_DEMOTE, 1}}, "node 1 is named twice"},
+        {3, {{RANGE_REMOVE, 1}, {RANGE_REMOVE, 2}, {RANGE_DEMOTE, 3}}, "without voters"},
+    };
+    struct cluster *cluster = five_nodes(8);
+    for (size_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]); i++) {
+        struct cluster_call *call = ask(cluster, wishes[i].changes, wishes[i].count);
+        cr_assert_eq(call->reply.code, RANGE_REPLY_INVALID, "wish %zu", i);
+        struct buf text = {0};
+        buf_append(&text, call->reply.text);
+        buf_append_byte(&text, 0);
+        cr_expect(strstr((char *)text.data, wishes[i].text), "wish %zu: %s", i, (char *)text.data);
+        buf_done(&text);
+        cluster_call_free(cluster, call);
+    }
+    struct range_descriptor newest = {0};
+    cr_assert(cluster_newest(cluster, 1, &newest));
+    cr_assert_eq(newest.epoch.conf_version, 1);
+    range_descriptor_done(&newest);
+    cluster_free(cluster);
+}
+
+/* A change is made for one configuration: for an older one it is refused with the present. */
+Test(range_members, refuses_a_stale_epoch) {
+    struct cluster *cluster = five_nodes(9);
+    change(cluster, RANGE_ADD_LEARNER, 4);
+    struct range_replica_change remove = {RANGE_REMOVE, 4};
+    struct range_request request = {.kind = RANGE_CHANGE_REPLICAS,
+                                    .range_id = 1,
+                                    .epoch = {1, 1},
+                                    .timeout_us = SECOND,
+                                    .change_count = 1,
+                                    .changes = &remove};
+    struct cluster_call *call = cluster_send(cluster, cluster_wait_leader(cluster, 1), &request);
+    cr_assert(cluster_await(cluster, call, SECOND));
+    cr_assert_eq(call->reply.code, RANGE_REPLY_STALE_EPOCH);
+    cr_assert_eq(call->reply.descriptor->epoch.conf_version, 2);
+    cluster_call_free(cluster, call);
+    cluster_free(cluster);
+}
+
+/* A learner that has nothing yet is no voter to be: promoting it waits until it has caught up. */
+Test(range_members, promotes_nobody_who_lags) {
+    struct cluster *cluster = five_nodes(10);
+    cluster_isolate(cluster, 4, true);
+    struct range_replica_change learner = {RANGE_ADD_LEARNER, 4}, promote = {RANGE_PROMOTE, 4};
+    cr_assert_eq(code_of(cluster, &learner, 1), RANGE_REPLY_OK);
+    cr_assert_eq(code_of(cluster, &promote, 1), RANGE_REPLY_BUSY);
+    cluster_heal(cluster);
+    change(cluster, RANGE_PROMOTE, 4);
+    cr_assert(cluster_converge(cluster, 2 * SECOND));
+    cluster_free(cluster);
+}
+
+/* A demoted voter keeps its data and its place in the log, and no vote; the leader itself may be
+ * demoted. */
+Test(range_members, demotes_the_leader) {
+    struct cluster *cluster = five_nodes(11);
+    uint64_t node = cluster_leader(cluster, 1);
+    add(cluster, "sum", 5);
+    change(cluster, RANGE_DEMOTE, node);
+    add(cluster, "sum", 6);
+    cr_assert_neq(cluster_leader(cluster, 1), node);
+    cr_assert(cluster_converge(cluster, 2 * SECOND));
+    cluster_free(cluster);
+}
