@@ -197,6 +197,31 @@ static void admit_change(struct admission *call) {
     range_pending_release_frame(pending);
 }
 
+/* What the leader knows of its replicas; it changes nothing and waits for nothing. */
+static void admit_describe(const struct admission *call) {
+    struct range_replica_progress known[RANGE_REPLICAS_MAX];
+    struct raft_view view;
+    raft_view(call->replica->raft, &view);
+    struct range_reply reply = {.call_id = call->request.call_id,
+                                .code = RANGE_REPLY_OK,
+                                .kind = RANGE_DESCRIBE,
+                                .descriptor = &call->replica->descriptor,
+                                .term = view.term,
+                                .commit_index = view.commit,
+                                .progress = known};
+    for (uint32_t i = 0; i < view.progress_count; i++) {
+        const struct raft_progress_view *progress = &view.progress[i];
+        if (!range_descriptor_replica(&call->replica->descriptor, progress->id)) continue;
+        known[reply.progress_count++] = (struct range_replica_progress){
+            .replica_id = progress->id,
+            .match = progress->match,
+            .active = progress->recently_active || progress->id == call->replica->replica_id,
+            .gets_snapshot = progress->state == RAFT_SNAPSHOT,
+        };
+    }
+    range_client_reply(call->worker, call->client, &reply);
+}
+
 static void admit_call(struct admission *call) {
     /* Nothing decoded for an earlier call is needed any more. */
     arena_reset(&call->worker->arena);
@@ -219,6 +244,10 @@ static void admit_call(struct admission *call) {
     call->replica = range_worker_find(call->worker, call->request.range_id);
     if (!call->replica) {
         refuse(call, RANGE_REPLY_NO_RANGE);
+        return;
+    }
+    if (call->request.kind == RANGE_DESCRIBE) {
+        if (check_leader(call)) admit_describe(call);
         return;
     }
     if (!check_epoch(call) || !check_leader(call)) return;

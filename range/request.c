@@ -6,6 +6,7 @@
  *   WRITE     the encoded command, to the end of the call
  *   TRANSFER  to_node varint
  *   CHANGE_REPLICAS  count varint ‖ (change u8 ‖ node varint)*
+ *   DESCRIBE  nothing; whatever the epoch says
  *
  * and of replies, by code:
  *
@@ -16,6 +17,9 @@
  *     WRITE                 outcome (layout in txn/outcome.c)
  *     TRANSFER              nothing
  *     CHANGE_REPLICAS       descriptor
+ *     DESCRIBE              descriptor ‖ term varint ‖ commit index varint ‖ count varint ‖
+ *                           (replica id varint ‖ match varint ‖ flags u8 (bit 0 active, bit 1 gets
+ *                           a snapshot))*
  *   NOT_LEADER            leader_node varint ‖ present u8 ‖ descriptor when present is 1
  *   STALE_EPOCH           present u8 ‖ descriptor when present is 1
  *   BUSY                  retry_after_us varint
@@ -32,6 +36,8 @@
 #define SCAN_REVERSE 1u
 #define SCAN_KEYS_ONLY 2u
 #define REPLY_MORE 1u
+#define PROGRESS_ACTIVE 1u
+#define PROGRESS_SNAPSHOT 2u
 
 void range_frame_begin(struct buf *frame) {
     buf_clear(frame);
@@ -95,6 +101,8 @@ void range_request_encode(struct buf *frame, const struct range_request *request
     case RANGE_CHANGE_REPLICAS:
         encode_changes(frame, request);
         break;
+    case RANGE_DESCRIBE:
+        break;
     }
     call_end(frame, length_at);
 }
@@ -116,6 +124,20 @@ static void encode_rows(struct buf *frame, const struct range_reply *reply) {
     }
 }
 
+static void encode_progress(struct buf *frame, const struct range_reply *reply) {
+    ASSERT_CMP(reply->progress_count, <=, RANGE_REPLICAS_MAX);
+    encode_varint(frame, reply->term);
+    encode_varint(frame, reply->commit_index);
+    encode_varint(frame, reply->progress_count);
+    for (uint32_t i = 0; i < reply->progress_count; i++) {
+        const struct range_replica_progress *progress = &reply->progress[i];
+        encode_varint(frame, progress->replica_id);
+        encode_varint(frame, progress->match);
+        encode_u8(frame, (progress->active ? PROGRESS_ACTIVE : 0) |
+                             (progress->gets_snapshot ? PROGRESS_SNAPSHOT : 0));
+    }
+}
+
 static void encode_result(struct buf *frame, const struct range_reply *reply) {
     encode_u8(frame, (uint8_t)reply->kind);
     switch (reply->kind) {
@@ -130,6 +152,10 @@ static void encode_result(struct buf *frame, const struct range_reply *reply) {
         break;
     case RANGE_CHANGE_REPLICAS:
         range_descriptor_encode(frame, reply->descriptor);
+        break;
+    case RANGE_DESCRIBE:
+        range_descriptor_encode(frame, reply->descriptor);
+        encode_progress(frame, reply);
         break;
     }
 }
@@ -261,6 +287,8 @@ enum status range_request_decode(struct slice call, struct arena *arena,
     case RANGE_CHANGE_REPLICAS:
         decode_changes(&in, arena, &request);
         break;
+    case RANGE_DESCRIBE:
+        break;
     default:
         return STATUS_UNSUPPORTED;
     }
@@ -289,6 +317,24 @@ static void decode_rows(struct decoder *in, struct arena *arena, struct range_re
     }
 }
 
+static void decode_progress(struct decoder *in, struct arena *arena, struct range_reply *reply) {
+    reply->term = decode_varint(in);
+    reply->commit_index = decode_varint(in);
+    if (!decode_count(in, RANGE_REPLICAS_MAX, &reply->progress_count)) return;
+    if (reply->progress_count > 0)
+        reply->progress =
+            ARENA_NEW_ARRAY(arena, struct range_replica_progress, reply->progress_count);
+    for (uint32_t i = 0; i < reply->progress_count; i++) {
+        struct range_replica_progress *progress = &reply->progress[i];
+        progress->replica_id = decode_varint(in);
+        progress->match = decode_varint(in);
+        uint8_t flags = decode_u8(in);
+        if (flags > (PROGRESS_ACTIVE | PROGRESS_SNAPSHOT)) in->failed = true;
+        progress->active = flags & PROGRESS_ACTIVE;
+        progress->gets_snapshot = flags & PROGRESS_SNAPSHOT;
+    }
+}
+
 static enum status decode_result(struct decoder *in, struct arena *arena,
                                  struct range_descriptor *storage, struct range_reply *reply) {
     reply->kind = (enum range_request_kind)decode_u8(in);
@@ -304,6 +350,11 @@ static enum status decode_result(struct decoder *in, struct arena *arena,
     case RANGE_CHANGE_REPLICAS:
         reply->descriptor = storage;
         return range_descriptor_decode(in, storage);
+    case RANGE_DESCRIBE:
+        reply->descriptor = storage;
+        if (range_descriptor_decode(in, storage) != STATUS_OK) return STATUS_CORRUPTION;
+        decode_progress(in, arena, reply);
+        return STATUS_OK;
     }
     return STATUS_CORRUPTION;
 }

@@ -28,6 +28,7 @@ enum range_request_kind {
     RANGE_WRITE = 3,           /* an encoded txn_command */
     RANGE_TRANSFER = 4,        /* leadership to a node; admin */
     RANGE_CHANGE_REPLICAS = 5, /* admin */
+    RANGE_DESCRIBE = 6,        /* admin: the replicas, as the leader knows them */
 };
 
 /* One change of a range's replicas, named by the node. */
@@ -84,6 +85,14 @@ enum range_reply_code {
         8, /* shutting down, no timestamp to be had: text; nothing was proposed */
 };
 
+/* How far a replica is, as its leader knows. */
+struct range_replica_progress {
+    uint64_t replica_id;
+    uint64_t match;     /* entries up to this one are in its log, durably */
+    bool active;        /* heard from within the last election time-out */
+    bool gets_snapshot; /* it lacks entries that the leader's log no longer has */
+};
+
 struct range_row {
     struct slice key; /* SCAN; in GET the asked key's position is the row's position */
     struct slice value;
@@ -95,15 +104,21 @@ struct range_reply {
     enum range_reply_code code;
     enum range_request_kind kind; /* OK: decides the body */
     uint64_t leader_node;         /* NOT_LEADER */
-    const struct range_descriptor *
-        descriptor;          /* NOT_LEADER, STALE_EPOCH: may be NULL; CHANGE_REPLICAS: the new
-                  one. Owned by the caller who encodes; by the decoder's `descriptor_storage` when decoded */
+    const struct range_descriptor
+        *descriptor;         /* NOT_LEADER, STALE_EPOCH: may be NULL; CHANGE_REPLICAS: the new one;
+                                DESCRIBE.         Owned by the caller who encodes; by the decoder's
+                                `descriptor_storage` when         decoded */
     uint32_t retry_after_us; /* BUSY */
     struct slice text;       /* INVALID, UNAVAILABLE */
     uint32_t row_count;      /* GET: one per key, see RANGE_REPLY_BYTES_MAX; SCAN */
     struct range_row *rows;
     bool more;                  /* SCAN: a limit ended it; go on after the last row */
     struct txn_outcome outcome; /* WRITE */
+    /* DESCRIBE: of a leader that may have been followed by another meanwhile. What is done about it
+     * names the descriptor's epoch, and is refused if that is not the present one. */
+    uint64_t term, commit_index;
+    uint32_t progress_count;
+    struct range_replica_progress *progress;
 };
 
 /* Appends one length-prefixed call to a frame begun by range_frame_begin. */

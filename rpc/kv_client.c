@@ -357,8 +357,8 @@ static void refuse(enum router_code code, const char *text, router_done_fn *done
 
 void kv_client_submit(struct kv_client *client, const struct router_request *request,
                       router_done_fn *done, void *ctx) {
-    if (request->op == ROUTER_TRANSFER) {
-        refuse(ROUTER_INVALID, "leaders are transferred by `flotilla admin`", done, ctx);
+    if (request->op >= ROUTER_TRANSFER) {
+        refuse(ROUTER_INVALID, "leaders and replicas are moved by `flotilla admin`", done, ctx);
         return;
     }
     if (client->closing) {

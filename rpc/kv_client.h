@@ -34,10 +34,10 @@ struct kv_client *kv_client_new(struct rpc_loop *loop, const struct kv_client_co
 void kv_client_free(struct kv_client *client);
 
 /* The request is copied as far as needed; its deadline_us is on the loop's clock (rpc_loop_now_us),
- * 0: now + default. ROUTER_TRANSFER is not part of the public face: INVALID. The callback comes
- * exactly once, on the loop thread, possibly before submit returns; it may submit. Replies are as
- * the router gives them; a router that stays silent past a deadline is answered for: TIMEOUT for
- * reads, UNKNOWN for writes. */
+ * 0: now + default. What operators ask (ROUTER_TRANSFER and beyond) is no part of the public face:
+ * INVALID. The callback comes exactly once, on the loop thread, possibly before submit returns; it
+ * may submit. Replies are as the router gives them; a router that stays silent past a deadline is
+ * answered for: TIMEOUT for reads, UNKNOWN for writes. */
 void kv_client_submit(struct kv_client *client, const struct router_request *request,
                       router_done_fn *done, void *ctx);
 

@@ -131,6 +131,8 @@ void kv_request_to_proto(struct arena *arena, const struct router_request *reque
         ret_call->write = write_command(arena, request->command);
         break;
     case ROUTER_TRANSFER:
+    case ROUTER_CHANGE_REPLICAS:
+    case ROUTER_DESCRIBE:
         ASSERT(!"not part of the public face");
     }
 }

@@ -35,6 +35,8 @@ static struct route *find_route(const struct router_part *part) {
     case ROUTER_WRITE:
         return route_cache_find(cache, call->anchor);
     case ROUTER_TRANSFER:
+    case ROUTER_CHANGE_REPLICAS:
+    case ROUTER_DESCRIBE:
         return route_cache_by_id(cache, call->range_id);
     }
     return NULL;
@@ -95,7 +97,10 @@ static void encode_attempt(struct router_part *part, const struct route *route, 
     static const enum range_request_kind kinds[] = {[ROUTER_GET] = RANGE_GET,
                                                     [ROUTER_SCAN] = RANGE_SCAN,
                                                     [ROUTER_WRITE] = RANGE_WRITE,
-                                                    [ROUTER_TRANSFER] = RANGE_TRANSFER};
+                                                    [ROUTER_TRANSFER] = RANGE_TRANSFER,
+                                                    [ROUTER_CHANGE_REPLICAS] =
+                                                        RANGE_CHANGE_REPLICAS,
+                                                    [ROUTER_DESCRIBE] = RANGE_DESCRIBE};
     const struct router_call *call = part->call;
     struct range_request request = {.call_id = part->attempt.id,
                                     .kind = kinds[call->op],
@@ -104,7 +109,10 @@ static void encode_attempt(struct router_part *part, const struct route *route, 
                                     .timeout_us = node_timeout_us(call),
                                     .read_mode = call->read_mode,
                                     .command = call->command,
-                                    .to_node = call->to_node};
+                                    .to_node = call->to_node,
+                                    .change_count = call->change_count,
+                                    .changes = call->changes};
+    if (call->op == ROUTER_CHANGE_REPLICAS) request.epoch = call->epoch;
     if (call->op == ROUTER_SCAN) fill_scan(call, &request);
     if (call->op == ROUTER_GET) {
         request.key_count = part->last - part->first;

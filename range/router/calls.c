@@ -106,8 +106,17 @@ bool router_part_repeatable(const struct router_part *part) {
     return part->call->op != ROUTER_WRITE || part->call->has_request_id;
 }
 
+bool router_call_by_range(const struct router_call *call) {
+    return call->op == ROUTER_TRANSFER || call->op == ROUTER_CHANGE_REPLICAS ||
+           call->op == ROUTER_DESCRIBE;
+}
+
+static bool changes_something(const struct router_call *call) {
+    return call->op == ROUTER_WRITE || call->op == ROUTER_CHANGE_REPLICAS;
+}
+
 bool router_call_uncertain(const struct router_call *call) {
-    if (call->op != ROUTER_WRITE) return false;
+    if (!changes_something(call)) return false;
     LIST_FOR_EACH (link, &call->parts) {
         const struct router_part *part = CONTAINER_OF(link, struct router_part, in_call);
         /* A FRAMED attempt leaves at the next flush, whether its call still waits or not. */
@@ -181,6 +190,8 @@ static enum router_code describe_obstacle(const struct router_part *part, struct
 }
 
 static const char *uncertain_advice(const struct router_call *call) {
+    if (call->op == ROUTER_CHANGE_REPLICAS)
+        return "; the outcome is unknown: the range's replicas tell";
     return call->has_request_id ? "; the outcome is unknown: retry with the same request id"
                                 : "; the outcome is unknown: it may or may not have been written "
                                   "(a request id would make a retry safe)";
@@ -194,7 +205,7 @@ void router_call_expire(struct router_call *call, const struct router_part *part
     if (router_call_uncertain(call)) {
         code = ROUTER_UNKNOWN;
         buf_printf(&text, "%s", uncertain_advice(call));
-    } else if (call->op == ROUTER_WRITE) {
+    } else if (changes_something(call)) {
         buf_printf(&text, "; nothing was changed");
     }
     router_call_fail(call, code, slice_from_buf(&text));

@@ -151,8 +151,12 @@ struct router_call {
     /* ---- WRITE ---- */
     struct slice command, anchor;
     bool has_request_id;
-    /* ---- TRANSFER ---- */
-    uint64_t range_id, to_node;
+    /* ---- operators ---- */
+    uint64_t range_id;
+    uint64_t to_node;         /* TRANSFER */
+    struct range_epoch epoch; /* CHANGE_REPLICAS */
+    uint32_t change_count;
+    struct range_replica_change *changes;
 };
 
 struct router {
@@ -230,6 +234,8 @@ void router_call_expire(struct router_call *call, const struct router_part *part
 void router_call_abandon(struct router_call *call, struct slice text);
 void router_call_charge(struct router_call *call);
 bool router_part_repeatable(const struct router_part *part);
+/* It names the range, not keys. */
+bool router_call_by_range(const struct router_call *call);
 void router_describe_route(struct buf *out, const struct route *route);
 
 /* ---- attempts.c ---- */
@@ -270,11 +276,12 @@ void router_want_refresh(struct router *router);
 void router_refresh_timer(struct router *router);
 void router_reroute(struct router *router); /* the cache has changed: unrouted parts try again */
 
-/* ---- get.c, scan.c, write.c ---- */
+/* ---- get.c, scan.c, write.c, replicas.c ---- */
 /* How a submitted request becomes a call. False: it was refused and the call is answered. */
 bool router_get_begin(struct router_call *call, const struct router_request *request);
 bool router_scan_begin(struct router_call *call, const struct router_request *request);
 bool router_write_begin(struct router_call *call, const struct router_request *request);
+bool router_change_begin(struct router_call *call, const struct router_request *request);
 /* Cuts the part to what lies in the range (which holds its first key). */
 void router_get_fit(struct router_part *part, const struct route *route);
 void router_scan_fit(struct router_part *part, const struct route *route);
@@ -285,5 +292,11 @@ enum status router_get_reply(struct router_part *part, const struct range_reply 
 enum status router_scan_reply(struct router_part *part, const struct range_reply *reply) MUST_CHECK;
 enum status router_write_reply(struct router_part *part,
                                const struct range_reply *reply) MUST_CHECK;
+enum status router_change_reply(struct router_part *part,
+                                const struct range_reply *reply) MUST_CHECK;
+enum status router_describe_reply(struct router_part *part,
+                                  const struct range_reply *reply) MUST_CHECK;
+/* A change that this attempt did not make: the call ends, BUSY or UNKNOWN. */
+void router_change_refused(struct router_part *part, struct slice why);
 
 #endif

@@ -56,7 +56,7 @@ static void refuse_unknown_range(struct router_call *call) {
 static void refuse_unknown_ranges(struct router *router) {
     LIST_FOR_EACH_SAFE (link, &router->unrouted) {
         struct router_call *call = CONTAINER_OF(link, struct router_part, link)->call;
-        if (call->op == ROUTER_TRANSFER && !route_cache_by_id(&router->cache, call->range_id))
+        if (router_call_by_range(call) && !route_cache_by_id(&router->cache, call->range_id))
             refuse_unknown_range(call);
     }
 }

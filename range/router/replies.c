@@ -33,6 +33,12 @@ static enum status on_ok(struct router_part *part, const struct range_reply *rep
         if (reply->kind != RANGE_TRANSFER) return STATUS_CORRUPTION;
         router_call_finish(call, &done);
         return STATUS_OK;
+    case ROUTER_CHANGE_REPLICAS:
+        if (reply->kind != RANGE_CHANGE_REPLICAS) return STATUS_CORRUPTION;
+        return router_change_reply(part, reply);
+    case ROUTER_DESCRIBE:
+        if (reply->kind != RANGE_DESCRIBE) return STATUS_CORRUPTION;
+        return router_describe_reply(part, reply);
     }
     return STATUS_CORRUPTION;
 }
@@ -70,6 +76,10 @@ static void on_stale_epoch(struct router_part *part, const struct range_reply *r
     uint64_t attempt_id = part->attempt.id;
     if (reply->descriptor) (void)router_learn(router, reply->descriptor); /* if it is news */
     struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    if (part->call->op == ROUTER_CHANGE_REPLICAS) {
+        router_change_refused(part, SLICE_LITERAL("the range's replicas have changed meanwhile"));
+        return;
+    }
     bool changed = !route || route->descriptor.epoch.conf_version != part->sent.conf_version ||
                    route->descriptor.epoch.span_version != part->sent.span_version;
     router->redirects_total++;
@@ -104,6 +114,11 @@ static void on_busy(struct router_part *part, const struct range_reply *reply) {
     struct router *router = call->router;
     struct route *route = route_cache_by_id(&router->cache, part->range_id);
     uint64_t attempt_id = part->attempt.id;
+    if (call->op == ROUTER_CHANGE_REPLICAS) {
+        router_change_refused(part, SLICE_LITERAL("another change of the range's replicas is under "
+                                                  "way, or the learner has not caught up yet"));
+        return;
+    }
     call->retry_after_us = reply->retry_after_us;
     part->obstacle = OBSTACLE_BUSY;
     uint64_t pause_us = router_backoff_us(router, router->config.backoff_min_us,

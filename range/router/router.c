@@ -140,7 +140,10 @@ static bool call_begin(struct router_call *call, const struct router_request *re
         return router_scan_begin(call, request);
     case ROUTER_WRITE:
         return router_write_begin(call, request);
+    case ROUTER_CHANGE_REPLICAS:
+        return router_change_begin(call, request);
     case ROUTER_TRANSFER:
+    case ROUTER_DESCRIBE:
         call->range_id = request->range_id;
         call->to_node = request->to_node;
         (void)router_part_new(call); /* the call's list has it */

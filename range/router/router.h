@@ -45,7 +45,15 @@ enum router_code {
     ROUTER_UNAVAILABLE, /* text: no placement, no quorum, shutting down; nothing changed */
 };
 
-enum router_op { ROUTER_GET, ROUTER_SCAN, ROUTER_WRITE, ROUTER_TRANSFER };
+enum router_op {
+    ROUTER_GET,
+    ROUTER_SCAN,
+    ROUTER_WRITE,
+    /* ---- operators: to whoever leads the range of the given id ---- */
+    ROUTER_TRANSFER,
+    ROUTER_CHANGE_REPLICAS,
+    ROUTER_DESCRIBE,
+};
 
 /* A client's request. Slices are copied by router_submit. */
 struct router_request {
@@ -59,7 +67,22 @@ struct router_request {
     uint32_t row_limit,
         byte_limit; /* 0: server's maximum per call; `more` tells whether to go on */
     const struct txn_command *command; /* WRITE */
-    uint64_t range_id, to_node;        /* TRANSFER */
+    uint64_t range_id;                 /* operators */
+    uint64_t to_node;                  /* TRANSFER */
+    /* CHANGE_REPLICAS: one step, for the descriptor of this epoch and no other. BUSY: it was not
+     * made; the descriptor has changed, or the range is not ready for it. UNKNOWN: DESCRIBE tells.
+     */
+    struct range_epoch epoch;
+    uint32_t change_count;
+    const struct range_replica_change *changes;
+};
+
+/* A range's replicas as its leader knows them (range/request.h). */
+struct router_replicas {
+    const struct range_descriptor *descriptor;
+    uint64_t leader_node, term, commit_index;
+    uint32_t progress_count;
+    const struct range_replica_progress *progress;
 };
 
 /* Valid during the callback. */
@@ -70,7 +93,8 @@ struct router_reply {
     uint32_t row_count;      /* GET: one per key, in the asked order; SCAN: in key order */
     const struct range_row *rows;
     bool more;
-    const struct txn_outcome *outcome; /* WRITE, OK: done or refused */
+    const struct txn_outcome *outcome;      /* WRITE, OK: done or refused */
+    const struct router_replicas *replicas; /* DESCRIBE, OK */
 };
 typedef void router_done_fn(void *ctx, const struct router_reply *reply);
 

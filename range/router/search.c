@@ -65,8 +65,8 @@ static uint64_t next_candidate(struct router *router, struct route *route) {
         const struct range_replica_ref *replica =
             &range->replicas[route->candidate++ % range->replica_count];
         route->asked++;
-        if (replica->role == RANGE_VOTER && router_node_usable(router, replica->node_id))
-            return replica->node_id;
+        /* Learners, too: the descriptor may be older than their promotion. */
+        if (router_node_usable(router, replica->node_id)) return replica->node_id;
     }
     return 0;
 }

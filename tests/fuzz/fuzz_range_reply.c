@@ -15,7 +15,8 @@ static void count_answer(void *ctx, const struct router_reply *reply) {
     (*(uint32_t *)ctx)++;
 }
 
-/* A get, a scan and a write (attempts 1 to 3) wait at node 1, which leads the one range. */
+/* A get, a scan, a write, a change and a description (attempts 1 to 5) wait at node 1, which leads
+ * the one range. */
 static void feed_router(struct slice frame) {
     struct router_io io = {.send = take_frame, .refresh = no_refresh};
     struct router_config config = {.seed = 1};
@@ -30,14 +31,17 @@ static void feed_router(struct slice frame) {
     struct slice keys[] = {SLICE_LITERAL("a"), SLICE_LITERAL("b")};
     struct txn_op op = {.kind = TXN_OP_PUT, .key = keys[0], .value = keys[1]};
     struct txn_command command = {.op_count = 1, .ops = &op};
+    struct range_replica_change change = {RANGE_REMOVE, 2};
     struct router_request requests[] = {
         {.op = ROUTER_GET, .key_count = 2, .keys = keys},
         {.op = ROUTER_SCAN},
         {.op = ROUTER_WRITE, .command = &command},
+        {.op = ROUTER_CHANGE_REPLICAS, .range_id = 1, .change_count = 1, .changes = &change},
+        {.op = ROUTER_DESCRIBE, .range_id = 1},
     };
-    uint32_t answered = 0;
+    uint32_t answered = 0, count = sizeof(requests) / sizeof(requests[0]);
     router_set_ranges(router, &range, 1, 1);
-    for (int i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < count; i++)
         router_submit(router, &requests[i], 1, count_answer, &answered);
     router_flush(router, 1);
     enum status status = router_replies(router, 1, frame, 2);
@@ -45,7 +49,7 @@ static void feed_router(struct slice frame) {
     router_flush(router, 3);
     router_node_down(router, 1, 4);
     router_free(router);
-    ASSERT_CMP(answered, ==, 3);
+    ASSERT_CMP(answered, ==, count);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

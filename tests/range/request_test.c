@@ -175,6 +175,8 @@ static void encode_requests(struct buf *frame) {
                                    .change_count = 2,
                                    .changes = changes};
     range_request_encode(frame, &change);
+    struct range_request describe = {.call_id = 6, .kind = RANGE_DESCRIBE, .range_id = 2};
+    range_request_encode(frame, &describe);
 }
 
 /* A frame of every kind of request is read as it was written, and can be dispatched by its heads.
@@ -218,6 +220,10 @@ Test(range_request, reads_back_what_it_writes) {
     cr_assert(request.kind == RANGE_CHANGE_REPLICAS && request.change_count == 2);
     cr_assert(request.changes[0].kind == RANGE_PROMOTE && request.changes[0].node_id == 4);
     cr_assert(request.changes[1].kind == RANGE_REMOVE && request.changes[1].node_id == 300);
+
+    cr_assert(range_frame_next(&calls, &call));
+    cr_assert_eq(range_request_decode(call, &arena, &request), STATUS_OK);
+    cr_assert(request.kind == RANGE_DESCRIBE && request.range_id == 2);
     cr_assert(!range_frame_next(&calls, &call) && !calls.failed);
     buf_done(&frame);
     arena_done(&arena);
@@ -240,7 +246,7 @@ Test(range_request, notices_cut_frames) {
             while (range_frame_next(&calls, &call))
                 sound += range_request_decode(call, &arena, &request) == STATUS_OK;
         }
-        cr_assert_lt(sound, 5, "cut to %zu of %zu", len, frame.len);
+        cr_assert_lt(sound, 6, "cut to %zu of %zu", len, frame.len);
         free(cut);
     }
     buf_done(&frame);
@@ -273,6 +279,7 @@ Test(range_request, refuses_what_it_does_not_know) {
 static void encode_replies(struct buf *frame, const struct range_descriptor *descriptor) {
     struct range_row rows[] = {{text("k1"), text("v1"), 5}, {text("k2"), SLICE_EMPTY, 0}};
     int64_t numbers[] = {-1, 2};
+    struct range_replica_progress progress[] = {{1, 300, true, false}, {2, 12, false, true}};
     struct range_reply replies[] = {
         {.call_id = 1, .code = RANGE_REPLY_OK, .kind = RANGE_GET, .row_count = 2, .rows = rows},
         {.call_id = 2,
@@ -299,6 +306,14 @@ static void encode_replies(struct buf *frame, const struct range_descriptor *des
          .code = RANGE_REPLY_OK,
          .kind = RANGE_CHANGE_REPLICAS,
          .descriptor = descriptor},
+        {.call_id = 15,
+         .code = RANGE_REPLY_OK,
+         .kind = RANGE_DESCRIBE,
+         .descriptor = descriptor,
+         .term = 7,
+         .commit_index = 300,
+         .progress_count = 2,
+         .progress = progress},
     };
     range_frame_begin(frame);
     for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++)
@@ -312,7 +327,7 @@ Test(range_reply, reads_back_what_it_writes) {
     struct arena arena;
     struct decoder calls;
     struct slice call;
-    struct range_reply replies[14];
+    struct range_reply replies[15];
     size_t count = 0;
     arena_init(&arena, 0);
     sample_descriptor(&descriptor);
@@ -322,11 +337,15 @@ Test(range_reply, reads_back_what_it_writes) {
         struct range_reply *reply = &replies[count++];
         cr_assert_eq(range_reply_decode(call, &arena, &storage, reply), STATUS_OK);
         cr_assert_eq(reply->call_id, count);
-        bool described = count == 5 || count == 7 || count == 14;
+        bool described = count == 5 || count == 7 || count >= 14;
         cr_assert_eq(reply->descriptor != NULL, described);
         if (described) cr_assert(range_descriptor_equal(reply->descriptor, &descriptor));
     }
-    cr_assert(count == 14 && !calls.failed);
+    cr_assert(count == 15 && !calls.failed);
+    cr_assert(replies[14].term == 7 && replies[14].commit_index == 300);
+    cr_assert(replies[14].progress_count == 2 && replies[14].progress[0].active);
+    cr_assert(replies[14].progress[1].match == 12 && replies[14].progress[1].gets_snapshot);
+    cr_assert(!replies[14].progress[1].active && !replies[14].progress[0].gets_snapshot);
     cr_assert(replies[0].row_count == 2 && replies[0].rows[0].version == 5);
     cr_assert(slice_equal(replies[0].rows[0].value, text("v1")));
     cr_assert(replies[0].rows[1].version == 0 && replies[0].rows[1].value.len == 0);

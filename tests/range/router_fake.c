@@ -150,7 +150,26 @@ static void check_span(const struct fake_range *range, const struct range_reques
         cr_assert(range_descriptor_covers(&range->descriptor, request->start, request->end));
 }
 
-static void serve_as_leader(struct fake *fake, const struct fake_range *range,
+/* Only what the tests ask for: learners are added, others removed. */
+static void change_replicas(struct fake_range *range, const struct range_request *request) {
+    struct range_descriptor *descriptor = &range->descriptor;
+    for (uint32_t i = 0; i < request->change_count; i++) {
+        const struct range_replica_change *change = &request->changes[i];
+        if (change->kind == RANGE_ADD_LEARNER) {
+            descriptor->replicas[descriptor->replica_count++] = (struct range_replica_ref){
+                descriptor->next_replica_id++, change->node_id, RANGE_LEARNER};
+        } else {
+            cr_assert_eq(change->kind, RANGE_REMOVE);
+            uint32_t at = 0;
+            while (descriptor->replicas[at].node_id != change->node_id)
+                at++;
+            descriptor->replicas[at] = descriptor->replicas[--descriptor->replica_count];
+        }
+    }
+    descriptor->epoch.conf_version++;
+}
+
+static void serve_as_leader(struct fake *fake, struct fake_range *range,
                             const struct range_request *request, struct range_reply *reply) {
     reply->kind = request->kind;
     check_span(range, request);
@@ -174,7 +193,14 @@ static void serve_as_leader(struct fake *fake, const struct fake_range *range,
         }
         break;
     case RANGE_TRANSFER:
-    case RANGE_CHANGE_REPLICAS: /* no router asks for it */
+        break;
+    case RANGE_CHANGE_REPLICAS:
+        change_replicas(range, request);
+        reply->descriptor = &range->descriptor;
+        break;
+    case RANGE_DESCRIBE:
+        reply->descriptor = &range->descriptor;
+        reply->term = 9;
         break;
     }
 }
@@ -191,9 +217,10 @@ static struct range_reply serve(struct fake *fake, uint64_t node_id,
         if (fake->busy_left > 0) fake->busy_left--;
         reply.code = RANGE_REPLY_BUSY;
         reply.retry_after_us = 3000;
-    } else if (!range) {
+    } else if (!range || range->gone_from == node_id) {
         reply.code = RANGE_REPLY_NO_RANGE;
-    } else if (!same_epoch(request->epoch, range->descriptor.epoch)) {
+    } else if (request->kind != RANGE_DESCRIBE &&
+               !same_epoch(request->epoch, range->descriptor.epoch)) {
         reply.code = RANGE_REPLY_STALE_EPOCH;
         reply.descriptor = &range->descriptor;
     } else if (range->leader != node_id) {

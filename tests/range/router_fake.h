@@ -29,6 +29,7 @@ struct fake_range {
     uint64_t leader; /* node; 0: none */
     uint64_t hint;   /* what followers say; FAKE_HINT_TRUE: the leader, if it lives */
     uint64_t hint_at[FAKE_NODES + 1]; /* the same per node, when not 0 */
+    uint64_t gone_from;               /* this node has the range no more; 0: every node has it */
 };
 
 #define FAKE_HINT_TRUE UINT64_MAX

@@ -247,6 +247,32 @@ Test(range_refusals, of_a_follower_name_the_leader) {
     cluster_free(cluster);
 }
 
+/* Whoever leads says how far each replica is, under any epoch; a follower only names the leader. */
+Test(range_store, a_leader_describes_its_replicas) {
+    struct cluster *cluster = new_cluster(7, 1);
+    uint64_t leader = cluster_leader(cluster, 1);
+    put(cluster, 1, "a", "v");
+    cluster_run_us(cluster, SECOND / 10);
+    struct range_request request = {.kind = RANGE_DESCRIBE, .range_id = 1, .epoch = {99, 99}};
+    struct cluster_call *call = expect(cluster, &request, RANGE_REPLY_OK);
+    const struct range_reply *reply = &call->reply;
+    cr_assert(reply->descriptor->range_id == 1 && reply->descriptor->replica_count == 3);
+    cr_assert(reply->term > 0 && reply->commit_index > 0);
+    cr_assert_eq(reply->progress_count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct range_replica_progress *progress = &reply->progress[i];
+        cr_assert(range_descriptor_replica(reply->descriptor, progress->replica_id));
+        cr_assert(progress->active && !progress->gets_snapshot);
+        cr_assert_eq(progress->match, reply->commit_index);
+    }
+    cluster_call_free(cluster, call);
+    call = cluster_send(cluster, leader % 3 + 1, &request);
+    cr_assert(cluster_await(cluster, call, SECOND));
+    cr_assert_eq(call->reply.code, RANGE_REPLY_NOT_LEADER);
+    cr_assert_eq(call->reply.leader_node, leader);
+    cluster_free(cluster);
+}
+
 /* A deadline that passes before the proposal says so; behind it nobody knows, without an id. */
 Test(range_refusals, at_a_deadline_say_whether_anything_was_proposed) {
     struct cluster *cluster = new_cluster(8, 1);
