@@ -197,7 +197,10 @@ static void worker_turn(struct sim_node *node, uint32_t index) {
         driver->sync_done_us = sim->now_us + sim_disk_sync_time(&node->host);
     }
     driver->rest_until_us = sim->now_us + TURN_US + sim_disk_stall_time(&node->host);
-    if (!driver->syncing) sim_rules_after_turn(sim, node, index);
+    if (driver->syncing)
+        sim_rules_before_sync(sim, node, index);
+    else
+        sim_rules_after_turn(sim, node, index);
 }
 
 void sim_node_wake(struct sim_node *node) {

@@ -44,7 +44,7 @@ static void copy_descriptor(struct placement_descriptor *into,
         into->replicas[i] = (struct placement_replica){
             .replica_id = from->replicas[i].replica_id,
             .node_id = from->replicas[i].node_id,
-            .role = from->replicas[i].role == RANGE_VOTER ? PLACEMENT_VOTER : PLACEMENT_LEARNER};
+            .role = from->replicas[i].role == RANGE_LEARNER ? PLACEMENT_LEARNER : PLACEMENT_VOTER};
 }
 
 static void report_range(void *ctx, const struct range_status *status) {

@@ -31,8 +31,10 @@ void sim_rules_new(struct sim *sim) {
 }
 
 void sim_rules_free(struct sim *sim) {
-    for (uint32_t i = 0; i <= SIM_RANGES_MAX; i++)
+    for (uint32_t i = 0; i <= SIM_RANGES_MAX; i++) {
         memory_free(sim->rules->ranges[i].applied);
+        sim_rules_membership_free(&sim->rules->ranges[i]);
+    }
     memory_free(sim->rules);
 }
 
@@ -68,8 +70,8 @@ enum status sim_disk_state(const struct sim_host *host, uint64_t group, enum raf
     return status;
 }
 
-/* Whether the node's disk holds this entry, or has gone beyond it by compaction or a snapshot. */
-static bool on_disk(struct sim_node *node, uint64_t range_id, uint64_t index, uint64_t checksum) {
+bool sim_rules_on_disk(struct sim_node *node, uint64_t range_id, uint64_t index,
+                       uint64_t checksum) {
     struct buf value = {0};
     bool there = false;
     enum status status = sim_disk_entry(&node->host, range_id, index, &value);
@@ -85,22 +87,6 @@ static bool on_disk(struct sim_node *node, uint64_t range_id, uint64_t index, ui
     return there;
 }
 
-static void check_quorum_has(struct sim *sim, const struct range_descriptor *descriptor,
-                             uint64_t index, uint64_t checksum) {
-    uint32_t holders = 0, voters = 0;
-    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
-        if (descriptor->replicas[i].role != RANGE_VOTER) continue;
-        struct sim_node *node = sim_node_by_id(sim, descriptor->replicas[i].node_id);
-        ASSERT(node);
-        voters++;
-        holders += on_disk(node, descriptor->range_id, index, checksum) ? 1 : 0;
-    }
-    if (holders * 2 <= voters)
-        sim_broken(sim, "nothing is applied before a majority has it on disk",
-                   "range %" PRIu64 " index %" PRIu64 ": on %u of %u disks", descriptor->range_id,
-                   index, holders, voters);
-}
-
 static struct applied_entry *applied_slot(struct range_rules *rules, uint64_t index) {
     size_t at = index - RANGE_INITIAL_INDEX - 1;
     if (at >= rules->applied_cap) {
@@ -114,9 +100,20 @@ static struct applied_entry *applied_slot(struct range_rules *rules, uint64_t in
     return &rules->applied[at];
 }
 
-static void check_applied_entry(struct sim *sim, struct sim_node *node,
-                                const struct range_replica *replica, uint64_t index) {
+/* Returns whether the entry is a change of replicas; asked only when the replica has seen one. */
+static bool is_change(struct slice bytes, uint64_t index) {
+    struct raft_entry entry = {0};
+    enum status status = raft_decode_entry(bytes, index, &entry);
+    ASSERT(status == STATUS_OK);
+    payload_unref(entry.payload);
+    return entry.kind != RAFT_ENTRY_NORMAL;
+}
+
+/* `changed` as for sim_rules_quorum; returns it for the next entry. */
+static bool check_applied_entry(struct sim *sim, struct sim_node *node,
+                                const struct range_replica *replica, uint64_t index, bool changed) {
     const struct range_descriptor *descriptor = &replica->descriptor;
+    struct range_rules *rules = &sim->rules->ranges[descriptor->range_id];
     struct buf entry = {0};
     enum status status = sim_disk_entry(&node->host, descriptor->range_id, index, &entry);
     if (status != STATUS_OK)
@@ -124,33 +121,37 @@ static void check_applied_entry(struct sim *sim, struct sim_node *node,
                    "node %u range %" PRIu64 " index %" PRIu64 ": %s", node->host.number,
                    descriptor->range_id, index, status_name(status));
     uint64_t checksum = entry_checksum(slice_from_buf(&entry));
+    bool changes = descriptor->epoch.conf_version > rules->newest_version &&
+                   is_change(slice_from_buf(&entry), index);
     buf_done(&entry);
-    struct range_rules *rules = &sim->rules->ranges[descriptor->range_id];
     struct applied_entry *known = applied_slot(rules, index);
     if (known->checksum == 0) {
-        *known = (struct applied_entry){checksum, raft_term(replica->raft)};
-        check_quorum_has(sim, descriptor, index, checksum);
+        *known = (struct applied_entry){checksum, replica->raft ? raft_term(replica->raft)
+                                                                : replica->written.term};
+        sim_rules_quorum(sim, replica, index, checksum, changed);
     } else if (known->checksum != checksum) {
         sim_broken(sim, "an applied index holds one entry for ever",
                    "node %u applied another entry than others at range %" PRIu64 " index %" PRIu64,
                    node->host.number, descriptor->range_id, index);
     }
+    return changed || changes;
 }
 
 static void check_applied(struct sim *sim, struct sim_node *node,
                           const struct range_replica *replica, struct replica_rules *seen) {
     uint64_t applied = replica->applied.applied.index;
-    if (applied == seen->applied || replica->installing) return;
+    bool changed = false;
+    if (applied <= seen->applied || replica->installing) return;
     uint64_t from = seen->applied + 1;
     if (from < replica->log.first_index) from = replica->log.first_index;
     for (uint64_t index = from; index <= applied; index++)
-        check_applied_entry(sim, node, replica, index);
+        changed = check_applied_entry(sim, node, replica, index, changed);
     seen->applied = applied;
 }
 
 /* ---- content ---- */
 
-static uint64_t content_hash(struct sim_node *node, const struct range_descriptor *descriptor) {
+uint64_t sim_rules_content_hash(struct sim_node *node, const struct range_descriptor *descriptor) {
     static const enum storage_family families[] = {STORAGE_DATA, STORAGE_LOCK, STORAGE_META};
     uint64_t hash = 0;
     for (size_t i = 0; i < 3; i++) {
@@ -176,7 +177,7 @@ static void check_content(struct sim *sim, struct sim_node *node,
                           const struct range_replica *replica) {
     uint64_t index = replica->applied.applied.index;
     uint64_t range_id = replica->descriptor.range_id;
-    uint64_t hash = content_hash(node, &replica->descriptor);
+    uint64_t hash = sim_rules_content_hash(node, &replica->descriptor);
     struct content *content =
         &sim->rules->ranges[range_id].contents[index / CONTENT_EVERY % CONTENTS_KEPT];
     if (content->index == index && content->hash != hash)
@@ -199,7 +200,7 @@ static void check_complete(struct sim *sim, struct sim_node *node, uint64_t rang
         last--;
     if (last == RANGE_INITIAL_INDEX) return;
     if (view->last_index < last ||
-        !on_disk(node, range_id, last, applied_slot(rules, last)->checksum))
+        !sim_rules_on_disk(node, range_id, last, applied_slot(rules, last)->checksum))
         sim_broken(sim, "a leader has every committed entry",
                    "node %u leads range %" PRIu64 " in term %" PRIu64 " without index %" PRIu64,
                    node->host.number, range_id, view->term, last);
@@ -287,22 +288,53 @@ static void check_growth(struct sim *sim, struct sim_node *node,
         seen->durable_term = term;
 }
 
+/* What can be judged although what the turn promises waits for the disk, and of a replica that has
+ * just been removed: both delete the evidence soon. */
+static void check_progress(struct sim *sim, struct sim_node *node,
+                           const struct range_replica *replica, struct replica_rules *seen) {
+    sim_rules_replica_identity(sim, node, replica, seen);
+    if (replica->raft) sim_rules_commits(sim, replica, seen);
+    if (sim->rules->ranges[range_replica_id(replica)].newest_version == 0)
+        sim_rules_version(sim, node, replica, seen);
+    check_applied(sim, node, replica, seen);
+    sim_rules_version(sim, node, replica, seen);
+}
+
+/* Active, or removed and not deleted yet. */
+static bool has_log(const struct range_replica *replica) {
+    return replica->raft || (replica->leaving && !replica->tombstone);
+}
+
+static struct replica_rules *seen_of(struct sim *sim, const struct sim_node *node,
+                                     const struct range_replica *replica) {
+    uint64_t range_id = range_replica_id(replica);
+    ASSERT(range_id >= 1 && range_id <= SIM_RANGES_MAX);
+    return &sim->rules->replicas[node->host.number - 1][range_id];
+}
+
 static void check_replica(struct sim *sim, struct sim_node *node,
                           const struct range_replica *replica) {
-    uint64_t range_id = replica->descriptor.range_id;
-    ASSERT(range_id >= 1 && range_id <= SIM_RANGES_MAX);
-    struct replica_rules *seen = &sim->rules->replicas[node->host.number - 1][range_id];
-    uint64_t before = seen->applied;
+    struct replica_rules *seen = seen_of(sim, node, replica);
     check_counted(sim, node, replica, seen);
+    check_progress(sim, node, replica, seen);
     check_growth(sim, node, replica, seen);
     if (!replica->installing) check_tail(sim, node, replica, seen);
     if (replica->leads && replica->lead_term != seen->led_term) {
         seen->led_term = replica->lead_term;
         check_new_leader(sim, node, replica);
     }
-    check_applied(sim, node, replica, seen);
-    if (seen->applied != before && content_is_due(seen->applied) && !replica->installing)
+    bool grown = seen->applied != seen->compared;
+    seen->compared = seen->applied;
+    if (grown && content_is_due(seen->applied) && !replica->installing)
         check_content(sim, node, replica);
+}
+
+void sim_rules_before_sync(struct sim *sim, struct sim_node *node, uint32_t index) {
+    const struct range_worker *worker = range_store_worker(node->store, index);
+    LIST_FOR_EACH (at, &worker->all) {
+        const struct range_replica *replica = CONTAINER_OF(at, struct range_replica, in_all);
+        if (has_log(replica)) check_progress(sim, node, replica, seen_of(sim, node, replica));
+    }
 }
 
 void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t index) {
@@ -311,7 +343,11 @@ void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t index
     uint64_t entries = 0;
     LIST_FOR_EACH (at, &worker->all) {
         const struct range_replica *replica = CONTAINER_OF(at, struct range_replica, in_all);
-        if (!replica->raft) continue;
+        if (!replica->raft) {
+            if (has_log(replica)) check_progress(sim, node, replica, seen_of(sim, node, replica));
+            sim_rules_replica_gone(sim, node, replica);
+            continue;
+        }
         check_replica(sim, node, replica);
         entries += replica->log.last_index + 1 - replica->log.first_index;
     }
@@ -323,8 +359,10 @@ void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t index
 void sim_rules_process_ended(struct sim *sim, struct sim_node *node) {
     for (uint32_t range = 1; range <= SIM_RANGES_MAX; range++) {
         struct replica_rules *seen = &sim->rules->replicas[node->host.number - 1][range];
-        *seen =
-            (struct replica_rules){.term = seen->durable_term, .durable_term = seen->durable_term};
+        *seen = (struct replica_rules){.term = seen->durable_term,
+                                       .durable_term = seen->durable_term,
+                                       .replica_id = seen->replica_id,
+                                       .gone = seen->gone};
     }
 }
 
@@ -388,7 +426,9 @@ static bool range_converged(struct sim *sim, uint64_t range_id) {
     for (uint32_t i = 0; i < descriptor->replica_count; i++) {
         struct sim_node *node = sim_node_by_id(sim, descriptor->replicas[i].node_id);
         const struct range_replica *replica = sim_replica_on(node, range_id);
-        if (!replica || replica->installing) return false;
+        if (!replica || replica->installing ||
+            replica->replica_id != descriptor->replicas[i].replica_id)
+            return false;
         if (applied != 0 && replica->applied.applied.index != applied) return false;
         applied = replica->applied.applied.index;
         if (applied != raft_commit_index(replica->raft)) return false;
@@ -421,10 +461,12 @@ bool sim_rules_quiet(struct sim *sim) {
 void sim_rules_compare_content(struct sim *sim) {
     for (uint64_t range_id = 1; range_id <= sim->config.ranges; range_id++) {
         struct sim_node *leader = sim_rules_leader(sim, range_id);
-        uint64_t hash = content_hash(leader, &sim_replica_on(leader, range_id)->descriptor);
+        uint64_t hash =
+            sim_rules_content_hash(leader, &sim_replica_on(leader, range_id)->descriptor);
         for (uint32_t i = 0; i < sim->config.nodes; i++) {
             const struct range_replica *replica = sim_replica_on(&sim->nodes[i], range_id);
-            if (!replica || content_hash(&sim->nodes[i], &replica->descriptor) == hash) continue;
+            if (!replica || sim_rules_content_hash(&sim->nodes[i], &replica->descriptor) == hash)
+                continue;
             sim_broken(sim, "replicas at one index have one content",
                        "range %" PRIu64 ": nodes %u and %u differ at the end", range_id,
                        leader->host.number, sim->nodes[i].host.number);

@@ -23,22 +23,35 @@ struct applied_entry {
     uint64_t term;     /* of that replica then: the entry was committed in this term or before */
 };
 
+/* A version of a range's descriptor. */
+struct version_rules {
+    struct range_descriptor descriptor; /* without replicas: not seen */
+    uint64_t committed;                 /* a leader may have committed so far while it had it */
+};
+
 struct range_rules {
     struct applied_entry *applied; /* RANGE_INITIAL_INDEX + 1 ... */
     size_t applied_count, applied_cap;
     struct leader leaders[LEADERS_KEPT]; /* a ring */
     uint32_t leader_count;
     struct content contents[CONTENTS_KEPT]; /* by index */
+    struct version_rules *versions;         /* by conf_version */
+    uint64_t version_cap, newest_version;
 };
 
 struct replica_rules {
     uint64_t term, durable_term, commit, applied, last_index;
-    uint64_t led_term; /* last seen leading; `commit` may be from before it led */
+    uint64_t compared;   /* applied index when its content was due last */
+    uint64_t led_term;   /* last seen leading; `commit` may be from before it led */
+    uint64_t replica_id; /* 0: not seen since the process started */
+    uint64_t version;    /* of its descriptor */
+    uint64_t gone;       /* the highest id of a replica that was removed here, durably */
 };
 
 /* What a replica said, and what its disk was seen to hold: that stays there, so that it is looked
  * for once. */
 struct speaker_rules {
+    uint64_t speaker, hearer;      /* replica ids: what follows is of those */
     uint64_t vote_term, candidate; /* the newest vote that left */
     uint64_t durable_term;         /* at least that is on disk */
     uint64_t led_term;             /* its own vote in that term is on disk */
@@ -69,5 +82,29 @@ enum status sim_disk_entry(const struct sim_host *host, uint64_t group, uint64_t
                            struct buf *ret);
 enum status sim_disk_state(const struct sim_host *host, uint64_t group, enum raft_log_state state,
                            struct buf *ret);
+/* Whether the node's disk holds this entry, or has gone beyond it by compaction or a snapshot. */
+bool sim_rules_on_disk(struct sim_node *node, uint64_t range_id, uint64_t index, uint64_t checksum);
+uint64_t sim_rules_content_hash(struct sim_node *node, const struct range_descriptor *descriptor);
+
+/* rules_membership.c */
+/* First of all: what was seen of another replica of this range, on this node, is of no use. */
+void sim_rules_replica_identity(struct sim *sim, struct sim_node *node,
+                                const struct range_replica *replica, struct replica_rules *seen);
+/* A replica that is not active; it may have been removed. */
+void sim_rules_replica_gone(struct sim *sim, struct sim_node *node,
+                            const struct range_replica *replica);
+/* No log and no content of the range. */
+bool sim_rules_nothing_left(struct sim_node *node, const struct range_descriptor *descriptor);
+/* What a leader has committed; before sim_rules_version. */
+void sim_rules_commits(struct sim *sim, const struct range_replica *replica,
+                       const struct replica_rules *seen);
+/* The entry is applied for the first time. `changed`: behind a change of replicas that the replica
+ * has applied since it was last looked at. */
+void sim_rules_quorum(struct sim *sim, const struct range_replica *replica, uint64_t index,
+                      uint64_t checksum, bool changed);
+/* The replica's descriptor; after what it applied was judged. */
+void sim_rules_version(struct sim *sim, struct sim_node *node, const struct range_replica *replica,
+                       struct replica_rules *seen);
+void sim_rules_membership_free(struct range_rules *rules);
 
 #endif

@@ -23,7 +23,7 @@ static bool worker_rests(const struct range_worker *worker) {
         if (replica->raft && !replica_rests(replica)) return false;
     }
     return worker->pending_count == 0 && worker->pending_bytes == 0 && worker->held_bytes == 0 &&
-           worker->job_count == 0 && worker->creation_count == 0 &&
+           worker->job_count == 0 && list_empty(&worker->leaving) && worker->creation_count == 0 &&
            worker->snapshot_send_count == 0 && worker->snapshot_receive_count == 0 &&
            list_empty(&worker->dirty_clients) && list_empty(&worker->dirty_peers) &&
            heap_min(&worker->deadlines) == NULL;

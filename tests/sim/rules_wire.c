@@ -56,13 +56,37 @@ static bool log_reaches(const struct sim_host *host, uint64_t group, uint64_t in
     return there;
 }
 
-static struct speaker_rules *speaker(const struct speech *speech, const struct sim_host *host) {
-    return &speech->sim->rules->speakers[host->index][speech->group];
+/* The replica that speaks, or is spoken to, is a member of its group, and up. */
+static bool is_active(const struct speech *speech, const struct sim_host *host,
+                      uint64_t replica_id) {
+    if (speech->group == PLACEMENT_RAFT_GROUP) return true;
+    const struct range_replica *replica =
+        sim_replica_on(CONTAINER_OF(host, struct sim_node, host), speech->group);
+    return replica && replica->replica_id == replica_id;
+}
+
+/* What was seen of another replica there, which is gone, is forgotten. */
+static struct speaker_rules *speaker(const struct speech *speech) {
+    struct speaker_rules *seen = &speech->sim->rules->speakers[speech->from->index][speech->group];
+    if (seen->speaker != speech->message->from) {
+        seen->vote_term = seen->candidate = seen->durable_term = seen->led_term = 0;
+        seen->speaker = speech->message->from;
+    }
+    return seen;
+}
+
+static struct speaker_rules *hearer(const struct speech *speech) {
+    struct speaker_rules *seen = &speech->sim->rules->speakers[speech->to->index][speech->group];
+    if (seen->hearer != speech->message->to) {
+        seen->committed = 0;
+        seen->hearer = speech->message->to;
+    }
+    return seen;
 }
 
 static void check_vote(const struct speech *speech, const struct raft_hard_state *durable) {
     const struct raft_message *message = speech->message;
-    struct speaker_rules *seen = speaker(speech, speech->from);
+    struct speaker_rules *seen = speaker(speech);
     if (durable->term == message->term && durable->vote != message->to)
         broken(speech, "a vote leaves once it is on disk", durable->vote);
     if (seen->vote_term == message->term && seen->candidate != message->to)
@@ -82,7 +106,7 @@ static void check_acknowledgement(const struct speech *speech) {
 
 static void check_promise(const struct speech *speech) {
     const struct raft_message *message = speech->message;
-    struct speaker_rules *seen = speaker(speech, speech->from);
+    struct speaker_rules *seen = speaker(speech);
     bool vote = message->kind == RAFT_MSG_VOTE_RESPONSE && !message->reject;
     if (vote || message->term > seen->durable_term) {
         struct raft_hard_state durable = durable_state(speech);
@@ -97,7 +121,7 @@ static void check_promise(const struct speech *speech) {
 
 static void check_leader_speaks(const struct speech *speech) {
     const struct raft_message *message = speech->message;
-    struct speaker_rules *seen = speaker(speech, speech->from);
+    struct speaker_rules *seen = speaker(speech);
     if (seen->led_term == message->term) return;
     struct raft_hard_state durable = durable_state(speech);
     bool voted = durable.term > message->term ||
@@ -108,14 +132,27 @@ static void check_leader_speaks(const struct speech *speech) {
 
 static void check_heartbeat(const struct speech *speech) {
     uint64_t commit = speech->message->commit;
-    struct speaker_rules *seen = speaker(speech, speech->to);
-    if (commit <= seen->committed) return;
+    struct speaker_rules *seen = hearer(speech);
+    if (commit <= seen->committed || !is_active(speech, speech->to, speech->message->to)) return;
     if (!log_reaches(speech->to, speech->group, commit))
         broken(speech, "a heartbeat commits what its receiver has", 0);
     seen->committed = commit;
 }
 
+/* Who is not there, not yet or not any more, may say so, and refuse. */
+static void check_stray(const struct speech *speech) {
+    enum raft_message_kind kind = speech->message->kind;
+    bool promise = kind == RAFT_MSG_VOTE_RESPONSE || kind == RAFT_MSG_PRE_VOTE_RESPONSE ||
+                   kind == RAFT_MSG_APPEND_RESPONSE;
+    if (promise && !speech->message->reject)
+        broken(speech, "who is no replica promises nothing", 0);
+}
+
 static void check_speech(const struct speech *speech) {
+    if (!is_active(speech, speech->from, speech->message->from)) {
+        check_stray(speech);
+        return;
+    }
     switch (speech->message->kind) {
     case RAFT_MSG_VOTE_RESPONSE:
     case RAFT_MSG_APPEND_RESPONSE:
@@ -154,7 +191,7 @@ void sim_rules_raft_frame(struct sim *sim, const struct sim_host *from, const st
     enum status status = range_raft_frame_open(frame, &messages);
     ASSERT(status == STATUS_OK);
     while (range_raft_frame_next(&messages, &envelope)) {
-        if (envelope.range_id == 0) continue; /* a beat */
+        if (envelope.range_id == 0 || envelope.removed) continue; /* no Raft message */
         struct speech speech = {.sim = sim, .from = from, .to = to, .group = envelope.range_id};
         check_encoded(&speech, envelope.message);
     }
@@ -214,6 +251,7 @@ void sim_rules_replies(struct sim *sim, const struct sim_node *node, const struc
             read->call_id != reply.call_id || read->router_incarnation != router->incarnation)
             continue;
         const struct range_replica *replica = sim_replica_on(node, read->range_id);
+        if (!replica) continue; /* removed in the turn that served it */
         if (replica->applied.applied.index < read->floor)
             sim_broken(sim, "a read shows everything that was applied before it came",
                        "node %u served range %" PRIu64 " at index %" PRIu64 ", %" PRIu64

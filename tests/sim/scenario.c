@@ -28,6 +28,7 @@ struct scenario {
     bool lease_reads_never;
     bool hasty;    /* faults come and go within election time-outs */
     bool sluggish; /* every sync is slow: much happens during each */
+    bool members;  /* an operator changes the replicas of ranges */
 };
 
 static const struct scenario scenarios[] = {
@@ -61,6 +62,11 @@ static const struct scenario scenarios[] = {
      .what = "the same with lease reads: those may be stale then, everything else may not",
      .faults = CLOCKS,
      .lease_reads_always = true},
+    {.name = "members",
+     .what = "replicas added, promoted, demoted, removed, under any fault; 5 nodes",
+     .faults = EVERYTHING,
+     .nodes = 5,
+     .members = true},
     {"placement", "trouble at placement and with its clocks",
      BIT(PLACEMENT) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE) | BIT(DISK_FULL) |
          BIT(READ_ERROR),
@@ -145,4 +151,7 @@ void sim_config_make(struct sim *sim) {
     config->quiesce_ticks = sim->options.seed % 2 == 0 ? 15 : 0;
     config->check_every = 64;
     choose_weights(sim, scenario->faults);
+    if (!scenario->members) return;
+    config->order_pause_us = prng_between(&sim->prng, 10000, 200000);
+    config->careful_operator = sim_chance(sim, 500);
 }

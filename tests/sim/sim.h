@@ -26,6 +26,8 @@ struct sim_options {
     X(pauses, "pauses")                               \
     X(snapshots, "snapshots installed")               \
     X(compacted, "log entries compacted")             \
+    X(changes, "changes of replicas done")            \
+    X(removed, "replicas removed")                    \
     X(reads_leased, "reads under a lease")            \
     X(busy, "requests refused by a full queue")       \
     X(memory_mib, "MiB at most, all processes, summed over seeds")

@@ -214,12 +214,15 @@ struct sim_config {
     bool lease_reads;
     bool leases_fail; /* clocks pass the bound: what was read under a lease proves nothing */
     uint64_t delay_min_us, delay_max_us, sync_us;
+    uint64_t order_pause_us; /* of the operator between two orders, about; 0: there is none */
+    bool careful_operator;   /* no range has fewer than three voters, in neither half */
     uint32_t check_every; /* turns at least between two walks over all of a worker's invariants */
 };
 
 /* ---- the world ---- */
 
 struct sim_clients;
+struct sim_operator;
 struct sim_rules;
 
 struct sim {
@@ -247,6 +250,7 @@ struct sim {
     bool hurting; /* faults may begin */
     struct sim_timer nemesis;
     struct sim_clients *clients;
+    struct sim_operator *operator; /* NULL: replicas stay where they are */
     struct sim_rules *rules;
 };
 
@@ -359,11 +363,19 @@ void sim_nemesis_start(struct sim *sim);
 /* Ends all faults; `down` of the nodes stay down, a minority. */
 void sim_nemesis_heal(struct sim *sim, uint32_t down);
 
+/* operator.c */
+void sim_operator_start(struct sim *sim);
+void sim_operator_free(struct sim *sim);
+/* Puts the replicas of all ranges in order from the first call on; true: they are. */
+bool sim_operator_tidied(struct sim *sim);
+
 /* rules.c */
 void sim_rules_new(struct sim *sim);
 void sim_rules_free(struct sim *sim);
 /* After a turn whose promises are durable. */
 void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t worker);
+/* Half a turn is done; what it promises waits for the disk. */
+void sim_rules_before_sync(struct sim *sim, struct sim_node *node, uint32_t worker);
 void sim_rules_process_ended(struct sim *sim, struct sim_node *node);
 void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_t first,
                        uint64_t count);
@@ -372,6 +384,9 @@ bool sim_rules_converged(struct sim *sim);
 bool sim_rules_led(struct sim *sim);   /* every range, by a node that is up */
 bool sim_rules_quiet(struct sim *sim); /* every replica is */
 void sim_rules_compare_content(struct sim *sim);
+/* rules_membership.c: no node holds anything of a range that it has no replica of. */
+bool sim_rules_removed_are_gone(struct sim *sim);
+void sim_rules_note_ranges(struct sim *sim); /* who has which replica, for the report */
 /* rules_bounds.c: nothing is held any more for requests, messages and snapshots. */
 bool sim_rules_at_rest(struct sim *sim);
 void sim_rules_bounds(struct sim *sim);
