@@ -4,9 +4,9 @@
 
 #include "base/memory.h"
 #include "base/prng.h"
+#include "cmd/admin.h"
 #include "cmd/commands.h"
 #include "cmd/common.h"
-#include "cmd/router_runtime.h"
 #include "rpc/metrics_service.h"
 #include "rpc/placement_client.h"
 
@@ -19,33 +19,30 @@ struct admin_options {
     uint64_t range, to_node; /* transfer */
 };
 
-#define ADMIN_OPTION(name, kind, field, fallback, unit, minimum, maximum, help) \
-    { name, kind, offsetof(struct admin_options, field), fallback, unit, minimum, maximum, help }
-#define ADMIN_SHARED                                                            \
-    ADMIN_OPTION("timeout-ms", CONFIG_U64, timeout_ms, "5000", "ms", 1, 600000, \
-                 "give up after so long"),                                      \
+#define OPTION(name, kind, field, fallback, unit, minimum, maximum, help) \
+    ADMIN_OPTION(struct admin_options, name, kind, field, fallback, unit, minimum, maximum, help)
+#define ADMIN_SHARED                                                      \
+    OPTION("timeout-ms", CONFIG_U64, timeout_ms, "5000", "ms", 1, 600000, \
+           "give up after so long"),                                      \
         COMMON_OPTIONS(struct admin_options)
-#define ADMIN_PLACEMENT                                                           \
-    ADMIN_OPTION("placement", CONFIG_TEXT, placement, "127.0.0.1:7001", "", 0, 0, \
-                 "addresses of the placement driver's members, comma-separated")
 
 static const struct config_option status_options[] = {
-    ADMIN_OPTION("json", CONFIG_BOOL, json, "false", "", 0, 0, "one line of JSON instead of text"),
-    ADMIN_PLACEMENT,
+    OPTION("json", CONFIG_BOOL, json, "false", "", 0, 0, "one line of JSON instead of text"),
+    ADMIN_PLACEMENT(struct admin_options),
     ADMIN_SHARED,
 };
 
 static const struct config_option transfer_options[] = {
-    ADMIN_OPTION("range", CONFIG_U64, range, NULL, "", 1, UINT64_MAX, "the range's id"),
-    ADMIN_OPTION("to-node", CONFIG_U64, to_node, NULL, "", 1, UINT64_MAX,
-                 "id of the node that shall lead it"),
-    ADMIN_PLACEMENT,
+    OPTION("range", CONFIG_U64, range, NULL, "", 1, UINT64_MAX, "the range's id"),
+    OPTION("to-node", CONFIG_U64, to_node, NULL, "", 1, UINT64_MAX,
+           "id of the node that shall lead it"),
+    ADMIN_PLACEMENT(struct admin_options),
     ADMIN_SHARED,
 };
 
 static const struct config_option metrics_options[] = {
-    ADMIN_OPTION("address", CONFIG_TEXT, address, NULL, "", 0, 0,
-                 "host:port of the process: placement, a node or a router"),
+    OPTION("address", CONFIG_TEXT, address, NULL, "", 0, 0,
+           "host:port of the process: placement, a node or a router"),
     ADMIN_SHARED,
 };
 
@@ -161,12 +158,12 @@ static void transfer_done(void *ctx, const struct router_reply *reply) {
     admin->exit_code = CMD_FAILED;
 }
 
-static void run_transfer(struct admin *admin) {
-    struct router_runtime *runtime;
-    struct buf error = {0};
-    uint64_t timeout_us = admin->options.timeout_ms * 1000;
+enum status admin_router_new(struct rpc_loop *loop, const char *placement,
+                             struct placement_client *client, uint64_t timeout_us,
+                             struct buf *error, struct router_runtime **ret_runtime) {
     struct router_runtime_config config = {
-        .placement = admin->options.placement,
+        .placement = placement,
+        .client = client,
         .router = {.default_timeout_us = timeout_us,
                    .backoff_min_us = 2000,
                    .backoff_max_us = 100000,
@@ -175,7 +172,15 @@ static void run_transfer(struct admin *admin) {
                    .outstanding_bytes_max = 16u << 20,
                    .seed = prng_seed_from_system()},
     };
-    if (router_runtime_new(admin->loop, &config, &error, &runtime) != STATUS_OK) {
+    return router_runtime_new(loop, &config, error, ret_runtime);
+}
+
+static void run_transfer(struct admin *admin) {
+    struct router_runtime *runtime;
+    struct buf error = {0};
+    uint64_t timeout_us = admin->options.timeout_ms * 1000;
+    if (admin_router_new(admin->loop, admin->options.placement, NULL, timeout_us, &error,
+                         &runtime) != STATUS_OK) {
         common_complain(admin->table->command, &error);
         admin->exit_code = CMD_USAGE;
     } else {
@@ -211,20 +216,43 @@ static int run_admin(const struct config_table *table, void (*run)(struct admin 
     return admin.exit_code;
 }
 
+static int run_status_command(int argument_count, char **arguments) {
+    return run_admin(&status_table, run_status, argument_count, arguments);
+}
+
+static int run_metrics_command(int argument_count, char **arguments) {
+    return run_admin(&metrics_table, run_metrics, argument_count, arguments);
+}
+
+static int run_transfer_command(int argument_count, char **arguments) {
+    return run_admin(&transfer_table, run_transfer, argument_count, arguments);
+}
+
+static const struct {
+    const char *name;
+    int (*run)(int argument_count, char **arguments);
+    const char *help;
+} admin_commands[] = {
+    {"status", run_status_command, "the cluster as placement sees it"},
+    {"metrics", run_metrics_command, "what a process counts"},
+    {"transfer", run_transfer_command, "move a range's leadership"},
+    {"replicas", admin_replicas, "a range's replicas as its leader sees them"},
+    {"add-replica", admin_add_replica, "give a node a replica of a range"},
+    {"remove-replica", admin_remove_replica, "take a replica away from a node"},
+    {"move-replica", admin_move_replica, "both, without a moment of fewer voters"},
+};
+
 int cmd_admin(int argument_count, char **arguments) {
     const char *name = argument_count > 0 ? arguments[0] : "--help";
-    if (strcmp(name, "status") == 0)
-        return run_admin(&status_table, run_status, argument_count - 1, arguments + 1);
-    if (strcmp(name, "transfer") == 0)
-        return run_admin(&transfer_table, run_transfer, argument_count - 1, arguments + 1);
-    if (strcmp(name, "metrics") == 0)
-        return run_admin(&metrics_table, run_metrics, argument_count - 1, arguments + 1);
+    const size_t count = sizeof(admin_commands) / sizeof(admin_commands[0]);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(name, admin_commands[i].name) == 0)
+            return admin_commands[i].run(argument_count - 1, arguments + 1);
     bool help = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
     FILE *out = help ? stdout : stderr;
     if (!help) fprintf(out, "flotilla admin: there is no '%s'\n", name);
-    fprintf(out, "flotilla admin status     the cluster as placement sees it\n"
-                 "flotilla admin metrics    what a process counts\n"
-                 "flotilla admin transfer   move a range's leadership\n"
-                 "each with --help\n");
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "flotilla admin %-16s %s\n", admin_commands[i].name, admin_commands[i].help);
+    fprintf(out, "each with --help\n");
     return help ? CMD_OK : CMD_USAGE;
 }

@@ -10,7 +10,7 @@ import cluster
 from cluster import run
 
 COMMANDS = ["placement", "node", "router", "demo", "admin metrics", "admin status",
-            "admin transfer",
+            "admin transfer", "admin replicas", "admin add-replica", "admin remove-replica", "admin move-replica",
             "bench hot-issuer", "bench put", "bench get", "bench mixed", "bench verify",
             "bench split-keys"]
 

@@ -1,0 +1,26 @@
+/* The parts of `flotilla admin` that have a file of their own. */
+#ifndef FLOTILLA_CMD_ADMIN_H
+#define FLOTILLA_CMD_ADMIN_H
+
+#include "base/config.h"
+#include "cmd/router_runtime.h"
+
+/* Entries of option tables whose struct has the fields `placement` and `common`. */
+#define ADMIN_OPTION(type, name, kind, field, fallback, unit, minimum, maximum, help) \
+    { name, kind, offsetof(type, field), fallback, unit, minimum, maximum, help }
+#define ADMIN_PLACEMENT(type)                                                           \
+    ADMIN_OPTION(type, "placement", CONFIG_TEXT, placement, "127.0.0.1:7001", "", 0, 0, \
+                 "addresses of the placement driver's members, comma-separated")
+
+/* A router for one command's requests. INVALID with a sentence: an address is unreadable. */
+enum status admin_router_new(struct rpc_loop *loop, const char *placement,
+                             struct placement_client *client, uint64_t timeout_us,
+                             struct buf *error, struct router_runtime **ret_runtime) MUST_CHECK;
+
+/* replicas, add-replica, remove-replica, move-replica; arguments after the name. */
+int admin_replicas(int argument_count, char **arguments);
+int admin_add_replica(int argument_count, char **arguments);
+int admin_remove_replica(int argument_count, char **arguments);
+int admin_move_replica(int argument_count, char **arguments);
+
+#endif
