@@ -64,6 +64,7 @@ void range_remove_durable(struct range_worker *worker) {
         if (!replica->tombstone) continue;
         list_remove(node);
         replica->leaving = false;
+        txn_apply_forget(worker->apply); /* its data is gone */
         metric_add(&metric_range_replicas_removed_total, 1);
     }
 }

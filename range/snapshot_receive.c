@@ -355,6 +355,7 @@ static void commit_receive(struct range_snapshot_receive *receive) {
     if (status != STATUS_OK)
         range_worker_fatal(receive->worker, "installation of a snapshot", receive->range_id,
                            status);
+    txn_apply_forget(receive->worker->apply);
     metric_add(&metric_range_snapshots_installed_total, 1);
     log_info("range_snapshot_installed",
              "node=%" PRIu64 " range=%" PRIu64 " index=%" PRIu64 " birth=%d",

@@ -5,6 +5,9 @@
 #include "base/memory.h"
 #include "storage/limits.h"
 
+/* A put with a note, in its row; readers see an MVCC_PUT. */
+#define NOTED_PUT 3u
+
 /* enc: an escaped zero and the terminator, and the terminator's successor, which nothing encodes
  * to. */
 #define ESCAPE 0x00u
@@ -130,18 +133,38 @@ static struct slice version_key_slice(const struct version_key *key) {
     return slice_make(key->data, key->len);
 }
 
-void mvcc_put(struct storage_batch *batch, struct slice user_key, uint64_t commit_ts,
-              struct slice value) {
+static uint8_t *append(uint8_t *to, struct slice bytes) {
+    if (bytes.len > 0) memcpy(to, bytes.data, bytes.len);
+    return to + bytes.len;
+}
+
+/* A row of three parts. */
+static void put_row(struct storage_batch *batch, struct slice user_key, uint64_t commit_ts,
+                    struct slice head, struct slice note, struct slice value) {
     struct version_key key;
     version_key_init(&key, user_key, commit_ts);
     uint8_t stack[1024];
-    uint8_t *record = value.len < sizeof(stack) ? stack : memory_alloc(1 + value.len);
-    record[0] = MVCC_PUT;
-    if (value.len > 0) memcpy(record + 1, value.data, value.len);
-    storage_batch_put(batch, STORAGE_DATA, version_key_slice(&key),
-                      slice_make(record, 1 + value.len));
-    if (record != stack) memory_free(record);
+    size_t len = head.len + note.len + value.len;
+    uint8_t *row = len <= sizeof(stack) ? stack : memory_alloc(len);
+    (void)append(append(append(row, head), note), value);
+    storage_batch_put(batch, STORAGE_DATA, version_key_slice(&key), slice_make(row, len));
+    if (row != stack) memory_free(row);
     version_key_done(&key);
+}
+
+void mvcc_put(struct storage_batch *batch, struct slice user_key, uint64_t commit_ts,
+              struct slice value) {
+    uint8_t kind = MVCC_PUT;
+    put_row(batch, user_key, commit_ts, slice_make(&kind, 1), SLICE_EMPTY, value);
+}
+
+void mvcc_put_noted(struct storage_batch *batch, struct slice user_key, uint64_t commit_ts,
+                    struct slice note, struct slice value) {
+    struct buf head = {0};
+    encode_u8(&head, NOTED_PUT);
+    encode_varint(&head, note.len);
+    put_row(batch, user_key, commit_ts, slice_from_buf(&head), note, value);
+    buf_done(&head);
 }
 
 void mvcc_delete(struct storage_batch *batch, struct slice user_key, uint64_t commit_ts) {
@@ -152,15 +175,24 @@ void mvcc_delete(struct storage_batch *batch, struct slice user_key, uint64_t co
     version_key_done(&key);
 }
 
-/* Splits a stored value; the slice borrows from `record`. */
+/* Splits a stored value; the slices borrow from `record`. */
+static enum status decode_row(struct slice record, struct mvcc_version *version,
+                              struct slice *ret_note) {
+    struct decoder in = decoder_make(record);
+    uint8_t kind = decode_u8(&in);
+    struct slice note = kind == NOTED_PUT ? decode_bytes(&in) : SLICE_EMPTY;
+    if (in.failed) return STATUS_CORRUPTION;
+    version->value = slice_make(in.at, (size_t)(in.end - in.at));
+    version->kind = kind == NOTED_PUT ? MVCC_PUT : (enum mvcc_kind)kind;
+    *ret_note = note;
+    if (version->kind == MVCC_DELETE)
+        return version->value.len == 0 ? STATUS_OK : STATUS_CORRUPTION;
+    return version->kind == MVCC_PUT ? STATUS_OK : STATUS_CORRUPTION;
+}
+
 static enum status decode_record(struct slice record, struct mvcc_version *version) {
-    if (record.len == 0) return STATUS_CORRUPTION;
-    uint8_t kind = record.data[0];
-    if (kind != MVCC_PUT && kind != MVCC_DELETE) return STATUS_CORRUPTION;
-    if (kind == MVCC_DELETE && record.len != 1) return STATUS_CORRUPTION;
-    version->kind = (enum mvcc_kind)kind;
-    version->value = slice_make(record.data + 1, record.len - 1);
-    return STATUS_OK;
+    struct slice note;
+    return decode_row(record, version, &note);
 }
 
 struct get_ctx {
@@ -283,6 +315,31 @@ static void walk_past_key(struct walk *walk) {
         }
         storage_iterator_next(walk->iterator);
     }
+}
+
+enum status mvcc_oldest_note(const struct mvcc_reader *reader, struct slice user_key,
+                             struct buf *ret_note) {
+    struct buf begin = {0}, limit = {0};
+    mvcc_encode_key(&begin, user_key);
+    buf_assign(&limit, slice_from_buf(&begin));
+    limit.data[limit.len - 1] = TERMINATOR_SUCCESSOR;
+    struct storage_iterator *iterator =
+        storage_iterator_new(reader->engine, reader->snapshot, STORAGE_DATA, slice_from_buf(&begin),
+                             slice_from_buf(&limit));
+    storage_iterator_seek_last(iterator);
+    enum status status = storage_iterator_status(iterator);
+    if (storage_iterator_valid(iterator)) {
+        struct mvcc_version version;
+        struct slice note;
+        status = decode_row(storage_iterator_value(iterator), &version, &note);
+        if (status == STATUS_OK) buf_assign(ret_note, note);
+    } else if (status == STATUS_OK) {
+        status = STATUS_NOT_FOUND;
+    }
+    storage_iterator_free(iterator);
+    buf_done(&begin);
+    buf_done(&limit);
+    return status;
 }
 
 enum status mvcc_newest_in(const struct mvcc_reader *reader, struct slice start, struct slice end,

@@ -1,13 +1,19 @@
 /* Multi-version encoding: what a user key looks like inside the families.
  *
- *   data:  enc(user key) ‖ ~commit_ts (8 bytes, big-endian)  →  kind (1 byte) ‖ value
+ *   data:  enc(user key) ‖ ~commit_ts (8 bytes, big-endian)  →  1 ‖ value                       put
+ *                                                           or  2                           delete
+ *                                                           or  3 ‖ length of the note (varint) ‖
+ *                                                               note ‖ value        put with a note
  *   lock:  enc(user key)                                      →  lock record (txn/)
- *   meta:  0x01 ‖ enc(user key) ‖ 'r' ‖ request id             →  request record (txn/)
+ *   meta:  0x01 ‖ enc(user key) ‖ tag ‖ request id             →  request record (txn/)
  *          0x00 ‖ ...                                          →  node-local records (range/)
  *
  * enc keeps the order of keys and ends itself: each 0x00 becomes 0x00 0xff, and 0x00 0x01 closes.
  * So a newest version sorts first among its key's, and a span of user keys is one span of each
  * family.
+ *
+ * A note is what the writer of a version keeps beside its value, in the same row, for itself
+ * (txn/request_record.h); who reads the value does not see it.
  *
  * Threads: pure functions and reads; any thread. Errors of reads are those of the engine, and
  * CORRUPTION when a stored key or value does not follow the layout above. */
@@ -40,6 +46,8 @@ void mvcc_span_bounds(enum storage_family family, struct slice start, struct sli
 
 void mvcc_put(struct storage_batch *batch, struct slice user_key, uint64_t commit_ts,
               struct slice value);
+void mvcc_put_noted(struct storage_batch *batch, struct slice user_key, uint64_t commit_ts,
+                    struct slice note, struct slice value);
 void mvcc_delete(struct storage_batch *batch, struct slice user_key, uint64_t commit_ts);
 
 struct mvcc_version {
@@ -58,6 +66,11 @@ struct mvcc_reader {
  * version that old. */
 enum status mvcc_get(const struct mvcc_reader *reader, struct slice user_key, uint64_t read_ts,
                      struct buf *value_out, struct mvcc_version *ret_version) MUST_CHECK;
+
+/* The note of the oldest version of the key, which replaces `ret_note`; empty when that version has
+ * none. NOT_FOUND: the key has no version. */
+enum status mvcc_oldest_note(const struct mvcc_reader *reader, struct slice user_key,
+                             struct buf *ret_note) MUST_CHECK;
 
 /* Newest commit_ts of any version (put or delete) in [start, end); 0 when none. Costs a step for
  * each key of the span. */

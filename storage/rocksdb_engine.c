@@ -8,7 +8,7 @@
 #include "storage/rocksdb_internal.h"
 
 #define FORMAT_KEY "format"
-#define FORMAT_VERSION 1u
+#define FORMAT_VERSION 2u
 
 static void collect_family_names(const char *names[ROCKSDB_FAMILY_COUNT]) {
     for (unsigned family = 0; family < ROCKSDB_FAMILY_COUNT; family++)

@@ -201,7 +201,19 @@ bool txn_command_within(const struct txn_command *command, struct slice start, s
     return true;
 }
 
+static const struct txn_op *first_insert(const struct txn_command *command) {
+    for (uint32_t i = 0; i < command->op_count; i++)
+        if (command->ops[i].kind == TXN_OP_INSERT) return &command->ops[i];
+    return NULL;
+}
+
+bool txn_command_inserts(const struct txn_command *command) {
+    return first_insert(command) != NULL;
+}
+
 struct slice txn_command_anchor(const struct txn_command *command) {
+    const struct txn_op *insert = first_insert(command);
+    if (insert) return insert->key;
     if (command->op_count > 0) return command->ops[0].key;
     return command->guard_count > 0 ? command->guards[0].key : SLICE_EMPTY;
 }

@@ -101,9 +101,11 @@ void txn_command_span(const struct txn_command *command, struct slice *ret_first
                       struct slice *ret_last);
 /* Every key and every interval lies in [start, end); empty end: no end. */
 bool txn_command_within(const struct txn_command *command, struct slice start, struct slice end);
-/* The key that the request record lies next to, and by which the command is routed: that of the
- * first operation, or of the first guard where there are no operations. */
+/* The key that the request record lies next to, and by which the command is routed: the first that
+ * is inserted (there the record costs no row of its own: request_record.h), else that of the first
+ * operation, or of the first guard where there are no operations. */
 struct slice txn_command_anchor(const struct txn_command *command);
+bool txn_command_inserts(const struct txn_command *command); /* so its anchor is a key it inserts */
 
 void txn_outcome_encode(struct buf *out, const struct txn_outcome *outcome);
 enum status txn_outcome_decode(struct decoder *in, struct arena *arena,

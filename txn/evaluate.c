@@ -19,7 +19,7 @@
 struct txn_apply {
     struct txn_overlay overlay;
     struct storage_batch *batch; /* of the round; NULL between rounds */
-    struct buf record_key, record_value;
+    struct buf record_key, record_value, note;
 };
 
 /* The command at hand and its verdict so far. `result` other than DONE ends the evaluation. */
@@ -27,7 +27,13 @@ struct evaluation {
     struct txn_apply *apply;
     const struct txn_command *command;
     struct txn_outcome *outcome;
+    uint64_t fingerprint; /* of a command with a request id */
+    bool record_staged;   /* its record goes with the anchor's row */
 };
+
+static bool is_idempotent(const struct txn_command *command) {
+    return command->request_id.len > 0;
+}
 
 struct txn_apply *txn_apply_new(struct storage_engine *engine) {
     struct txn_apply *apply = MEMORY_NEW(struct txn_apply);
@@ -40,6 +46,7 @@ void txn_apply_free(struct txn_apply *apply) {
     txn_overlay_done(&apply->overlay);
     buf_done(&apply->record_key);
     buf_done(&apply->record_value);
+    buf_done(&apply->note);
     memory_free(apply);
 }
 
@@ -53,6 +60,11 @@ void txn_apply_end(struct txn_apply *apply) {
     ASSERT(apply->batch);
     txn_overlay_reset(&apply->overlay);
     apply->batch = NULL;
+}
+
+void txn_apply_forget(struct txn_apply *apply) {
+    ASSERT(!apply->batch);
+    txn_cache_clear(&apply->overlay.cache);
 }
 
 static void refuse(struct evaluation *eval, enum txn_result result, uint32_t index) {
@@ -189,6 +201,25 @@ static enum status evaluate_ops(struct evaluation *eval, struct arena *arena) {
     return status;
 }
 
+static struct txn_request_record record_of(const struct evaluation *eval) {
+    return (struct txn_request_record){.commit_ts = eval->command->commit_ts,
+                                       .fingerprint = eval->fingerprint,
+                                       .outcome = *eval->outcome};
+}
+
+/* Puts the request record into the row of the anchor, when this is the birth of that key. */
+static void stage_record(struct evaluation *eval) {
+    struct txn_apply *apply = eval->apply;
+    struct txn_overlay_key *anchor =
+        txn_overlay_key(&apply->overlay, txn_command_anchor(eval->command));
+    if (!txn_overlay_is_birth(anchor)) return;
+    struct txn_request_record record = record_of(eval);
+    buf_clear(&apply->note);
+    txn_request_record_encode_note(&apply->note, eval->command->request_id, &record);
+    txn_overlay_stage_note(anchor, slice_from_buf(&apply->note));
+    eval->record_staged = true;
+}
+
 /* Guards, operations and effects. After it nothing is staged. */
 static enum status decide(struct evaluation *eval, struct arena *arena) {
     struct txn_apply *apply = eval->apply;
@@ -197,6 +228,7 @@ static enum status decide(struct evaluation *eval, struct arena *arena) {
     if (status == STATUS_OK && outcome->result == TXN_DONE) status = evaluate_ops(eval, arena);
     if (status == STATUS_OK && outcome->result == TXN_DONE) {
         outcome->commit_ts = eval->command->commit_ts;
+        if (is_idempotent(eval->command) && txn_command_inserts(eval->command)) stage_record(eval);
         txn_overlay_commit(&apply->overlay, apply->batch, outcome->commit_ts);
     } else {
         txn_overlay_drop(&apply->overlay);
@@ -206,25 +238,41 @@ static enum status decide(struct evaluation *eval, struct arena *arena) {
     return status;
 }
 
-/* Answers from a live record of the request id. *ret_found stays false when there is none. Leaves
- * the record's key in apply->record_key. */
-static enum status replay(struct evaluation *eval, uint64_t fingerprint, struct arena *arena,
-                          bool *ret_found) {
-    struct txn_apply *apply = eval->apply;
-    struct slice bytes;
-    buf_clear(&apply->record_key);
-    txn_request_record_key(&apply->record_key, txn_command_anchor(eval->command),
-                           eval->command->request_id);
-    enum status status =
-        txn_overlay_read_record(&apply->overlay, slice_from_buf(&apply->record_key), &bytes);
-    if (status != STATUS_OK || bytes.len == 0) return status;
+/* Takes the record out of `bytes`, unless there is none or it has expired. */
+static enum status take_live(const struct evaluation *eval, struct slice bytes, struct arena *arena,
+                             struct txn_request_record *ret_record, bool *ret_live) {
+    if (bytes.len == 0) return STATUS_OK;
+    enum status status = txn_request_record_decode(bytes, arena, ret_record);
+    if (status == STATUS_OK)
+        *ret_live = txn_request_record_live(ret_record, eval->command->commit_ts);
+    return status;
+}
 
+/* The record of the request in either of its places (request_record.h). An expired one in `meta`
+ * may stand beside a live one in the row, not the other way round: a row is born once. Leaves the
+ * record's key in apply->record_key. */
+static enum status find_record(struct evaluation *eval, struct arena *arena,
+                               struct txn_request_record *ret_record, bool *ret_live) {
+    struct txn_overlay *overlay = &eval->apply->overlay;
+    struct buf *key = &eval->apply->record_key;
+    struct slice bytes;
+    buf_clear(key);
+    txn_request_record_key(key, eval->command);
+    enum status status = txn_overlay_read_record(overlay, slice_from_buf(key), &bytes);
+    if (status == STATUS_OK) status = take_live(eval, bytes, arena, ret_record, ret_live);
+    if (status != STATUS_OK || *ret_live || !txn_command_inserts(eval->command)) return status;
+    struct txn_overlay_key *anchor = txn_overlay_key(overlay, txn_command_anchor(eval->command));
+    status = txn_overlay_read_noted_record(overlay, anchor, eval->command->request_id, &bytes);
+    if (status == STATUS_OK) status = take_live(eval, bytes, arena, ret_record, ret_live);
+    return status;
+}
+
+/* Answers from a live record of the request id. *ret_found stays false when there is none. */
+static enum status replay(struct evaluation *eval, struct arena *arena, bool *ret_found) {
     struct txn_request_record record;
-    status = txn_request_record_decode(bytes, arena, &record);
-    if (status != STATUS_OK) return status;
-    if (!txn_request_record_live(&record, eval->command->commit_ts)) return STATUS_OK;
-    *ret_found = true;
-    if (record.fingerprint == fingerprint) {
+    enum status status = find_record(eval, arena, &record, ret_found);
+    if (status != STATUS_OK || !*ret_found) return status;
+    if (record.fingerprint == eval->fingerprint) {
         *eval->outcome = record.outcome;
         eval->outcome->replayed = true;
     } else {
@@ -233,15 +281,17 @@ static enum status replay(struct evaluation *eval, uint64_t fingerprint, struct 
     return STATUS_OK;
 }
 
-static void remember(struct evaluation *eval, uint64_t fingerprint) {
+static void remember(struct evaluation *eval) {
     struct txn_apply *apply = eval->apply;
-    struct txn_request_record record = {.commit_ts = eval->command->commit_ts,
-                                        .fingerprint = fingerprint,
-                                        .outcome = *eval->outcome};
+    struct txn_request_record record = record_of(eval);
     buf_clear(&apply->record_value);
     txn_request_record_encode(&apply->record_value, &record);
-    txn_overlay_write_record(&apply->overlay, apply->batch, slice_from_buf(&apply->record_key),
-                             slice_from_buf(&apply->record_value));
+    struct slice key = slice_from_buf(&apply->record_key);
+    struct slice value = slice_from_buf(&apply->record_value);
+    if (eval->record_staged)
+        txn_overlay_know_record(&apply->overlay, key, value);
+    else
+        txn_overlay_write_record(&apply->overlay, apply->batch, key, value);
 }
 
 static bool anchor_within(const struct txn_command *command, const struct txn_span *span) {
@@ -259,8 +309,8 @@ enum status txn_evaluate(struct txn_apply *apply, const struct txn_span *span, s
     ASSERT_CMP(command->commit_ts, >, 0);
     struct txn_outcome outcome = {.result = TXN_DONE};
     struct evaluation eval = {.apply = apply, .command = command, .outcome = &outcome};
-    bool idempotent = command->request_id.len > 0;
-    uint64_t fingerprint = idempotent ? txn_command_fingerprint(encoded) : 0;
+    bool idempotent = is_idempotent(command);
+    if (idempotent) eval.fingerprint = txn_command_fingerprint(encoded);
     enum status status = STATUS_OK;
 
     if (!anchor_within(command, span)) {
@@ -268,14 +318,14 @@ enum status txn_evaluate(struct txn_apply *apply, const struct txn_span *span, s
         goto out;
     }
     bool replayed = false;
-    if (idempotent) status = replay(&eval, fingerprint, arena, &replayed);
+    if (idempotent) status = replay(&eval, arena, &replayed);
     if (status != STATUS_OK || replayed) goto out;
     if (!txn_command_within(command, span->start, span->end)) {
         refuse(&eval, TXN_REFUSED_WRONG_RANGE, 0);
         goto out;
     }
     status = decide(&eval, arena);
-    if (status == STATUS_OK && idempotent) remember(&eval, fingerprint);
+    if (status == STATUS_OK && idempotent) remember(&eval);
 out:
     if (status == STATUS_OK) *ret_outcome = outcome;
     return status;

@@ -3,7 +3,8 @@
  *
  * A txn_apply collects the effects of one apply round of a worker (many commands, many ranges) into
  * one storage batch. Later commands of the round see the effects of earlier ones through an
- * overlay, so a thousand reservations against one key cost one engine read. Not thread-safe. */
+ * overlay, and later rounds what a small cache keeps of it, so a thousand reservations against one
+ * key cost one engine read. Nobody else may change data of its ranges. Not thread-safe. */
 #ifndef FLOTILLA_TXN_EVALUATE_H
 #define FLOTILLA_TXN_EVALUATE_H
 
@@ -18,8 +19,12 @@ void txn_apply_free(struct txn_apply *apply);
 
 /* Starts a round whose effects go to `batch`. The batch may hold other things too. */
 void txn_apply_begin(struct txn_apply *apply, struct storage_batch *batch);
-/* The caller has written the batch to the engine: the overlay is dropped. */
+/* The caller has written the batch to the engine: the overlay is dropped, but for the newest
+ * versions of keys that change often. */
 void txn_apply_end(struct txn_apply *apply);
+/* Data was changed in the engine in another way than by rounds of this txn_apply (a snapshot was
+ * installed): nothing that is remembered of it counts any more. Between rounds only. */
+void txn_apply_forget(struct txn_apply *apply);
 
 /* Key span of the range that the command is applied in; keys outside refuse it (WRONG_RANGE). */
 struct txn_span {

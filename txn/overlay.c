@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/list.h"
+#include "txn/request_record.h"
 
 void txn_overlay_init(struct txn_overlay *overlay, struct storage_engine *engine) {
     *overlay = (struct txn_overlay){.reader = {.engine = engine}};
@@ -10,6 +11,7 @@ void txn_overlay_init(struct txn_overlay *overlay, struct storage_engine *engine
 }
 
 void txn_overlay_done(struct txn_overlay *overlay) {
+    txn_cache_done(&overlay->cache);
     bytesmap_done(&overlay->keys);
     bytesmap_done(&overlay->records);
     arena_done(&overlay->arena);
@@ -18,6 +20,9 @@ void txn_overlay_done(struct txn_overlay *overlay) {
 
 void txn_overlay_reset(struct txn_overlay *overlay) {
     ASSERT(!overlay->staged_first);
+    for (struct txn_overlay_key *key = overlay->written; key; key = key->next_written)
+        txn_cache_update(&overlay->cache, key->node.hash, key->node.key, &key->newest,
+                         key->replaces);
     bytesmap_clear(&overlay->keys);
     bytesmap_clear(&overlay->records);
     arena_reset(&overlay->arena);
@@ -53,10 +58,13 @@ static void set_newest(struct txn_overlay *overlay, struct txn_overlay_key *key,
 enum status txn_overlay_load(struct txn_overlay *overlay, struct txn_overlay_key *key) {
     if (key->known) return STATUS_OK;
     struct mvcc_version version = {.kind = MVCC_DELETE};
-    enum status status =
-        mvcc_get(&overlay->reader, key->node.key, MVCC_TS_MAX, &overlay->scratch, &version);
-    if (status != STATUS_OK && status != STATUS_NOT_FOUND) return status;
-    if (status == STATUS_NOT_FOUND) version = (struct mvcc_version){.kind = MVCC_DELETE};
+    if (!txn_cache_get(&overlay->cache, key->node.hash, key->node.key, &version)) {
+        enum status status =
+            mvcc_get(&overlay->reader, key->node.key, MVCC_TS_MAX, &overlay->scratch, &version);
+        if (status != STATUS_OK && status != STATUS_NOT_FOUND) return status;
+        if (status == STATUS_NOT_FOUND) version = (struct mvcc_version){.kind = MVCC_DELETE};
+    }
+    key->replaces = version.kind == MVCC_PUT;
     set_newest(overlay, key, version.commit_ts, version.kind, version.value);
     return STATUS_OK;
 }
@@ -72,11 +80,21 @@ void txn_overlay_stage(struct txn_overlay *overlay, struct txn_overlay_key *key,
                        enum mvcc_kind kind, struct slice value) {
     key->staged_kind = kind;
     key->staged_value = value;
+    key->staged_note = SLICE_EMPTY;
     if (key->staged) return;
     key->staged = true;
     key->next_staged = NULL;
     *overlay->staged_last_link = key;
     overlay->staged_last_link = &key->next_staged;
+}
+
+bool txn_overlay_is_birth(const struct txn_overlay_key *key) {
+    return key->staged && key->staged_kind == MVCC_PUT && key->known && key->newest.commit_ts == 0;
+}
+
+void txn_overlay_stage_note(struct txn_overlay_key *key, struct slice note) {
+    ASSERT(txn_overlay_is_birth(key));
+    key->staged_note = note;
 }
 
 void txn_overlay_stage_number(struct txn_overlay *overlay, struct txn_overlay_key *key,
@@ -91,7 +109,10 @@ static void commit_key(struct txn_overlay *overlay, struct txn_overlay_key *key,
                        struct storage_batch *batch, uint64_t commit_ts) {
     if (key->known) ASSERT_CMP(commit_ts, >, key->newest.commit_ts);
     if (key->staged_kind == MVCC_PUT) {
-        mvcc_put(batch, key->node.key, commit_ts, key->staged_value);
+        if (key->staged_note.len > 0)
+            mvcc_put_noted(batch, key->node.key, commit_ts, key->staged_note, key->staged_value);
+        else
+            mvcc_put(batch, key->node.key, commit_ts, key->staged_value);
     } else if (key->known && key->newest.kind == MVCC_DELETE) {
         return; /* Deleting what is not there leaves no trace. */
     } else {
@@ -161,12 +182,29 @@ enum status txn_overlay_read_record(struct txn_overlay *overlay, struct slice re
 
 void txn_overlay_write_record(struct txn_overlay *overlay, struct storage_batch *batch,
                               struct slice record_key, struct slice value) {
-    ASSERT(value.len > 0);
     storage_batch_put(batch, STORAGE_META, record_key, value);
+    txn_overlay_know_record(overlay, record_key, value);
+}
+
+void txn_overlay_know_record(struct txn_overlay *overlay, struct slice record_key,
+                             struct slice value) {
+    ASSERT(value.len > 0);
     struct txn_overlay_record *record = find_record(overlay, record_key);
     if (record) {
         record->value = arena_copy(&overlay->arena, value);
     } else {
         (void)add_record(overlay, record_key, value); /* Only the entry in the map is wanted. */
     }
+}
+
+enum status txn_overlay_read_noted_record(struct txn_overlay *overlay, struct txn_overlay_key *key,
+                                          struct slice request_id, struct slice *ret_value) {
+    *ret_value = SLICE_EMPTY;
+    enum status status = txn_overlay_load(overlay, key);
+    if (status != STATUS_OK || key->newest.commit_ts == 0) return status;
+    status = mvcc_oldest_note(&overlay->reader, key->node.key, &overlay->scratch);
+    /* Its first version is of this round: then the overlay knows the record of its note. */
+    if (status == STATUS_NOT_FOUND) return STATUS_OK;
+    if (status != STATUS_OK) return status;
+    return txn_request_record_in_note(slice_from_buf(&overlay->scratch), request_id, ret_value);
 }

@@ -14,22 +14,19 @@
 #include "base/arena.h"
 #include "base/hashmap.h"
 #include "storage/mvcc.h"
+#include "txn/newest_cache.h"
 #include "txn/number.h"
 
-struct txn_overlay_version {
-    uint64_t commit_ts; /* 0: the key never had a version */
-    enum mvcc_kind kind;
-    struct slice value;
-};
-
 struct txn_overlay_key {
-    struct bytesmap_node node;         /* by user key */
-    struct txn_overlay_version newest; /* valid when `known` */
-    bool known;                        /* read from the engine, or written in this round */
-    bool written;                      /* in this round; then in the overlay's written chain */
-    bool staged;                       /* the command at hand wants to write it */
+    struct bytesmap_node node;  /* by user key */
+    struct mvcc_version newest; /* valid when `known`; commit_ts 0: it never had a version */
+    bool known;                 /* read from the engine, or written in this round */
+    bool replaces;              /* had a value in the engine: likely to change again */
+    bool written;               /* in this round; then in the overlay's written chain */
+    bool staged;                /* the command at hand wants to write it */
     enum mvcc_kind staged_kind;
     struct slice staged_value;                      /* the command's, or staged_text */
+    struct slice staged_note;                       /* empty: none */
     uint8_t staged_text[TXN_NUMBER_TEXT_BYTES_MAX]; /* a sum */
     uint8_t small_value[TXN_NUMBER_TEXT_BYTES_MAX]; /* newest.value, when it fits */
     struct txn_overlay_key *next_written;
@@ -38,6 +35,7 @@ struct txn_overlay_key {
 
 struct txn_overlay {
     struct mvcc_reader reader;
+    struct txn_cache cache;  /* of earlier rounds */
     struct arena arena;      /* entries and values of the round */
     struct bytesmap keys;    /* struct txn_overlay_key */
     struct bytesmap records; /* struct txn_overlay_record */
@@ -53,7 +51,7 @@ struct txn_overlay_record {
 
 void txn_overlay_init(struct txn_overlay *overlay, struct storage_engine *engine);
 void txn_overlay_done(struct txn_overlay *overlay);
-/* Forgets everything; the round's batch is in the engine. */
+/* Forgets the round, whose batch is in the engine; the cache learns what was written. */
 void txn_overlay_reset(struct txn_overlay *overlay);
 
 /* The key's entry, made on first use; `newest` need not be known. */
@@ -67,6 +65,10 @@ bool txn_overlay_value(const struct txn_overlay_key *key, struct slice *ret_valu
 /* The value is borrowed until commit or drop. */
 void txn_overlay_stage(struct txn_overlay *overlay, struct txn_overlay_key *key,
                        enum mvcc_kind kind, struct slice value);
+/* Whether the staged write of the key would be the first version that it ever had; the note goes
+ * into that version's row (storage/mvcc.h). */
+bool txn_overlay_is_birth(const struct txn_overlay_key *key);
+void txn_overlay_stage_note(struct txn_overlay_key *key, struct slice note);
 void txn_overlay_stage_number(struct txn_overlay *overlay, struct txn_overlay_key *key,
                               int64_t number);
 void txn_overlay_commit(struct txn_overlay *overlay, struct storage_batch *batch,
@@ -83,5 +85,13 @@ enum status txn_overlay_read_record(struct txn_overlay *overlay, struct slice re
                                     struct slice *ret_value) MUST_CHECK;
 void txn_overlay_write_record(struct txn_overlay *overlay, struct storage_batch *batch,
                               struct slice record_key, struct slice value);
+/* Only for the round's own commands: the record is in a note of the batch already. */
+void txn_overlay_know_record(struct txn_overlay *overlay, struct slice record_key,
+                             struct slice value);
+/* The record of the request in the note of the key's oldest version; empty: none there. Valid until
+ * the next read of the overlay. */
+enum status txn_overlay_read_noted_record(struct txn_overlay *overlay, struct txn_overlay_key *key,
+                                          struct slice request_id,
+                                          struct slice *ret_value) MUST_CHECK;
 
 #endif

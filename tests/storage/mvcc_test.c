@@ -166,6 +166,42 @@ ENGINE_TEST(mvcc_get_reads_at_a_timestamp) {
     cr_assert_str_eq(read_version(harness, "kk", 25), "other@25");
 }
 
+static const char *oldest_note(struct harness *harness, const char *key) {
+    static char text[64];
+    struct mvcc_reader reader = {harness->engine, NULL};
+    struct buf note = buf_from_slice(TEXT("what was there before"));
+    enum status status = mvcc_oldest_note(&reader, TEXT(key), &note);
+    if (status == STATUS_OK)
+        snprintf(text, sizeof(text), "%.*s", (int)note.len, (const char *)note.data);
+    else
+        snprintf(text, sizeof(text), "%s", status_name(status));
+    buf_done(&note);
+    return text;
+}
+
+/* Readers of a value don't see the note beside it, and the note of the oldest version is found
+ * whatever became of the key. */
+ENGINE_TEST(mvcc_notes_are_kept_beside_the_value) {
+    cr_assert_str_eq(oldest_note(harness, "k"), "NOT_FOUND");
+    put_version(harness, "j", 5, "other");
+    put_version(harness, "kk", 5, "other");
+    cr_assert_str_eq(oldest_note(harness, "k"), "NOT_FOUND");
+    storage_batch_clear(harness->batch);
+    mvcc_put_noted(harness->batch, TEXT("k"), 10, TEXT("the note"), TEXT("a"));
+    mvcc_put_noted(harness->batch, TEXT("l"), 10, TEXT("a note"), SLICE_EMPTY);
+    cr_assert_eq(storage_write(harness->engine, harness->batch, STORAGE_BUFFERED), STATUS_OK);
+    cr_assert_str_eq(read_version(harness, "k", MVCC_TS_MAX), "a@10");
+    cr_assert_str_eq(read_version(harness, "l", MVCC_TS_MAX), "@10");
+    cr_assert_str_eq(oldest_note(harness, "k"), "the note");
+    put_version(harness, "k", 20, "b");
+    put_version(harness, "k", 30, NULL);
+    harness_reopen(harness);
+    cr_assert_str_eq(read_version(harness, "k", 19), "a@10");
+    cr_assert_str_eq(oldest_note(harness, "k"), "the note");
+    cr_assert_str_eq(oldest_note(harness, "l"), "a note");
+    cr_assert_str_eq(oldest_note(harness, "j"), "");
+}
+
 /* Keys longer than the stack scratch take the heap; the largest legal one must work. */
 ENGINE_TEST(mvcc_get_takes_the_longest_key_of_zeros) {
     static uint8_t zeros[4096];
@@ -269,6 +305,8 @@ ENGINE_TEST(mvcc_reports_damaged_rows) {
     } damaged[] = {{"short", "\x01", 5},
                    {"k\0\x01\xff\xff\xff\xff\xff\xff\xff\xfe", "", 11},
                    {"k\0\x01\xff\xff\xff\xff\xff\xff\xff\xfe", "\x07", 11},
+                   {"k\0\x01\xff\xff\xff\xff\xff\xff\xff\xfe", "\x03", 11},
+                   {"k\0\x01\xff\xff\xff\xff\xff\xff\xff\xfe", "\x03\x05note", 11},
                    {"k\0\x07\xff\xff\xff\xff\xff\xff\xff\xfe", "\x01", 11}};
     struct mvcc_reader reader = {harness->engine, NULL};
     for (size_t i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {

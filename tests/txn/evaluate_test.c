@@ -245,6 +245,153 @@ Test(txn_evaluate, request_records_expire_by_commit_timestamps) {
     range_done(&range);
 }
 
+static struct txn_outcome run_insert(struct range_under_test *range, const char *request_id,
+                                     const char *key, const char *value) {
+    struct build build;
+    build_begin(&build, request_id);
+    build_add(&build, "exposure", 5, 0, 100);
+    build_insert(&build, key, value);
+    return range_run(range, &build);
+}
+
+static bool has_records(struct range_under_test *range) {
+    struct storage_iterator *iterator =
+        storage_iterator_new(range->engine, NULL, STORAGE_META, SLICE_EMPTY, SLICE_EMPTY);
+    storage_iterator_seek_first(iterator);
+    bool any = storage_iterator_valid(iterator);
+    storage_iterator_free(iterator);
+    return any;
+}
+
+/* The record of a reservation costs no row of its own, and what becomes of the reservation later
+ * does not hide it. */
+Test(txn_evaluate, the_record_of_an_insert_lies_in_its_row) {
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    struct txn_outcome first = run_insert(&range, "R-10", "reservation", "17");
+    cr_assert(run_insert(&range, "R-10", "reservation", "17").replayed, "in the same round");
+    range_end_round(&range);
+    cr_assert(first.result == TXN_DONE && !first.replayed && !has_records(&range));
+    cr_assert_str_eq(range_value(&range, "reservation"), "17");
+
+    for (int step = 0; step < 3; step++) { /* as it was written, overwritten, deleted */
+        build_begin(&build, "");
+        if (step == 1) build_put(&build, "reservation", "18");
+        if (step == 2) build_delete(&build, "reservation");
+        if (step > 0) cr_assert_eq(range_run(&range, &build).result, TXN_DONE);
+        struct txn_outcome retried = run_insert(&range, "R-10", "reservation", "17");
+        cr_assert(retried.result == TXN_DONE && retried.replayed, "step %d", step);
+        cr_assert(retried.commit_ts == first.commit_ts && retried.numbers[0] == 5);
+        range_end_round(&range);
+        retried = run_insert(&range, "R-10", "reservation", "17");
+        cr_assert(retried.result == TXN_DONE && retried.replayed, "step %d, later", step);
+        cr_assert_eq(run_insert(&range, "R-10", "reservation", "19").result,
+                     TXN_REFUSED_REQUEST_ID_REUSED);
+    }
+    range_end_round(&range);
+    cr_assert_str_eq(range_value(&range, "exposure"), "5");
+    range_done(&range);
+}
+
+/* Only the first version of a key can hold a record: of later ones nobody would find it. */
+Test(txn_evaluate, an_insert_after_a_deletion_is_recorded_beside_the_row) {
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    cr_assert_eq(run_insert(&range, "R-11", "reservation", "17").result, TXN_DONE);
+    build_begin(&build, "");
+    build_delete(&build, "reservation");
+    cr_assert_eq(range_run(&range, &build).result, TXN_DONE);
+    range_end_round(&range);
+    cr_assert_eq(run_insert(&range, "R-12", "reservation", "18").result, TXN_DONE);
+    range_end_round(&range);
+    cr_assert(has_records(&range));
+    cr_assert(run_insert(&range, "R-12", "reservation", "18").replayed);
+    cr_assert(run_insert(&range, "R-11", "reservation", "17").replayed);
+    range_end_round(&range);
+    cr_assert_str_eq(range_value(&range, "reservation"), "18");
+    range_done(&range);
+}
+
+/* Inserted and deleted by one command, the key has no row that could hold the record. */
+Test(txn_evaluate, an_insert_without_a_row_is_recorded_too) {
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    build_begin(&build, "R-13");
+    build_add(&build, "exposure", 5, 0, 100);
+    build_insert(&build, "reservation", "17");
+    build_delete(&build, "reservation");
+    cr_assert_eq(range_run(&range, &build).result, TXN_DONE);
+    range_end_round(&range);
+    cr_assert(range_run(&range, &build).replayed);
+    range_end_round(&range);
+    cr_assert_str_eq(range_value(&range, "exposure"), "5");
+    range_done(&range);
+}
+
+/* A refused attempt that has expired must not stand before a later one, which the row records. */
+Test(txn_evaluate, an_expired_refusal_does_not_hide_the_record_in_the_row) {
+    struct range_under_test range;
+    range_init(&range);
+    uint64_t first_ms = 5000;
+    range.next_ts = first_ms << MVCC_TS_COUNTER_BITS;
+    (void)run_add(&range, "", "exposure", 100, 100);
+    cr_assert_eq(run_insert(&range, "R-14", "reservation", "17").result, TXN_REFUSED_BOUND);
+    range_end_round(&range);
+    range.next_ts = (first_ms + TXN_REQUEST_WINDOW_MS + 1) << MVCC_TS_COUNTER_BITS;
+    (void)run_put(&range, "exposure", "0");
+    cr_assert_eq(run_insert(&range, "R-14", "reservation", "17").result, TXN_DONE);
+    range_end_round(&range);
+    struct txn_outcome retried = run_insert(&range, "R-14", "reservation", "17");
+    cr_assert(retried.result == TXN_DONE && retried.replayed);
+    range_done(&range);
+}
+
+/* What rounds remember of keys that change often must go when a snapshot is installed. */
+Test(txn_evaluate, what_was_remembered_can_be_forgotten) {
+    struct range_under_test range;
+    range_init(&range);
+    for (int i = 0; i < 3; i++) {
+        (void)run_add(&range, "", "exposure", 5, 100);
+        range_end_round(&range);
+    }
+    mvcc_put(range.batch, text("exposure"), range.next_ts++, text("50"));
+    cr_assert_eq(storage_write(range.engine, range.batch, STORAGE_BUFFERED), STATUS_OK);
+    storage_batch_clear(range.batch);
+    txn_apply_forget(range.apply);
+    cr_assert_eq(run_add(&range, "", "exposure", 5, 100).numbers[0], 55);
+    range_end_round(&range);
+    range_done(&range);
+}
+
+/* A write that reads nothing, and one that does not fit, change what is remembered, too. */
+Test(txn_evaluate, remembered_values_follow_every_write) {
+    struct range_under_test range;
+    range_init(&range);
+    for (int i = 0; i < 3; i++) {
+        (void)run_add(&range, "", "exposure", 5, 100);
+        range_end_round(&range);
+    }
+    (void)run_put(&range, "exposure", "20");
+    range_end_round(&range);
+    cr_assert_eq(run_add(&range, "", "exposure", 5, 100).numbers[0], 25);
+    range_end_round(&range);
+    char large[100] = "";
+    memset(large, '7', sizeof(large) - 1);
+    (void)run_put(&range, "exposure", large);
+    range_end_round(&range);
+    cr_assert_eq(run_add(&range, "", "exposure", 5, 100).result, TXN_REFUSED_NOT_A_NUMBER);
+    struct build build;
+    build_begin(&build, "");
+    build_delete(&build, "exposure");
+    (void)range_run(&range, &build);
+    range_end_round(&range);
+    cr_assert_eq(run_add(&range, "", "exposure", 5, 100).numbers[0], 5);
+    range_done(&range);
+}
+
 /* Keys that moved away refuse the command without a record, except that a command already done is
  * still answered where its anchor is. */
 Test(txn_evaluate, wrong_range_is_never_recorded) {

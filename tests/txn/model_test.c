@@ -18,11 +18,15 @@ struct model_key {
     uint64_t newest_ts; /* of a value or a deletion */
 };
 
+struct model_record {
+    bool there;
+    struct txn_outcome outcome;
+    uint64_t fingerprint;
+};
+
 struct model {
     struct model_key keys[KEYS];
-    bool recorded[IDS];
-    struct txn_outcome outcomes[IDS];
-    uint64_t fingerprints[IDS];
+    struct model_record records[KEYS][2][IDS]; /* by anchor, whether it was inserted, and id */
 };
 
 static int key_index(struct slice key) {
@@ -103,6 +107,15 @@ static struct txn_outcome model_decide(struct model *model, const struct build *
     return (struct txn_outcome){.result = TXN_DONE, .commit_ts = commit_ts};
 }
 
+/* An id belongs to the first key that its command inserts, else to its first key. */
+static struct model_record *model_record(struct model *model, const struct build *build) {
+    int id = build->command.request_id.data[0] - '0';
+    for (uint32_t i = 0; i < build->command.op_count; i++)
+        if (build->ops[i].kind == TXN_OP_INSERT)
+            return &model->records[key_index(build->ops[i].key)][1][id];
+    return &model->records[key_index(build->ops[0].key)][0][id];
+}
+
 static struct txn_outcome model_run(struct model *model, const struct build *build,
                                     uint64_t commit_ts) {
     if (build->command.request_id.len == 0) return model_decide(model, build, commit_ts);
@@ -110,22 +123,19 @@ static struct txn_outcome model_run(struct model *model, const struct build *bui
     txn_command_encode(&encoded, &build->command);
     uint64_t fingerprint = txn_command_fingerprint(slice_from_buf(&encoded));
     buf_done(&encoded);
-    int id = build->command.request_id.data[0] - '0';
-    if (!model->recorded[id]) {
+    struct model_record *record = model_record(model, build);
+    if (!record->there) {
         struct txn_outcome outcome = model_decide(model, build, commit_ts);
-        model->recorded[id] = true;
-        model->outcomes[id] = outcome;
-        model->fingerprints[id] = fingerprint;
+        *record = (struct model_record){true, outcome, fingerprint};
         return outcome;
     }
-    if (model->fingerprints[id] != fingerprint)
+    if (record->fingerprint != fingerprint)
         return (struct txn_outcome){.result = TXN_REFUSED_REQUEST_ID_REUSED};
-    struct txn_outcome outcome = model->outcomes[id];
+    struct txn_outcome outcome = record->outcome;
     outcome.replayed = true;
     return outcome;
 }
 
-/* All commands with an id have the same anchor, since the model has one record per id. */
 static void random_command(struct prng *prng, struct build *build, uint64_t now_ts) {
     static const char *const ids[IDS] = {"0", "1", "2", "3", "4", "5",
                                          "6", "7", "8", "9", ":", ";"};
@@ -197,12 +207,15 @@ static void expect_state(struct range_under_test *range, const struct model *mod
     }
 }
 
+static struct build sent[STEPS]; /* with an id: to be sent again */
+
 /* Outcomes and state are those of the plain model, wherever the rounds end, and two replicas with
  * different rounds hold the same bytes. */
 Test(txn_model, outcomes_and_state_do_not_depend_on_rounds) {
     for (uint64_t seed = 1; seed <= 60; seed++) {
         struct range_under_test one, two;
         struct model model = {0};
+        uint32_t sent_count = 0;
         struct prng prng;
         prng_init(&prng, seed);
         range_init(&one);
@@ -210,7 +223,13 @@ Test(txn_model, outcomes_and_state_do_not_depend_on_rounds) {
         for (int step = 0; step < STEPS; step++) {
             struct build build;
             uint64_t now_ts = one.next_ts;
-            random_command(&prng, &build, now_ts);
+            if (sent_count > 0 && prng_below(&prng, 6) == 0) {
+                build = sent[prng_below(&prng, sent_count)];
+            } else {
+                random_command(&prng, &build, now_ts);
+                if (build.command.request_id.len > 0 && sent_count < STEPS)
+                    sent[sent_count++] = build;
+            }
             struct txn_outcome expected = model_run(&model, &build, now_ts);
             struct txn_outcome got = range_run(&one, &build);
             expect_same(&got, &expected, seed, step);
