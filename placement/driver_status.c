@@ -80,6 +80,37 @@ static void count_replicas(struct placement_node_status *nodes, uint32_t node_co
     }
 }
 
+/* Birth orders a replica until it was made, but no longer once its range has changed: whoever
+ * replaced a node that never came up does not wait for it. */
+static uint32_t count_unconfirmed(const struct placement_driver *driver) {
+    uint32_t count = driver->state.unconfirmed;
+    for (uint32_t i = 0; count > 0 && i < driver->state.range_count; i++) {
+        const struct placement_birth_range *range = &driver->state.ranges[i];
+        if (!placement_view_changed_since(&driver->view, &range->descriptor)) continue;
+        count -= range->descriptor.replica_count - (uint32_t)__builtin_popcount(range->confirmed);
+    }
+    return count;
+}
+
+static void count_range(const struct placement_driver *driver,
+                        const struct placement_range_entry *entry,
+                        struct placement_status *status) {
+    const struct placement_descriptor *descriptor = entry->descriptor;
+    uint32_t voters = 0, learners = 0;
+    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
+        const struct placement_replica *replica = &descriptor->replicas[i];
+        bool stays = replica->role == PLACEMENT_VOTER || replica->role == PLACEMENT_VOTER_INCOMING;
+        if (replica->role == PLACEMENT_LEARNER) learners++;
+        if (stays && placement_view_alive(&driver->view, replica->node_id, driver->now_us,
+                                          driver->config.silence_ms * 1000))
+            voters++;
+    }
+    if (!entry->leader_node) status->ranges_without_leader++;
+    if (voters < driver->state.replication_factor) status->ranges_under_replicated++;
+    if (learners > 0) status->ranges_with_learners++;
+    if (descriptor->joint) status->ranges_joint++;
+}
+
 static void node_status(const struct placement_driver *driver, const struct placement_node *node,
                         struct placement_node_status *ret) {
     *ret = (struct placement_node_status){
@@ -112,7 +143,7 @@ void placement_driver_status(struct placement_driver *driver, uint64_t now_us,
         .registered_nodes = state->node_count,
         .birth_nodes = state->birth_nodes,
         .replication_factor = state->replication_factor,
-        .replicas_unconfirmed = state->unconfirmed,
+        .replicas_unconfirmed = count_unconfirmed(driver),
         .timestamp_next = driver->serving_term ? driver->timestamps.next : 0,
         .timestamp_bound = state->timestamp_bound,
         .applied_index = driver->applied.index,
@@ -126,7 +157,7 @@ void placement_driver_status(struct placement_driver *driver, uint64_t now_us,
     const struct placement_range_entry *ranges = placement_view_entries(
         &driver->view, now_us, driver->config.silence_ms * 1000, &status.range_count);
     for (uint32_t i = 0; i < status.range_count; i++) {
-        if (!ranges[i].leader_node) status.ranges_without_leader++;
+        count_range(driver, &ranges[i], &status);
         count_replicas(nodes, state->node_count, &ranges[i]);
     }
     status.nodes = nodes;

@@ -9,6 +9,8 @@
  *   replicas        varint count ‖ (varint replica id ‖ varint node id ‖ u8 role)* */
 #include "placement/messages.h"
 
+#include "base/assert.h"
+
 void placement_descriptor_done(struct placement_descriptor *descriptor) {
     buf_done(&descriptor->start);
     buf_done(&descriptor->end);
@@ -36,12 +38,13 @@ bool placement_descriptor_valid(const struct placement_descriptor *descriptor) {
         return false;
     if (!descriptor->replica_count || descriptor->replica_count > PLACEMENT_REPLICAS_MAX)
         return false;
+    uint32_t last_role = descriptor->joint ? PLACEMENT_VOTER_DEMOTING : PLACEMENT_LEARNER;
     for (uint32_t i = 0; i < descriptor->replica_count; i++) {
         const struct placement_replica *replica = &descriptor->replicas[i];
         if (!replica->replica_id || replica->replica_id >= descriptor->next_replica_id ||
             !replica->node_id)
             return false;
-        if (replica->role != PLACEMENT_VOTER && replica->role != PLACEMENT_LEARNER) return false;
+        if (replica->role < PLACEMENT_VOTER || (uint32_t)replica->role > last_role) return false;
         for (uint32_t j = 0; j < i; j++) {
             if (descriptor->replicas[j].replica_id == replica->replica_id ||
                 descriptor->replicas[j].node_id == replica->node_id)
@@ -52,6 +55,7 @@ bool placement_descriptor_valid(const struct placement_descriptor *descriptor) {
 }
 
 void placement_descriptor_encode(struct buf *out, const struct placement_descriptor *descriptor) {
+    ASSERT(!descriptor->joint);
     encode_varint(out, descriptor->range_id);
     encode_bytes(out, slice_from_buf(&descriptor->start));
     encode_bytes(out, slice_from_buf(&descriptor->end));

@@ -19,7 +19,14 @@ struct placement_epoch {
     uint64_t span_version; /* grows with every split and merge */
 };
 
-enum placement_role { PLACEMENT_VOTER = 1, PLACEMENT_LEARNER = 2 };
+/* As range/descriptor.h has them; the last three exist only in a joint configuration. */
+enum placement_role {
+    PLACEMENT_VOTER = 1,
+    PLACEMENT_LEARNER = 2,
+    PLACEMENT_VOTER_INCOMING = 3,
+    PLACEMENT_VOTER_OUTGOING = 4,
+    PLACEMENT_VOTER_DEMOTING = 5,
+};
 
 struct placement_replica {
     uint64_t replica_id; /* unique within the range, never reused */
@@ -32,19 +39,22 @@ struct placement_descriptor {
     uint64_t range_id;     /* positive */
     struct buf start, end; /* user keys [start, end); empty end: to the end of the key space */
     struct placement_epoch epoch;
+    bool joint; /* a change of several replicas is under way */
     uint64_t next_replica_id;
     uint32_t replica_count;
-    struct placement_replica replicas[PLACEMENT_REPLICAS_MAX]; /* [0] is meant to lead first */
+    struct placement_replica
+        replicas[PLACEMENT_REPLICAS_MAX]; /* at birth [0] is meant to lead first */
 };
 
 void placement_descriptor_done(struct placement_descriptor *descriptor);
 void placement_descriptor_copy(struct placement_descriptor *into,
                                const struct placement_descriptor *from);
+/* Of a range's birth, which no joint configuration is: `joint` is not written. */
 void placement_descriptor_encode(struct buf *out, const struct placement_descriptor *descriptor);
 /* Replaces ret; on failure it is left empty. Checks every field. CORRUPTION. */
 enum status placement_descriptor_decode(struct decoder *in,
                                         struct placement_descriptor *ret_descriptor) MUST_CHECK;
-/* Ids positive, span not empty, epoch positive, replicas distinct. */
+/* Ids positive, span not empty, epoch positive, replicas distinct, roles such as may be. */
 bool placement_descriptor_valid(const struct placement_descriptor *descriptor);
 const struct placement_replica *
 placement_descriptor_on_node(const struct placement_descriptor *descriptor, uint64_t node_id);
@@ -166,7 +176,11 @@ struct placement_status {
     uint64_t member_id, leader_member;
     bool born;
     uint32_t registered_nodes, birth_nodes, replication_factor;
-    uint32_t range_count, ranges_without_leader, replicas_unconfirmed;
+    uint32_t range_count, ranges_without_leader;
+    /* Ranges with fewer voters on nodes that are alive than the replication factor; with learners;
+     * in the middle of a joint step. */
+    uint32_t ranges_under_replicated, ranges_with_learners, ranges_joint;
+    uint32_t replicas_unconfirmed;              /* of ranges that are as they were born */
     const struct placement_range_entry *ranges; /* in key order */
     uint64_t timestamp_next, timestamp_bound;
     uint64_t applied_index, log_first_index;

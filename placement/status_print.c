@@ -2,10 +2,13 @@
  *
  * JSON, one object on one line:
  *   cluster_id (16 hex digits), member, leader_member, born, replication_factor, birth_nodes,
- *   registered_nodes, ranges_without_leader, replicas_unconfirmed, timestamp_next, timestamp_bound,
+ *   registered_nodes, ranges_without_leader, ranges_under_replicated, ranges_with_learners,
+ *   ranges_joint, replicas_unconfirmed, timestamp_next, timestamp_bound,
  *   nodes:  [{id, address, version, alive, seen_ms_ago (null: never), replicas, leaders,
  *             behind_entries (null: not known)}]
- *   ranges: [{id, start, end, leader_node (0: unknown), leader_term, nodes: [id]}]
+ *   ranges: [{id, start, end, leader_node (0: unknown), leader_term, conf_version, span_version,
+ *             joint, nodes: [id], roles: [as of nodes: voter, learner, voter-incoming,
+ *             voter-outgoing, voter-demoting]}]
  * Keys are text in which any byte but printable ASCII, and the backslash, is \\xHH. */
 #include <inttypes.h>
 
@@ -40,9 +43,12 @@ void placement_status_print(const struct placement_status *status, struct buf *o
     buf_printf(out, "placement member %" PRIu64 ", leader %" PRIu64 ", applied index %" PRIu64 "\n",
                status->member_id, status->leader_member, status->applied_index);
     if (status->born)
-        buf_printf(out, "ranges %u, without leader %u, replicas not made yet %u\n",
-                   status->range_count, status->ranges_without_leader,
-                   status->replicas_unconfirmed);
+        buf_printf(out,
+                   "ranges %u, without leader %u, replicas not made yet %u\n"
+                   "under-replicated %u, with learners %u, in a joint step %u\n",
+                   status->range_count, status->ranges_without_leader, status->replicas_unconfirmed,
+                   status->ranges_under_replicated, status->ranges_with_learners,
+                   status->ranges_joint);
     else
         buf_printf(out, "not born yet: %u of %u nodes have registered\n", status->registered_nodes,
                    status->birth_nodes);
@@ -85,16 +91,30 @@ static void print_node_json(const struct placement_node_status *node, struct buf
         buf_printf(out, "%" PRIu64 "}", node->behind_entries);
 }
 
+static const char *const role_names[] = {
+    [PLACEMENT_VOTER] = "voter",
+    [PLACEMENT_LEARNER] = "learner",
+    [PLACEMENT_VOTER_INCOMING] = "voter-incoming",
+    [PLACEMENT_VOTER_OUTGOING] = "voter-outgoing",
+    [PLACEMENT_VOTER_DEMOTING] = "voter-demoting",
+};
+
 static void print_range_json(const struct placement_range_entry *range, struct buf *out) {
     const struct placement_descriptor *descriptor = range->descriptor;
     buf_printf(out, "{\"id\":%" PRIu64 ",\"start\":", descriptor->range_id);
     print_string(slice_from_buf(&descriptor->start), out);
     buf_printf(out, ",\"end\":");
     print_string(slice_from_buf(&descriptor->end), out);
-    buf_printf(out, ",\"leader_node\":%" PRIu64 ",\"leader_term\":%" PRIu64 ",\"nodes\":[",
-               range->leader_node, range->leader_term);
+    buf_printf(out,
+               ",\"leader_node\":%" PRIu64 ",\"leader_term\":%" PRIu64 ",\"conf_version\":%" PRIu64
+               ",\"span_version\":%" PRIu64 ",\"joint\":%s,\"nodes\":[",
+               range->leader_node, range->leader_term, descriptor->epoch.conf_version,
+               descriptor->epoch.span_version, descriptor->joint ? "true" : "false");
     for (uint32_t i = 0; i < descriptor->replica_count; i++)
         buf_printf(out, "%s%" PRIu64, i ? "," : "", descriptor->replicas[i].node_id);
+    buf_printf(out, "],\"roles\":[");
+    for (uint32_t i = 0; i < descriptor->replica_count; i++)
+        buf_printf(out, "%s\"%s\"", i ? "," : "", role_names[descriptor->replicas[i].role]);
     buf_printf(out, "]}");
 }
 
@@ -106,12 +126,13 @@ void placement_status_print_json(const struct placement_status *status, struct b
                status->cluster_id, status->member_id, status->leader_member,
                status->born ? "true" : "false", status->replication_factor, status->birth_nodes,
                status->registered_nodes);
-    buf_printf(
-        out,
-        ",\"ranges_without_leader\":%u,\"replicas_unconfirmed\":%u,\"timestamp_next\":%" PRIu64
-        ",\"timestamp_bound\":%" PRIu64 ",\"nodes\":[",
-        status->ranges_without_leader, status->replicas_unconfirmed, status->timestamp_next,
-        status->timestamp_bound);
+    buf_printf(out,
+               ",\"ranges_without_leader\":%u,\"ranges_under_replicated\":%u"
+               ",\"ranges_with_learners\":%u,\"ranges_joint\":%u,\"replicas_unconfirmed\":%u,"
+               "\"timestamp_next\":%" PRIu64 ",\"timestamp_bound\":%" PRIu64 ",\"nodes\":[",
+               status->ranges_without_leader, status->ranges_under_replicated,
+               status->ranges_with_learners, status->ranges_joint, status->replicas_unconfirmed,
+               status->timestamp_next, status->timestamp_bound);
     for (uint32_t i = 0; i < status->node_count; i++) {
         if (i) buf_append_byte(out, ',');
         print_node_json(&status->nodes[i], out);

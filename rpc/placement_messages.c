@@ -58,13 +58,25 @@ Flotilla__V1__PlacementOutcome *placement_outcome_to_proto(struct arena *arena, 
     return outcome;
 }
 
+#define SAME_ROLE(name)                                                        \
+    _Static_assert((int)PLACEMENT_##name == (int)RANGE_##name &&               \
+                       (int)PLACEMENT_##name ==                                \
+                           (int)FLOTILLA__V1__PLACEMENT_REPLICA__ROLE__##name, \
+                   "roles are the same numbers to ranges, to placement and between the two")
+SAME_ROLE(VOTER);
+SAME_ROLE(LEARNER);
+SAME_ROLE(VOTER_INCOMING);
+SAME_ROLE(VOTER_OUTGOING);
+SAME_ROLE(VOTER_DEMOTING);
+
 static Flotilla__V1__PlacementReplica *add_replica(struct arena *arena, uint64_t replica_id,
-                                                   uint64_t node_id, bool learner) {
+                                                   uint64_t node_id, enum placement_role role) {
     Flotilla__V1__PlacementReplica *replica = arena_alloc(arena, sizeof(*replica));
     flotilla__v1__placement_replica__init(replica);
     replica->replica_id = replica_id;
     replica->node_id = node_id;
-    replica->learner = learner;
+    replica->learner = role == PLACEMENT_LEARNER; /* all that earlier versions know */
+    replica->role = (Flotilla__V1__PlacementReplica__Role)role;
     return replica;
 }
 
@@ -78,12 +90,12 @@ placement_descriptor_to_proto(struct arena *arena, const struct placement_descri
     to->conf_version = from->epoch.conf_version;
     to->span_version = from->epoch.span_version;
     to->next_replica_id = from->next_replica_id;
+    to->joint = from->joint;
     to->n_replicas = from->replica_count;
     to->replicas = ARENA_NEW_ARRAY(arena, Flotilla__V1__PlacementReplica *, from->replica_count);
     for (uint32_t i = 0; i < from->replica_count; i++)
-        to->replicas[i] =
-            add_replica(arena, from->replicas[i].replica_id, from->replicas[i].node_id,
-                        from->replicas[i].role == PLACEMENT_LEARNER);
+        to->replicas[i] = add_replica(arena, from->replicas[i].replica_id,
+                                      from->replicas[i].node_id, from->replicas[i].role);
     return to;
 }
 
@@ -94,6 +106,7 @@ placement_range_descriptor_to_proto(struct arena *arena, const struct range_desc
         .start = from->start,
         .end = from->end,
         .epoch = {from->epoch.conf_version, from->epoch.span_version},
+        .joint = from->joint,
         .next_replica_id = from->next_replica_id,
         .replica_count = from->replica_count,
     };
@@ -101,13 +114,20 @@ placement_range_descriptor_to_proto(struct arena *arena, const struct range_desc
         same.replicas[i] = (struct placement_replica){
             .replica_id = from->replicas[i].replica_id,
             .node_id = from->replicas[i].node_id,
-            .role = from->replicas[i].role == RANGE_LEARNER ? PLACEMENT_LEARNER : PLACEMENT_VOTER,
+            .role = (enum placement_role)from->replicas[i].role,
         };
     return placement_descriptor_to_proto(arena, &same);
 }
 
 static struct buf borrow(ProtobufCBinaryData bytes) {
     return (struct buf){.data = bytes.data, .len = bytes.len};
+}
+
+/* Whether it may be is placement_descriptor_valid's to say. */
+static enum placement_role read_role(const Flotilla__V1__PlacementReplica *replica) {
+    if (replica->role != FLOTILLA__V1__PLACEMENT_REPLICA__ROLE__UNSPECIFIED)
+        return (enum placement_role)replica->role;
+    return replica->learner ? PLACEMENT_LEARNER : PLACEMENT_VOTER;
 }
 
 enum status placement_descriptor_from_proto(const Flotilla__V1__PlacementDescriptor *from,
@@ -118,6 +138,7 @@ enum status placement_descriptor_from_proto(const Flotilla__V1__PlacementDescrip
         .start = borrow(from->start),
         .end = borrow(from->end),
         .epoch = {from->conf_version, from->span_version},
+        .joint = from->joint,
         .next_replica_id = from->next_replica_id,
         .replica_count = (uint32_t)from->n_replicas,
     };
@@ -125,7 +146,7 @@ enum status placement_descriptor_from_proto(const Flotilla__V1__PlacementDescrip
         to.replicas[i] = (struct placement_replica){
             .replica_id = from->replicas[i]->replica_id,
             .node_id = from->replicas[i]->node_id,
-            .role = from->replicas[i]->learner ? PLACEMENT_LEARNER : PLACEMENT_VOTER,
+            .role = read_role(from->replicas[i]),
         };
     if (!placement_descriptor_valid(&to)) return STATUS_INVALID;
     *ret = to;
@@ -142,6 +163,7 @@ enum status placement_range_descriptor_from_proto(const Flotilla__V1__PlacementD
         .start = same.start,
         .end = same.end,
         .epoch = {same.epoch.conf_version, same.epoch.span_version},
+        .joint = same.joint,
         .next_replica_id = same.next_replica_id,
         .replica_count = same.replica_count,
     };
@@ -149,7 +171,7 @@ enum status placement_range_descriptor_from_proto(const Flotilla__V1__PlacementD
         ret->replicas[i] = (struct range_replica_ref){
             .replica_id = same.replicas[i].replica_id,
             .node_id = same.replicas[i].node_id,
-            .role = same.replicas[i].role == PLACEMENT_LEARNER ? RANGE_LEARNER : RANGE_VOTER,
+            .role = (enum range_replica_role)same.replicas[i].role,
         };
     return STATUS_OK;
 }

@@ -446,6 +446,60 @@ Test(placement_driver, the_status_says_how_far_behind_a_node_is) {
     cr_assert_eq(status_now().nodes[2].behind_entries, UINT64_MAX);
 }
 
+/* Range 1 as it became: node 3 is replaced by node 4, which is `role`. */
+static struct placement_descriptor replaced(uint64_t conf_version, enum placement_role role) {
+    struct placement_descriptor descriptor = {.range_id = 1,
+                                              .epoch = {conf_version, 1},
+                                              .joint = role > PLACEMENT_LEARNER,
+                                              .next_replica_id = 5,
+                                              .replica_count = 3};
+    for (uint32_t i = 0; i < 2; i++)
+        descriptor.replicas[i] = (struct placement_replica){i + 1, i + 1, PLACEMENT_VOTER};
+    descriptor.replicas[2] = (struct placement_replica){4, 4, role};
+    return descriptor;
+}
+
+static void beat_changed(const struct placement_descriptor *descriptor) {
+    struct placement_replica_report report = applied_report(1, 100, true);
+    report.epoch = descriptor->epoch;
+    cr_assert_eq(beat(1, &report, 1, true).wanted_count, 1, "the leader is asked for it");
+    report.descriptor = descriptor;
+    cr_assert_eq(beat(1, &report, 1, false).wanted_count, 0);
+}
+
+/* A lost node is replaced: the operator sees the range lack a voter until the new one votes, the
+ * nodes' replicas are counted by the new descriptor, and replicas that the lost node never made are
+ * neither waited for nor ordered from it when it comes. */
+Test(placement_driver, the_status_follows_replaced_replicas) {
+    reset(3, 4, 1);
+    group_give_birth(&group, 4);
+    cr_assert_eq(status_now().replicas_unconfirmed, 3);
+    cr_assert_eq(status_now().ranges_under_replicated, 0);
+    struct placement_descriptor learner = replaced(3, PLACEMENT_LEARNER),
+                                joint = replaced(4, PLACEMENT_VOTER_INCOMING),
+                                voter = replaced(5, PLACEMENT_VOTER);
+    beat_changed(&learner);
+    struct placement_status status = status_now();
+    cr_assert_eq(status.ranges_under_replicated, 1);
+    cr_assert_eq(status.ranges_with_learners, 1);
+    cr_assert_eq(status.replicas_unconfirmed, 0);
+    cr_assert(status.nodes[3].replicas == 1 && status.nodes[2].replicas == 0);
+    cr_assert_eq(status.nodes[2].behind_entries, 0, "it holds nothing that could be behind");
+    (void)beat(3, NULL, 0, true); /* the first complete report */
+    cr_assert_eq(beat(3, NULL, 0, true).create_count, 0);
+    beat_changed(&joint);
+    status = status_now();
+    cr_assert(status.ranges_joint == 1 && status.ranges_under_replicated == 0);
+    beat_changed(&voter);
+    status = status_now();
+    cr_assert(status.ranges_joint == 0 && status.ranges_under_replicated == 0);
+    cr_assert_eq(status.ranges_with_learners, 0);
+    group_run(&group, 10000000);
+    (void)beat(1, NULL, 0, false);
+    (void)beat(2, NULL, 0, false);
+    cr_assert_eq(status_now().ranges_under_replicated, 1, "node 4 has fallen silent");
+}
+
 /* The address book travels when it has changed, not with every heartbeat. */
 Test(placement_driver, the_address_book_is_sent_when_it_is_newer) {
     struct placement_register_request request = group_node(1);

@@ -84,6 +84,45 @@ Test(placement_view, a_second_leader_of_the_same_term_changes_nothing) {
     cr_assert_eq(leader_of(1, 2100), 1);
 }
 
+/* While replicas change, the map shows who votes in which half; the descriptor after the joint step
+ * replaces it, and one that was held up does not bring it back. */
+Test(placement_view, follows_a_change_of_replicas_through_its_joint_step) {
+    struct placement_descriptor born = describe(1, "", "", 1), joint = describe(1, "", "", 3),
+                                after = describe(1, "", "", 4);
+    joint.joint = true;
+    joint.next_replica_id = after.next_replica_id = 5;
+    joint.replicas[1].role = PLACEMENT_VOTER_OUTGOING;
+    joint.replicas[joint.replica_count++] =
+        (struct placement_replica){4, 4, PLACEMENT_VOTER_INCOMING};
+    after.replicas[1] = (struct placement_replica){4, 4, PLACEMENT_VOTER};
+    const struct placement_descriptor *const arrivals[] = {&born, &joint, &after, &joint, &born};
+    static const uint64_t expected[] = {1, 3, 4, 4, 4};
+    for (uint32_t i = 0; i < 5; i++) {
+        uint32_t count;
+        placement_view_learn(&view, arrivals[i]);
+        placement_view_check(&view);
+        const struct placement_range_entry *entries =
+            placement_view_entries(&view, 2000, SILENCE_US, &count);
+        cr_assert_eq(count, 1);
+        cr_assert_eq(entries[0].descriptor->epoch.conf_version, expected[i]);
+        cr_assert_eq(entries[0].descriptor->joint, expected[i] == 3);
+    }
+}
+
+/* What no range can be is not let into the map: halves of a joint configuration outside of one. */
+Test(placement_view, roles_of_a_joint_step_exist_in_one_only) {
+    struct placement_descriptor descriptor = describe(1, "", "", 2);
+    for (uint32_t role = 0; role <= PLACEMENT_VOTER_DEMOTING + 1; role++) {
+        descriptor.replicas[2].role = (enum placement_role)role;
+        descriptor.joint = false;
+        cr_assert_eq(placement_descriptor_valid(&descriptor),
+                     role == PLACEMENT_VOTER || role == PLACEMENT_LEARNER);
+        descriptor.joint = true;
+        cr_assert_eq(placement_descriptor_valid(&descriptor),
+                     role >= PLACEMENT_VOTER && role <= PLACEMENT_VOTER_DEMOTING);
+    }
+}
+
 /* Routers must not be sent to who says that it leads no more. */
 Test(placement_view, a_leader_that_steps_down_is_forgotten) {
     learn(1, "", "");
