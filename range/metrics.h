@@ -32,6 +32,13 @@
     X(range_stage_total_us, HISTOGRAM, "us", "a write at its leader, all stages")                 \
     X(range_timestamp_latency_us, HISTOGRAM, "us", "a request to the timestamp oracle")           \
     X(range_raft_messages_sent_total, COUNTER, "messages", "Raft messages sent")                  \
+    X(range_raft_appends_sent_total, COUNTER, "messages", "appends with entries sent")            \
+    X(range_raft_empty_appends_sent_total, COUNTER, "messages",                                   \
+      "appends without entries sent: probes, and commits told alone")                             \
+    X(range_raft_append_responses_sent_total, COUNTER, "messages", "answers to appends sent")     \
+    X(range_raft_heartbeats_sent_total, COUNTER, "messages", "heartbeats of single ranges sent")  \
+    X(range_raft_heartbeat_responses_sent_total, COUNTER, "messages",                             \
+      "answers to heartbeats of single ranges sent")                                              \
     X(range_raft_messages_received_total, COUNTER, "messages", "Raft messages stepped")           \
     X(range_raft_messages_dropped_total, COUNTER, "messages",                                     \
       "Raft messages dropped: unknown range, stale replica, refused by the core")                 \
