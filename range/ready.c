@@ -130,7 +130,7 @@ void range_ready_take(struct range_worker *worker) {
             take_work(replica);
         }
         range_replica_follow_quiet(replica);
-        range_status_publish(replica);
+        range_status_stale(replica);
         if (!replica->installing && !raft_has_ready(replica->raft)) list_remove(node);
     }
 }

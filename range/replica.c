@@ -18,7 +18,7 @@ static void init_lists(struct range_replica *replica) {
         &replica->in_all,     &replica->in_touched, &replica->in_round,  &replica->waiting,
         &replica->in_waiting, &replica->proposed,   &replica->reads_new, &replica->reads_indexed,
         &replica->in_reading, &replica->transfers,  &replica->in_awake,  &replica->in_waking,
-        &replica->in_leaving, &replica->changes,
+        &replica->in_leaving, &replica->changes,    &replica->in_stale,
     };
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
@@ -82,6 +82,7 @@ void range_replica_retire(struct range_replica *replica) {
     list_remove(&replica->in_touched);
     list_remove(&replica->in_reading);
     list_remove(&replica->in_waiting);
+    list_remove(&replica->in_stale);
 }
 
 void range_replica_free(struct range_replica *replica) {

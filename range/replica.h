@@ -121,6 +121,7 @@ struct range_replica {
 
     /* Reports. */
     struct range_published *published;
+    struct list_node in_stale; /* worker->stale: what is published is older */
     uint64_t approximate_bytes, writes_total, reads_total;
 };
 

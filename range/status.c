@@ -24,7 +24,8 @@ static bool same_epoch(struct range_epoch a, struct range_epoch b) {
     return a.conf_version == b.conf_version && a.span_version == b.span_version;
 }
 
-void range_status_publish(struct range_replica *replica) {
+/* Under the worker's status_lock. */
+static void publish(struct range_replica *replica) {
     struct range_worker *worker = replica->worker;
     struct range_published *published = replica->published;
     struct range_status status = {
@@ -47,12 +48,31 @@ void range_status_publish(struct range_replica *replica) {
     bool fresh = published == NULL;
     if (fresh) published = replica->published = MEMORY_NEW(struct range_published);
     status.descriptor = &published->descriptor;
-    lock(worker);
     published->status = status;
     /* A descriptor never changes without its epoch. */
     if (fresh || !same_epoch(published->descriptor.epoch, replica->descriptor.epoch))
         range_descriptor_copy(&published->descriptor, &replica->descriptor);
     if (fresh) list_push_back(&worker->published, &published->link);
+}
+
+void range_status_publish(struct range_replica *replica) {
+    lock(replica->worker);
+    publish(replica);
+    unlock(replica->worker);
+}
+
+void range_status_stale(struct range_replica *replica) {
+    if (list_empty(&replica->in_stale)) list_push_back(&replica->worker->stale, &replica->in_stale);
+}
+
+void range_status_flush(struct range_worker *worker) {
+    struct list_node *node;
+    if (list_empty(&worker->stale)) return;
+    lock(worker);
+    while ((node = list_pop_front(&worker->stale)) != NULL) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_stale);
+        if (replica->raft) publish(replica);
+    }
     unlock(worker);
 }
 

@@ -22,7 +22,7 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
                                  &worker->reading,     &worker->waiting,
                                  &worker->dirty_peers, &worker->snapshot_sends,
                                  &worker->published,   &worker->snapshot_receives,
-                                 &worker->leaving};
+                                 &worker->leaving,     &worker->stale};
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
     worker->sampled = &worker->all;
@@ -178,6 +178,7 @@ static void finish(struct range_worker *worker) {
     range_snapshot_pump(worker);
     range_propose_ask(worker);
     range_outbox_flush(worker);
+    range_status_flush(worker);
     range_clients_flush(worker);
     range_stages_flush(worker);
 }

@@ -137,6 +137,7 @@ struct range_worker {
     /* Reports: the only part that other threads read. */
     pthread_mutex_t status_lock;
     struct list_node published; /* struct range_published */
+    struct list_node stale;     /* replicas to be told of at the end of the turn; the holder's */
 };
 
 struct range_store {
@@ -307,6 +308,9 @@ void range_snapshot_drop_unneeded(struct range_worker *worker);
 
 /* status.c */
 void range_status_publish(struct range_replica *replica);
+/* Others are told at the end of the turn, once, however often it changes until then. */
+void range_status_stale(struct range_replica *replica);
+void range_status_flush(struct range_worker *worker);
 void range_status_unpublish(struct range_replica *replica);
 void range_status_sample_size(struct range_worker *worker);
 /* Whether an active replica of another range, of any worker, holds keys of the span. */
