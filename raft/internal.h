@@ -51,9 +51,11 @@ struct raft {
 
     uint64_t term, vote, leader;
     enum raft_role role;
-    uint32_t election_elapsed;  /* ticks since the leader was heard, or since the last check */
-    uint32_t heartbeat_elapsed; /* ticks, leaders only */
-    uint32_t election_timeout;  /* drawn anew on every change of role or term */
+    uint32_t election_elapsed; /* ticks since the leader was heard, or since the last check */
+    uint32_t
+        heartbeat_elapsed; /* ticks since the longest unheeded follower was told, leaders only */
+    uint64_t ticks;        /* ever; those of quiet times are not counted */
+    uint32_t election_timeout; /* drawn anew on every change of role or term */
 
     bool quiet;            /* quiesce.c: neither ticks nor heartbeats */
     uint32_t idle_elapsed; /* ticks since there was work, leaders only */
@@ -122,6 +124,8 @@ bool raft_maybe_send_append(struct raft *raft, struct raft_progress *progress, b
 bool raft_maybe_commit(struct raft *raft);
 void raft_handle_append_response(struct raft *raft, const struct raft_message *message);
 void raft_broadcast_heartbeat(struct raft *raft);
+/* Heartbeats to those who were not told that this replica leads in the last interval. */
+void raft_beat(struct raft *raft);
 void raft_handle_heartbeat_response(struct raft *raft, const struct raft_message *message);
 enum status raft_propose_entries(struct raft *raft, struct raft_entry *entries, uint32_t count);
 

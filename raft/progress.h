@@ -49,6 +49,9 @@ struct raft_progress {
     uint64_t pending_snapshot; /* index of the snapshot on its way; 0: none */
     uint64_t read_acked;       /* ReadIndex position of the newest heartbeat it answered (6.4) */
     uint64_t lease_sent_us;    /* newest sent_us that it echoed in this term (6.4.1) */
+    uint64_t match_answered;   /* `match` when it last answered a heartbeat */
+    uint64_t told_tick;        /* raft->ticks when an append or heartbeat was last sent to it */
+    uint64_t heard_tick;       /* raft->ticks when it last answered one */
     enum raft_progress_state state;
     enum raft_vote vote; /* in the election going on, candidates only */
     bool learner;

@@ -131,6 +131,7 @@ void raft_stir(struct raft *raft) {
     raft->election_elapsed = raft->heartbeat_elapsed = 0;
     raft->leader_unheard = raft->role == RAFT_FOLLOWER;
     if (raft->role != RAFT_LEADER) return;
+    raft->ticks += raft->config.heartbeat_ticks; /* nobody was told anything for that long */
     for (uint32_t at = 0; at < raft->progress.count; at++) {
         struct raft_progress *progress = &raft->progress.items[at];
         progress->left_behind = false;

@@ -415,6 +415,7 @@ enum status raft_step(struct raft *raft, const struct raft_message *message) {
 }
 
 static void tick_leader(struct raft *raft) {
+    raft->ticks++;
     raft->heartbeat_elapsed++;
     raft->idle_elapsed++;
     raft->election_elapsed++;
@@ -425,10 +426,7 @@ static void tick_leader(struct raft *raft) {
         if (raft->role == RAFT_LEADER) raft_abort_transfer(raft);
     }
     if (raft->role != RAFT_LEADER || raft_maybe_quiesce(raft)) return;
-    if (raft->heartbeat_elapsed >= raft->config.heartbeat_ticks) {
-        raft->heartbeat_elapsed = 0;
-        raft_broadcast_heartbeat(raft);
-    }
+    if (raft->heartbeat_elapsed >= raft->config.heartbeat_ticks) raft_beat(raft);
 }
 
 void raft_tick(struct raft *raft) {

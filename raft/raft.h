@@ -190,6 +190,11 @@ struct raft_config {
      * from a message of its own: half of all messages where entries are few, for followers that
      * apply up to a heartbeat later. Commits of configuration changes are still told at once. */
     bool lazy_commits;
+    /* Appends that flow and are answered stand for heartbeats, and an answer to a heartbeat leads
+     * to a probe only when nothing was acknowledged since the one before: an entry that is on its
+     * way is no lost one. Where every group has a little traffic, most messages are heartbeats and
+     * such probes otherwise. A loss is noticed a heartbeat later. */
+    bool spare_heartbeats;
     /* A leader that removed or demoted itself steps down when it applies that, unless this is set:
      * then it leads on, outside of the configuration, until somebody else is elected. */
     bool lead_after_removal;

@@ -118,6 +118,7 @@ bool raft_maybe_send_append(struct raft *raft, struct raft_progress *progress, b
                                           .entry_count = count});
     raft_progress_sent_entries(progress, count, bytes);
     progress->commit_sent = raft->log.committed;
+    progress->told_tick = raft->ticks;
     return true;
 }
 
@@ -188,6 +189,7 @@ static void leave_probe_or_snapshot(struct raft *raft, struct raft_progress *pro
 static void note_contact(struct raft *raft, struct raft_progress *progress,
                          const struct raft_message *message) {
     progress->recently_active = true;
+    progress->heard_tick = raft->ticks;
     /* An echo from the future would be a peer's mistake: it must not stretch a lease. */
     if (message->sent_us <= raft->now_us && message->sent_us > progress->lease_sent_us) {
         progress->lease_sent_us = message->sent_us;
@@ -228,31 +230,62 @@ void raft_handle_append_response(struct raft *raft, const struct raft_message *m
 
 /* ---- heartbeats ---- */
 
+static void send_heartbeat(struct raft *raft, struct raft_progress *progress) {
+    /* Not beyond what is known to match: the rest of the follower's log may be another's. */
+    uint64_t commit = progress->match < raft->log.committed ? progress->match : raft->log.committed;
+    raft_send(raft, (struct raft_message){.kind = RAFT_MSG_HEARTBEAT,
+                                          .to = progress->id,
+                                          .commit = commit,
+                                          .context = raft_reads_position(raft)});
+    progress->commit_sent = commit;
+    progress->told_tick = raft->ticks;
+}
+
 void raft_broadcast_heartbeat(struct raft *raft) {
     raft->reads.round_wanted = false;
-    uint64_t position = raft_reads_position(raft);
+    for (uint32_t at = 0; at < raft->progress.count; at++) {
+        struct raft_progress *progress = &raft->progress.items[at];
+        if (progress->id != raft->config.id) send_heartbeat(raft, progress);
+    }
+}
+
+/* An append does for a follower what a heartbeat does, and its answer does the same for the leader,
+ * but comes only when the entries are durable: a disk that hangs must not look like a follower that
+ * is gone, so appends count only while they are answered. Reads wait for a round (R3 of
+ * read_index.c), and a follower that is not fed for an answer to it. */
+static bool is_spared(const struct raft *raft, const struct raft_progress *progress) {
+    uint32_t interval = raft->config.heartbeat_ticks;
+    return raft->config.spare_heartbeats && progress->state == RAFT_PROGRESS_REPLICATE &&
+           !progress->paused && raft_reads_position(raft) == 0 &&
+           raft->ticks - progress->told_tick < interval &&
+           raft->ticks - progress->heard_tick < interval;
+}
+
+void raft_beat(struct raft *raft) {
+    raft->reads.round_wanted = false;
+    raft->heartbeat_elapsed = 0;
     for (uint32_t at = 0; at < raft->progress.count; at++) {
         struct raft_progress *progress = &raft->progress.items[at];
         if (progress->id == raft->config.id) continue;
-        /* Not beyond what is known to match: the rest of the follower's log may be another's. */
-        uint64_t commit =
-            progress->match < raft->log.committed ? progress->match : raft->log.committed;
-        raft_send(raft, (struct raft_message){.kind = RAFT_MSG_HEARTBEAT,
-                                              .to = progress->id,
-                                              .commit = commit,
-                                              .context = position});
-        progress->commit_sent = commit;
+        if (!is_spared(raft, progress)) send_heartbeat(raft, progress);
+        uint32_t told_ago = (uint32_t)(raft->ticks - progress->told_tick);
+        if (told_ago > raft->heartbeat_elapsed) raft->heartbeat_elapsed = told_ago;
     }
+}
+
+/* Whether entries that were sent may be lost, or the follower waits to be fed. */
+static bool needs_probe(const struct raft *raft, const struct raft_progress *progress) {
+    if (progress->state == RAFT_PROGRESS_PROBE) return true; /* it may prove to be caught up */
+    if (progress->match == raft->log.last.index) return false;
+    return !raft->config.spare_heartbeats || progress->match == progress->match_answered;
 }
 
 void raft_handle_heartbeat_response(struct raft *raft, const struct raft_message *message) {
     struct raft_progress *progress = raft_progress_of(raft, message->from);
     note_contact(raft, progress, message);
     progress->paused = false;
-    /* Also lets a caught-up follower in PROBE prove that it is. */
-    if (progress->match < raft->log.last.index || progress->state == RAFT_PROGRESS_PROBE) {
-        raft_send_append(raft, progress);
-    }
+    if (needs_probe(raft, progress)) raft_send_append(raft, progress);
+    progress->match_answered = progress->match;
     if (message->context == 0) return;
     if (message->context > progress->read_acked) progress->read_acked = message->context;
     raft_confirm_reads(raft);

@@ -132,6 +132,7 @@ static struct raft_config raft_config_of(struct range_replica *replica, bool res
         .away = is_away,
         .away_ctx = replica,
         .lazy_commits = true,
+        .spare_heartbeats = true,
     };
 }
 

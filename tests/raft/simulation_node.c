@@ -44,6 +44,7 @@ static struct raft_config make_config(struct sim_world *world, struct sim_node *
         .random_ctx = &world->prng,
         .coalesce_appends = seed % 3 == 1,
         .lazy_commits = seed % 5 < 2,
+        .spare_heartbeats = seed % 7 < 4,
         .quiesce_ticks = world->options.quiesce ? SIM_QUIESCE_TICKS : 0,
         .away = sim_away,
         .away_ctx = node,
