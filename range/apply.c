@@ -175,9 +175,9 @@ void range_apply_round(struct range_worker *worker) {
     LIST_FOR_EACH (node, &worker->round) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_round);
         range_compact(replica, worker->apply_batch);
-        range_replica_put_apply_state(replica, worker->apply_batch, &replica->applying);
         if (replica->record_changed) range_replica_put_record(replica, worker->apply_batch);
     }
+    range_positions_put(worker, worker->apply_batch);
     enum status status =
         storage_write(worker->store->engine, worker->apply_batch, STORAGE_BUFFERED);
     if (status != STATUS_OK) range_worker_fatal(worker, "write of effects", 0, status);

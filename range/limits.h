@@ -54,6 +54,11 @@
 #define RANGE_READY_ROUNDS_MAX 8u /* ready works taken of one range in one phase of a turn */
 #define RANGE_APPLY_ROUNDS_MAX 4u /* engine writes of effects in one turn */
 
+/* ---- apply states (positions.h) ---- */
+#define RANGE_POSITION_SLOTS 64u /* rows that hold the states of a round each, per worker */
+#define RANGE_POSITION_ROW_MAX \
+    4096u /* states in one of them; further ones have rows of their own */
+
 /* ---- quiet ranges ---- */
 #define RANGE_WAKES_PER_TICK 256u /* of those that lost their leader's node, per worker */
 

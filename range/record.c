@@ -69,6 +69,11 @@ void range_apply_state_encode(struct buf *out, const struct range_apply_state *s
     encode_u64(out, state->last_commit_ts);
 }
 
+bool range_apply_state_sane(const struct range_apply_state *state) {
+    return state->truncated.index <= state->applied.index &&
+           state->truncated.term <= state->applied.term;
+}
+
 enum status range_apply_state_decode(struct slice bytes, struct range_apply_state *ret_state) {
     struct decoder in = decoder_make(bytes);
     uint8_t version = decode_u8(&in);
@@ -79,9 +84,7 @@ enum status range_apply_state_decode(struct slice bytes, struct range_apply_stat
     state.truncated.index = decode_u64(&in);
     state.truncated.term = decode_u64(&in);
     state.last_commit_ts = decode_u64(&in);
-    if (!decoder_finished(&in) || state.truncated.index > state.applied.index ||
-        state.truncated.term > state.applied.term)
-        return STATUS_CORRUPTION;
+    if (!decoder_finished(&in) || !range_apply_state_sane(&state)) return STATUS_CORRUPTION;
     *ret_state = state;
     return STATUS_OK;
 }

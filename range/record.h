@@ -9,7 +9,8 @@
  * that is no tombstone and whose descriptor does not list the replica is of one that was removed
  * and is yet to be deleted (remove.c).
  *
- * Apply state, STORAGE_RAFT (raft_log state 'a'), in the same batch as the effects it stands for:
+ * Apply state, STORAGE_RAFT (raft_log state 'a'), in the same batch as the effects it stands for,
+ * unless that batch has it in a row that it shares with others (positions.h):
  *   version u8 (1) ‖ applied index u64 ‖ applied term u64 ‖ truncated index u64 ‖ truncated term
  *   u64 ‖ last commit timestamp u64 */
 #ifndef FLOTILLA_RANGE_RECORD_H
@@ -46,6 +47,8 @@ enum status range_replica_record_decode(struct slice bytes,
 void range_apply_state_encode(struct buf *out, const struct range_apply_state *state);
 enum status range_apply_state_decode(struct slice bytes,
                                      struct range_apply_state *ret_state) MUST_CHECK;
+/* False for what no replica can have written. */
+bool range_apply_state_sane(const struct range_apply_state *state);
 
 /* The configuration that a descriptor's replicas form: the two say the same at every moment. */
 struct raft_conf_state range_conf_from_descriptor(const struct range_descriptor *descriptor);

@@ -63,6 +63,7 @@ void range_remove_durable(struct range_worker *worker) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_leaving);
         if (!replica->tombstone) continue;
         list_remove(node);
+        range_positions_forget(replica); /* not before: its state is needed until it is deleted */
         replica->leaving = false;
         txn_apply_forget(worker->apply); /* its data is gone */
         metric_add(&metric_range_replicas_removed_total, 1);

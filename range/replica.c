@@ -18,7 +18,7 @@ static void init_lists(struct range_replica *replica) {
         &replica->in_all,     &replica->in_touched, &replica->in_round,  &replica->waiting,
         &replica->in_waiting, &replica->proposed,   &replica->reads_new, &replica->reads_indexed,
         &replica->in_reading, &replica->transfers,  &replica->in_awake,  &replica->in_waking,
-        &replica->in_leaving, &replica->changes,    &replica->in_stale,
+        &replica->in_leaving, &replica->changes,    &replica->in_stale,  &replica->in_slot,
     };
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
@@ -92,6 +92,7 @@ void range_replica_free(struct range_replica *replica) {
     idmap_remove(&worker->ranges, range_replica_id(replica));
     if (worker->sampled == &replica->in_all) worker->sampled = replica->in_all.prev;
     list_remove(&replica->in_all);
+    range_positions_forget(replica);
     range_descriptor_done(&replica->descriptor);
     memory_free(replica);
 }

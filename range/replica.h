@@ -70,6 +70,7 @@ struct range_replica {
     struct range_apply_state applying; /* while in a round: what the engine will hold */
     size_t applying_bytes;             /* payload bytes of the round, for raft_apply_done */
     struct list_node in_round;         /* worker->round */
+    struct list_node in_slot;          /* positions.h: its newest state is only there */
     bool record_changed;               /* in the round: the record goes with it */
     bool removed;                      /* in the round: it has applied its own removal */
 

@@ -474,6 +474,7 @@ void range_snapshot_install(struct range_replica *replica) {
     replica->conf = receive->conf;
     replica->applied = receive->state;
     range_replica_put_apply_state(replica, receive->batch, &replica->applied);
+    range_positions_forget(replica);
     range_replica_put_record(replica, receive->batch);
     commit_receive(receive);
     settle_proposed(replica, replica->applied.applied.index);

@@ -26,6 +26,7 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
     worker->sampled = &worker->all;
+    range_positions_init(&worker->positions);
     range_stages_init(&worker->stages);
     worker->log_batch = storage_batch_new(store->engine);
     worker->apply_batch = storage_batch_new(store->engine);
@@ -62,6 +63,7 @@ void range_worker_free(struct range_worker *worker) {
     memory_free(worker->works);
     memory_free(worker->creations);
     memory_free(worker->jobs);
+    range_positions_done(&worker->positions);
     range_stages_done(&worker->stages);
     buf_done(&worker->scratch);
     arena_done(&worker->arena);

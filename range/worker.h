@@ -22,6 +22,7 @@
 #include "base/arena.h"
 #include "range/client.h"
 #include "range/inbox.h"
+#include "range/positions.h"
 #include "range/raft_frame.h"
 #include "range/replica.h"
 #include "range/snapshot.h"
@@ -103,6 +104,7 @@ struct range_worker {
     struct range_apply_job *jobs;
     uint32_t job_count, job_cap;
     struct list_node round; /* replicas of the apply round */
+    struct range_positions positions;
     struct txn_apply *apply;
 
     /* To clients. */

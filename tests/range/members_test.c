@@ -82,14 +82,20 @@ static uint64_t replica_on(struct cluster *cluster, uint64_t node) {
     return id;
 }
 
+/* Rows that the ranges of a worker share name gone replicas for a while: positions.h, P3. */
+static bool is_shared_row(enum storage_family family, struct slice key) {
+    return family == STORAGE_RAFT && key.len == 3 && key.data[0] == 'p';
+}
+
 static bool holds_nothing(struct cluster *cluster, uint64_t node) {
     static const enum storage_family families[] = {STORAGE_DATA, STORAGE_LOCK, STORAGE_RAFT};
     bool nothing = true;
     for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
         struct storage_iterator *iterator = storage_iterator_new(
             cluster_engine(cluster, node), NULL, families[i], SLICE_EMPTY, SLICE_EMPTY);
-        storage_iterator_seek_first(iterator);
-        nothing = nothing && !storage_iterator_valid(iterator);
+        for (storage_iterator_seek_first(iterator); storage_iterator_valid(iterator);
+             storage_iterator_next(iterator))
+            nothing = nothing && is_shared_row(families[i], storage_iterator_key(iterator));
         storage_iterator_free(iterator);
     }
     return nothing;
