@@ -156,17 +156,19 @@ void raft_wake(struct raft *raft) {
 
 /* Once per time-out. The count of ticks goes on: this replica is no candidate, but it must not
  * refuse its vote to those who are (simulation seed 546). If it does not even know who leads,
- * because a candidate raised its term, it asks everybody (seed 17322). */
+ * because a candidate raised its term, it asks everybody (seed 17322); and also when that one does
+ * not answer: it may be gone for good, and this replica, too (range/, chaos seed 716). */
 void raft_miss_leader(struct raft *raft) {
     uint32_t missed_ticks = raft->election_elapsed - raft->election_timeout;
     if (raft->config.quiesce_ticks == 0 || raft->term == 0 ||
         missed_ticks % raft->config.election_ticks > 0) {
         return;
     }
+    bool everybody = raft->leader == RAFT_NO_REPLICA || missed_ticks > 0;
     for (uint32_t at = 0; at < raft->progress.count; at++) {
         uint64_t id = raft->progress.items[at].id;
         if (id == raft->config.id || !raft_conf_state_is_voter(&raft->conf, id)) continue;
-        if (raft->leader == RAFT_NO_REPLICA || raft->leader == id) complain(raft, id);
+        if (everybody || raft->leader == id) complain(raft, id);
     }
 }
 

@@ -96,6 +96,8 @@
 #define RANGE_TRANSFER_RETRY_ELECTIONS 2u
 
 /* ---- changes of replicas ---- */
+/* Replicas that one which is behind remembers although its descriptor does not list them yet. */
+#define RANGE_STRANGERS_MAX 4u
 /* A learner may become a voter when it lacks at most so many committed entries. */
 #define RANGE_PROMOTE_LAG_MAX 256u
 /* A joint configuration that was not left after so many election time-outs is left again. */

@@ -53,9 +53,8 @@ static void count_sent(const struct raft_message *message) {
 
 void range_outbox_add(struct range_replica *replica, const struct raft_message *message) {
     struct range_worker *worker = replica->worker;
-    const struct range_replica_ref *to =
-        range_descriptor_replica(&replica->descriptor, message->to);
-    if (!to) { /* removed since; as good as lost on the way */
+    uint64_t to_node = range_replica_node_of(replica, message->to);
+    if (to_node == 0) { /* removed since; as good as lost on the way */
         metric_add(&metric_range_raft_messages_dropped_total, 1);
         return;
     }
@@ -64,7 +63,7 @@ void range_outbox_add(struct range_replica *replica, const struct raft_message *
         return;
     }
     range_stages_append(replica, message);
-    struct range_peer *peer = range_outbox_peer(worker, to->node_id);
+    struct range_peer *peer = range_outbox_peer(worker, to_node);
     open_frame(worker, peer);
     range_raft_frame_add(&peer->frame, range_replica_id(replica),
                          replica->descriptor.epoch.conf_version, message);

@@ -72,16 +72,51 @@ void range_remove_durable(struct range_worker *worker) {
 
 /* ---- being told ---- */
 
+static void answer(struct range_worker *worker, uint64_t to_node, uint64_t range_id,
+                   const struct raft_message *question, struct raft_message response) {
+    response.from = question->to;
+    response.to = question->from;
+    range_outbox_add_stray(worker, to_node, range_id, &response);
+}
+
+void range_remove_ask(struct range_replica *replica, uint64_t node_id, uint64_t replica_id) {
+    struct raft_message complaint = {.kind = RAFT_MSG_HEARTBEAT_RESPONSE,
+                                     .from = replica->replica_id,
+                                     .to = replica_id,
+                                     .term = raft_term(replica->raft),
+                                     .reject = true};
+    range_outbox_add_stray(replica->worker, node_id, range_replica_id(replica), &complaint);
+}
+
+/* All whom it knows are gone, and one of them knows of others: those are asked, as a follower asks
+ * that misses its leader. Each time by a newer descriptor, so it comes to an end; and again after a
+ * while, because messages get lost. */
+static void ask_around(struct range_replica *replica, const struct range_descriptor *newer) {
+    struct range_worker *worker = replica->worker;
+    const struct range_store_config *config = &worker->store->config;
+    if (worker->now_us >= replica->asked_us + config->election_ticks * config->tick_us)
+        replica->asked_version = 0;
+    if (newer->epoch.conf_version <= replica->asked_version) return;
+    replica->asked_version = newer->epoch.conf_version;
+    replica->asked_us = worker->now_us;
+    for (uint32_t i = 0; i < newer->replica_count; i++) {
+        const struct range_replica_ref *other = &newer->replicas[i];
+        if (other->replica_id == replica->replica_id) continue;
+        range_remove_ask(replica, other->node_id, other->replica_id);
+    }
+}
+
 void range_remove_told(struct range_replica *replica, struct slice bytes) {
     struct range_removed_notice notice;
     if (range_raft_frame_decode_removed(bytes, &notice) != STATUS_OK) return;
     const struct range_descriptor *newer = &notice.descriptor;
     bool meant = newer->range_id == range_replica_id(replica) &&
                  notice.replica_id == replica->replica_id &&
-                 newer->epoch.conf_version > replica->descriptor.epoch.conf_version &&
-                 replica->replica_id < newer->next_replica_id &&
-                 !range_descriptor_replica(newer, replica->replica_id);
-    if (meant) range_remove_begin(replica);
+                 newer->epoch.conf_version > replica->descriptor.epoch.conf_version;
+    if (meant && range_remove_is_gone(newer, replica->replica_id))
+        range_remove_begin(replica);
+    else if (meant && !replica->leads)
+        ask_around(replica, newer);
     range_descriptor_done(&notice.descriptor);
 }
 
@@ -98,32 +133,42 @@ void range_remove_tell(const struct range_replica *replica, uint64_t node_id, ui
 
 /* ---- messages for who is not here ---- */
 
-static void answer(struct range_worker *worker, uint64_t to_node, uint64_t range_id,
-                   const struct raft_message *question, struct raft_message response) {
-    response.from = question->to;
-    response.to = question->from;
-    range_outbox_add_stray(worker, to_node, range_id, &response);
-}
-
-/* Refuses, in the term that the candidate is in, so that nothing but the news moves it. */
-static void answer_vote(struct range_replica *tombstone, uint64_t from_node,
-                        const struct raft_message *message) {
+/* Refuses, in the term that the asker is in, so that nothing but the news moves it: what is known
+ * here to be committed. It may be all that the asker lacks to leave the configuration in which it
+ * asks, and the voter that everybody waits for may be a learner there. */
+static void answer_committed(struct range_worker *worker, uint64_t to_node, uint64_t range_id,
+                             const struct raft_message *message, struct raft_log_id committed) {
     bool pre_vote = message->kind == RAFT_MSG_PRE_VOTE;
     if (message->term < 2) return; /* of no range: they begin at RANGE_INITIAL_TERM */
-    struct raft_message response = {.kind = pre_vote ? RAFT_MSG_PRE_VOTE_RESPONSE
-                                                     : RAFT_MSG_VOTE_RESPONSE,
+    struct raft_message response = {.kind = message->kind == RAFT_MSG_VOTE
+                                                ? RAFT_MSG_VOTE_RESPONSE
+                                                : RAFT_MSG_PRE_VOTE_RESPONSE,
                                     .term = pre_vote ? message->term - 1 : message->term,
                                     .reject = true,
-                                    .committed = tombstone->committed};
-    answer(tombstone->worker, from_node, range_replica_id(tombstone), message, response);
+                                    .committed = committed};
+    answer(worker, to_node, range_id, message, response);
 }
 
+void range_remove_complaint(struct range_replica *replica, uint64_t from_node,
+                            const struct raft_message *message) {
+    if (replica->leads || message->kind != RAFT_MSG_HEARTBEAT_RESPONSE || !message->reject) return;
+    answer_committed(replica->worker, from_node, range_replica_id(replica), message,
+                     replica->applied.applied);
+}
+
+/* Who asks for a vote, or complains that no leader is heard, and knows less than this tombstone, is
+ * shown what it knows: that the asker is gone, too, or whom to ask next. */
 static void answer_for_tombstone(struct range_replica *tombstone, uint64_t from_node,
+                                 const struct range_raft_envelope *envelope,
                                  const struct raft_message *message) {
-    if (range_remove_is_gone(&tombstone->descriptor, message->from))
+    bool asks = message->kind == RAFT_MSG_VOTE || message->kind == RAFT_MSG_PRE_VOTE ||
+                message->kind == RAFT_MSG_HEARTBEAT_RESPONSE;
+    bool gone = range_remove_is_gone(&tombstone->descriptor, message->from);
+    if (asks && !gone)
+        answer_committed(tombstone->worker, from_node, range_replica_id(tombstone), message,
+                         tombstone->committed);
+    if (gone || (asks && envelope->conf_version < tombstone->descriptor.epoch.conf_version))
         range_remove_tell(tombstone, from_node, message->from);
-    else if (message->kind == RAFT_MSG_VOTE || message->kind == RAFT_MSG_PRE_VOTE)
-        answer_vote(tombstone, from_node, message);
 }
 
 /* A replica that has just joined and has nothing yet, its own existence included. The answers
@@ -161,7 +206,7 @@ void range_remove_stray(struct range_worker *worker, uint64_t from_node,
         log_warn("range_message_malformed", "node=%" PRIu64 " range=%" PRIu64 " from_node=%" PRIu64,
                  worker->store->config.node_id, range_id, from_node);
     else if (held && message.to <= held->replica_id)
-        answer_for_tombstone(held, from_node, &message);
+        answer_for_tombstone(held, from_node, envelope, &message);
     else if (envelope->conf_version > RANGE_INITIAL_CONF_VERSION)
         answer_for_unborn(worker, from_node, range_id, &message);
     raft_message_done(&message);

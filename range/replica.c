@@ -99,9 +99,8 @@ void range_replica_free(struct range_replica *replica) {
 
 static bool is_away(void *ctx, uint64_t replica_id) {
     const struct range_replica *replica = ctx;
-    const struct range_replica_ref *ref =
-        range_descriptor_replica(&replica->descriptor, replica_id);
-    return ref && range_liveness_away(replica->worker, ref->node_id, range_replica_id(replica));
+    uint64_t node_id = range_replica_node_of(replica, replica_id);
+    return node_id && range_liveness_away(replica->worker, node_id, range_replica_id(replica));
 }
 
 static struct raft_config raft_config_of(struct range_replica *replica, bool restarted) {
@@ -243,10 +242,8 @@ void range_replica_follow_role(struct range_replica *replica) {
 
 /* Relying on a leader whose node is not heard would be relying on nobody. */
 static bool leader_is_watched(const struct range_replica *replica) {
-    const struct range_replica_ref *leader =
-        range_descriptor_replica(&replica->descriptor, raft_leader(replica->raft));
-    return leader &&
-           range_liveness_heard(replica->worker, leader->node_id, range_replica_id(replica));
+    uint64_t node_id = range_replica_node_of(replica, raft_leader(replica->raft));
+    return node_id && range_liveness_heard(replica->worker, node_id, range_replica_id(replica));
 }
 
 void range_replica_follow_quiet(struct range_replica *replica) {
@@ -267,11 +264,25 @@ bool range_replica_may_propose(const struct range_replica *replica) {
     return replica->leads && replica->applied.applied.term == replica->lead_term;
 }
 
+uint64_t range_replica_node_of(const struct range_replica *replica, uint64_t replica_id) {
+    const struct range_replica_ref *known =
+        range_descriptor_replica(&replica->descriptor, replica_id);
+    if (known) return known->node_id;
+    for (uint32_t i = 0; i < RANGE_STRANGERS_MAX; i++)
+        if (replica->strangers[i].replica_id == replica_id) return replica->strangers[i].node_id;
+    return 0;
+}
+
+void range_replica_meet(struct range_replica *replica, uint64_t replica_id, uint64_t node_id) {
+    if (range_replica_node_of(replica, replica_id) != 0) return;
+    replica->strangers[replica->stranger_at++ % RANGE_STRANGERS_MAX] =
+        (struct range_replica_ref){.replica_id = replica_id, .node_id = node_id};
+}
+
 uint64_t range_replica_leader_node(const struct range_replica *replica) {
     if (!replica->raft) return 0;
-    const struct range_replica_ref *leader =
-        range_descriptor_replica(&replica->descriptor, raft_leader(replica->raft));
+    uint64_t node_id = range_replica_node_of(replica, raft_leader(replica->raft));
     /* Between handing over and hearing from the new leader, the likely one is a better hint than
      * none. */
-    return leader ? leader->node_id : replica->transfer_to;
+    return node_id ? node_id : replica->transfer_to;
 }

@@ -107,6 +107,14 @@ struct range_replica {
     struct list_node in_reading;       /* worker->reading: reads_new or reads_indexed is filled */
     struct list_node transfers;
 
+    /* Replicas that joined behind what is applied here, the leader among them perhaps, and where
+     * they were heard from: the descriptor does not know them yet, and they want answers. A ring.
+     */
+    struct range_replica_ref strangers[RANGE_STRANGERS_MAX];
+    uint32_t stranger_at;
+    uint64_t asked_version; /* newest descriptor whose replicas were asked what has become of it */
+    uint64_t asked_us;      /* when */
+
     /* Changes of its replicas (change.c). */
     struct list_node changes; /* asked for by clients */
     uint64_t change_index;    /* of the last one proposed by the present leadership; 0: none */
@@ -156,6 +164,10 @@ void range_replica_follow_quiet(struct range_replica *replica);
 /* Leads, and has applied an entry of its own term: then everything that earlier leaders put into
  * the log is applied, and last_commit_ts is above the timestamps of all of it. */
 bool range_replica_may_propose(const struct range_replica *replica);
+/* Where a replica of the range is, as far as this one knows; 0: unknown. */
+uint64_t range_replica_node_of(const struct range_replica *replica, uint64_t replica_id);
+/* A message came from there. */
+void range_replica_meet(struct range_replica *replica, uint64_t replica_id, uint64_t node_id);
 /* The leader's node as this replica believes; 0: unknown. */
 uint64_t range_replica_leader_node(const struct range_replica *replica);
 

@@ -15,17 +15,14 @@
 static bool is_stale(const struct range_replica *replica, uint64_t from_node,
                      const struct raft_message *message) {
     if (message->to != replica->replica_id) return true;
-    const struct range_replica_ref *from =
-        range_descriptor_replica(&replica->descriptor, message->from);
-    return from && from->node_id != from_node;
+    uint64_t known_node = range_replica_node_of(replica, message->from);
+    return known_node != 0 && known_node != from_node;
 }
 
-/* Who was removed has nothing more to say, and may not know it yet. */
+/* Who was removed has nothing more to say, and may not know it yet; whichever replica it meant. */
 static bool is_removed(const struct range_replica *replica, uint64_t from_node,
                        const struct raft_message *message) {
-    if (message->to != replica->replica_id ||
-        !range_remove_is_gone(&replica->descriptor, message->from))
-        return false;
+    if (!range_remove_is_gone(&replica->descriptor, message->from)) return false;
     range_remove_tell(replica, from_node, message->from);
     return true;
 }
@@ -33,8 +30,12 @@ static bool is_removed(const struct range_replica *replica, uint64_t from_node,
 static bool step_message(struct range_replica *replica, uint64_t from_node,
                          const struct raft_message *message) {
     /* A snapshot is stepped when all of it has arrived (snapshot_receive.c), never from here. */
-    if (is_stale(replica, from_node, message) || message->kind == RAFT_MSG_SNAPSHOT) return false;
     if (is_removed(replica, from_node, message)) return false;
+    /* Another replica is expected here: then this one must be gone, and who knows it is heard. */
+    if (message->to > replica->replica_id) range_remove_ask(replica, from_node, message->from);
+    if (is_stale(replica, from_node, message) || message->kind == RAFT_MSG_SNAPSHOT) return false;
+    range_replica_meet(replica, message->from, from_node);
+    range_remove_complaint(replica, from_node, message);
     range_replica_touch(replica);
     range_stages_acknowledged(replica, message);
     enum status status = raft_step(replica->raft, message);
@@ -82,7 +83,8 @@ void range_step_frame(struct range_worker *worker, uint64_t from_node, struct sl
     if (dropped > 0) metric_add(&metric_range_raft_messages_dropped_total, dropped);
 }
 
-/* Quiet ranges cost nothing here. One that goes quiet now leaves the list with its ready work. */
+/* Quiet ranges cost nothing here. One that goes quiet now leaves the list with its ready work, or
+ * without any: a range of one replica tells nobody. */
 static void tick_ranges(struct range_worker *worker) {
     LIST_FOR_EACH (node, &worker->awake) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_awake);
@@ -90,7 +92,8 @@ static void tick_ranges(struct range_worker *worker) {
         raft_tick(replica->raft);
         range_replica_follow_role(replica);
         range_change_tick(replica);
-        if (raft_has_ready(replica->raft)) range_replica_touch(replica);
+        if (raft_has_ready(replica->raft) || raft_quiet(replica->raft))
+            range_replica_touch(replica);
     }
 }
 

@@ -198,6 +198,11 @@ void range_remove_stage(struct range_worker *worker);
 void range_remove_durable(struct range_worker *worker);
 /* It was a replica and is none: ids are not used twice. */
 bool range_remove_is_gone(const struct range_descriptor *descriptor, uint64_t replica_id);
+/* Asks another replica what has become of this one, as a follower that misses its leader does. */
+void range_remove_ask(struct range_replica *replica, uint64_t node_id, uint64_t replica_id);
+/* Somebody complains to a replica that does not lead either: it says what it knows is committed. */
+void range_remove_complaint(struct range_replica *replica, uint64_t from_node,
+                            const struct raft_message *message);
 /* Tells it. */
 void range_remove_tell(const struct range_replica *replica, uint64_t node_id, uint64_t replica_id);
 /* A Raft message for a replica that is not active here. */

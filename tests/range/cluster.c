@@ -403,6 +403,7 @@ void cluster_start(struct cluster *cluster, uint64_t id) {
                                               .lease_reads = config->lease_reads,
                                               .log_entries_kept = config->log_entries_kept,
                                               .log_bytes_kept = config->log_bytes_kept,
+                                              .log_compact_step = config->log_compact_step,
                                               .snapshot_bytes_per_s = config->snapshot_bytes_per_s,
                                               .slow_us = config->slow_us,
                                               .seed = config->seed + node->incarnation};

@@ -26,8 +26,9 @@ struct cluster_config {
     uint64_t sync_us;   /* of one disk sync */
     uint64_t oracle_us; /* from request to answer */
     uint64_t log_entries_kept, log_bytes_kept, snapshot_bytes_per_s;
-    uint64_t slow_us;  /* as range_store_config */
-    int32_t clock_ppm; /* node n's clock runs off by up to this, alternating in sign */
+    uint32_t log_compact_step; /* as range_store_config */
+    uint64_t slow_us;          /* as range_store_config */
+    int32_t clock_ppm;         /* node n's clock runs off by up to this, alternating in sign */
 };
 
 struct cluster_config cluster_config_default(uint64_t seed); /* 3 nodes, 1 range, no faults */
