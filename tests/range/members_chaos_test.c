@@ -167,7 +167,7 @@ static void run(uint64_t seed) {
 }
 
 /* Whatever is asked for and whatever breaks, in random order. To look further:
- * FLOTILLA_CHAOS_SEED=1000 FLOTILLA_CHAOS_SEEDS=500 test_range --filter='range_members_chaos/*' */
+ * FLOTILLA_CHAOS_SEED=1000 FLOTILLA_CHAOS_SEEDS=500 before the test program. */
 Test(range_members_chaos, replicas_come_and_go_under_faults) {
     const char *from = getenv("FLOTILLA_CHAOS_SEED"), *count = getenv("FLOTILLA_CHAOS_SEEDS");
     uint64_t first = from ? strtoull(from, NULL, 10) : 1;
