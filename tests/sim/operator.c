@@ -271,7 +271,10 @@ static void disturb(struct sim *sim) {
     } else {
         choose_changes(sim, &order, &replica->descriptor);
     }
-    if (sim_chance(sim, 50)) order.epoch.conf_version += sim_chance(sim, 500) ? 1 : UINT64_MAX;
+    if (sim_chance(sim, 50)) {
+        order.epoch.conf_version += sim_chance(sim, 500) ? 1 : UINT64_MAX;
+        order.nonsense = true; /* it may be the present one by then, and the changes unfit */
+    }
     if (order.change_count > 0) give(sim, &order, node);
 }
 

@@ -87,7 +87,7 @@ bool sim_rules_on_disk(struct sim_node *node, uint64_t range_id, uint64_t index,
     return there;
 }
 
-static struct applied_entry *applied_slot(struct range_rules *rules, uint64_t index) {
+static struct applied_entry *entry_slot(struct range_rules *rules, uint64_t index) {
     size_t at = index - RANGE_INITIAL_INDEX - 1;
     if (at >= rules->applied_cap) {
         size_t cap = at + 256 + rules->applied_cap;
@@ -96,8 +96,42 @@ static struct applied_entry *applied_slot(struct range_rules *rules, uint64_t in
                (cap - rules->applied_cap) * sizeof(*rules->applied));
         rules->applied_cap = cap;
     }
-    if (at >= rules->applied_count) rules->applied_count = at + 1;
     return &rules->applied[at];
+}
+
+static struct applied_entry *applied_slot(struct range_rules *rules, uint64_t index) {
+    struct applied_entry *entry = entry_slot(rules, index);
+    if (index - RANGE_INITIAL_INDEX > rules->applied_count)
+        rules->applied_count = index - RANGE_INITIAL_INDEX;
+    return entry;
+}
+
+/* As soon as the leader commits it, if its own disk has it by then: a majority that is seen now may
+ * be gone when the entry is applied, because some of it was removed. */
+static void judge_committed(struct sim *sim, struct sim_node *node,
+                            const struct range_replica *replica, uint64_t commit) {
+    uint64_t range_id = range_replica_id(replica);
+    struct range_rules *rules = &sim->rules->ranges[range_id];
+    for (uint64_t index = replica->applied.applied.index + 1; index <= commit; index++) {
+        struct applied_entry *entry = entry_slot(rules, index);
+        struct buf bytes = {0};
+        if (!entry->judged && sim_disk_entry(&node->host, range_id, index, &bytes) == STATUS_OK) {
+            uint64_t checksum = entry_checksum(slice_from_buf(&bytes));
+            if (sim_rules_quorum_has(sim, replica, index, checksum, true)) entry->judged = checksum;
+        }
+        buf_done(&bytes);
+    }
+}
+
+static void judge_applied(struct sim *sim, const struct range_replica *replica, uint64_t index,
+                          const struct applied_entry *entry, bool changed) {
+    if (entry->judged == entry->checksum ||
+        sim_rules_quorum_has(sim, replica, index, entry->checksum, changed))
+        return;
+    sim_broken(sim, "nothing is applied before a majority has it on disk",
+               "range %" PRIu64 " index %" PRIu64 ", applied with version %" PRIu64 " of %" PRIu64,
+               range_replica_id(replica), index, replica->descriptor.epoch.conf_version,
+               sim->rules->ranges[range_replica_id(replica)].newest_version);
 }
 
 /* Returns whether the entry is a change of replicas; asked only when the replica has seen one. */
@@ -109,7 +143,7 @@ static bool is_change(struct slice bytes, uint64_t index) {
     return entry.kind != RAFT_ENTRY_NORMAL;
 }
 
-/* `changed` as for sim_rules_quorum; returns it for the next entry. */
+/* `changed` as for sim_rules_quorum_has; returns it for the next entry. */
 static bool check_applied_entry(struct sim *sim, struct sim_node *node,
                                 const struct range_replica *replica, uint64_t index, bool changed) {
     const struct range_descriptor *descriptor = &replica->descriptor;
@@ -126,9 +160,9 @@ static bool check_applied_entry(struct sim *sim, struct sim_node *node,
     buf_done(&entry);
     struct applied_entry *known = applied_slot(rules, index);
     if (known->checksum == 0) {
-        *known = (struct applied_entry){checksum, replica->raft ? raft_term(replica->raft)
-                                                                : replica->written.term};
-        sim_rules_quorum(sim, replica, index, checksum, changed);
+        known->checksum = checksum;
+        known->term = replica->raft ? raft_term(replica->raft) : replica->written.term;
+        judge_applied(sim, replica, index, known, changed);
     } else if (known->checksum != checksum) {
         sim_broken(sim, "an applied index holds one entry for ever",
                    "node %u applied another entry than others at range %" PRIu64 " index %" PRIu64,
@@ -293,9 +327,9 @@ static void check_growth(struct sim *sim, struct sim_node *node,
 static void check_progress(struct sim *sim, struct sim_node *node,
                            const struct range_replica *replica, struct replica_rules *seen) {
     sim_rules_replica_identity(sim, node, replica, seen);
-    if (replica->raft) sim_rules_commits(sim, replica, seen);
     if (sim->rules->ranges[range_replica_id(replica)].newest_version == 0)
         sim_rules_version(sim, node, replica, seen);
+    judge_committed(sim, node, replica, sim_rules_commits(sim, replica, seen));
     check_applied(sim, node, replica, seen);
     sim_rules_version(sim, node, replica, seen);
 }

@@ -21,6 +21,7 @@ struct leader {
 struct applied_entry {
     uint64_t checksum; /* 0: not seen */
     uint64_t term;     /* of that replica then: the entry was committed in this term or before */
+    uint64_t judged;   /* checksum of the entry of which a majority was seen to have it; 0: none */
 };
 
 /* A version of a range's descriptor. */
@@ -95,13 +96,14 @@ void sim_rules_replica_gone(struct sim *sim, struct sim_node *node,
                             const struct range_replica *replica);
 /* No log and no content of the range. */
 bool sim_rules_nothing_left(struct sim_node *node, const struct range_descriptor *descriptor);
-/* What a leader has committed; before sim_rules_version. */
-void sim_rules_commits(struct sim *sim, const struct range_replica *replica,
-                       const struct replica_rules *seen);
-/* The entry is applied for the first time. `changed`: behind a change of replicas that the replica
- * has applied since it was last looked at. */
-void sim_rules_quorum(struct sim *sim, const struct range_replica *replica, uint64_t index,
-                      uint64_t checksum, bool changed);
+/* Notes what a leader has committed, before sim_rules_version, and returns it; 0: it is no leader.
+ */
+uint64_t sim_rules_commits(struct sim *sim, const struct range_replica *replica,
+                           const struct replica_rules *seen);
+/* Whether a majority of a configuration that a leader could have has the entry. `changed`: it
+ * stands behind a change of replicas that the replica has applied since it was last looked at. */
+bool sim_rules_quorum_has(struct sim *sim, const struct range_replica *replica, uint64_t index,
+                          uint64_t checksum, bool changed);
 /* The replica's descriptor; after what it applied was judged. */
 void sim_rules_version(struct sim *sim, struct sim_node *node, const struct range_replica *replica,
                        struct replica_rules *seen);

@@ -153,16 +153,19 @@ static void check_core(struct sim *sim, const struct sim_node *node,
                &replica->descriptor);
 }
 
-void sim_rules_commits(struct sim *sim, const struct range_replica *replica,
-                       const struct replica_rules *seen) {
-    if (!replica->leads) return;
+uint64_t sim_rules_commits(struct sim *sim, const struct range_replica *replica,
+                           const struct replica_rules *seen) {
     struct range_rules *rules = &sim->rules->ranges[range_replica_id(replica)];
-    uint64_t to = replica->descriptor.epoch.conf_version, commit = raft_commit_index(replica->raft);
+    uint64_t to = replica->descriptor.epoch.conf_version, commit = 0;
+    if (replica->leads) commit = raft_commit_index(replica->raft);
+    /* It led until it removed itself: nobody can ask it any more what it has committed before. */
+    if (!replica->raft && seen->led_term == replica->written.term) commit = replica->log.last_index;
     uint64_t from = seen->version > 0 && seen->version < to ? seen->version : to;
-    for (uint64_t version = from; version <= to; version++) {
+    for (uint64_t version = from; commit > 0 && version <= to; version++) {
         struct version_rules *known = version_slot(rules, version);
         if (known->committed < commit) known->committed = commit;
     }
+    return commit;
 }
 
 void sim_rules_version(struct sim *sim, struct sim_node *node, const struct range_replica *replica,
@@ -202,20 +205,18 @@ static bool quorum_has(struct sim *sim, const struct range_descriptor *descripto
            (!descriptor->joint || half_has(sim, descriptor, true, index, checksum));
 }
 
-void sim_rules_quorum(struct sim *sim, const struct range_replica *replica, uint64_t index,
-                      uint64_t checksum, bool changed) {
+bool sim_rules_quorum_has(struct sim *sim, const struct range_replica *replica, uint64_t index,
+                          uint64_t checksum, bool changed) {
     struct range_rules *rules = &sim->rules->ranges[range_replica_id(replica)];
     uint64_t newest = rules->newest_version;
-    if (quorum_has(sim, &version_slot(rules, newest)->descriptor, index, checksum)) return;
-    if (changed && quorum_has(sim, &replica->descriptor, index, checksum)) return;
+    if (quorum_has(sim, &version_slot(rules, newest)->descriptor, index, checksum)) return true;
+    if (changed && quorum_has(sim, &replica->descriptor, index, checksum)) return true;
     for (uint64_t version = newest; version-- > 0;) {
         const struct version_rules *older = &rules->versions[version];
         if (older->committed >= index && quorum_has(sim, &older->descriptor, index, checksum))
-            return;
+            return true;
     }
-    sim_broken(sim, "nothing is applied before a majority has it on disk",
-               "range %" PRIu64 " index %" PRIu64 ", applied with version %" PRIu64 " of %" PRIu64,
-               range_replica_id(replica), index, replica->descriptor.epoch.conf_version, newest);
+    return false;
 }
 
 /* ---- in the end ---- */
