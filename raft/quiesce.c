@@ -160,10 +160,8 @@ void raft_wake(struct raft *raft) {
  * not answer: it may be gone for good, and this replica, too (range/, chaos seed 716). */
 void raft_miss_leader(struct raft *raft) {
     uint32_t missed_ticks = raft->election_elapsed - raft->election_timeout;
-    if (raft->config.quiesce_ticks == 0 || raft->term == 0 ||
-        missed_ticks % raft->config.election_ticks > 0) {
-        return;
-    }
+    bool asks = raft->config.complain || raft->config.quiesce_ticks > 0;
+    if (!asks || raft->term == 0 || missed_ticks % raft->config.election_ticks > 0) return;
     bool everybody = raft->leader == RAFT_NO_REPLICA || missed_ticks > 0;
     for (uint32_t at = 0; at < raft->progress.count; at++) {
         uint64_t id = raft->progress.items[at].id;

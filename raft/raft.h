@@ -179,6 +179,11 @@ struct raft_config {
     const char *log_prefix; /* "node=1 range=17", for the structured log; may be NULL */
     /* A leader that was idle so long goes quiet, with its followers; 0: never. */
     uint32_t quiesce_ticks;
+    /* A replica that may not stand for election and misses its leader asks for it, once per
+     * election time-out. Groups that go quiet need that, and do it anyhow; so do groups whose
+     * replicas come and go: one that was removed while it was away learns so from those whom it
+     * asks. */
+    bool complain;
     /* Whether a replica is on a node that has been silent for an election time-out or longer: the
      * group does not stay awake for it. NULL: none ever is. A group that has gone quiet without a
      * replica needs raft_report_reachable when that is over. */

@@ -61,7 +61,13 @@ enum status range_change_propose(struct range_replica *replica, const struct ran
     enum status status = range_membership_plan(&replica->descriptor, request->changes,
                                                request->change_count, text, &change, &membership);
     if (status != STATUS_OK) return status;
-    if (!all_caught_up(replica, request)) return STATUS_BUSY;
+    if (!all_caught_up(replica, request)) {
+        /* A quiet leader hears nobody, and would go on knowing what it knew: whoever asks again
+         * finds it awake. */
+        raft_wake(replica->raft);
+        range_replica_touch(replica);
+        return STATUS_BUSY;
+    }
     struct buf context = {0};
     range_membership_encode(&context, &membership);
     change.context = slice_from_buf(&context);

@@ -129,6 +129,7 @@ static struct raft_config raft_config_of(struct range_replica *replica, bool res
         .log_prefix = replica->log_prefix,
         .coalesce_appends = true,
         .quiesce_ticks = config->quiesce_ticks,
+        .complain = true, /* a learner may be removed while it is away */
         .away = is_away,
         .away_ctx = replica,
         .lazy_commits = true,

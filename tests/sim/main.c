@@ -34,9 +34,9 @@ static const char *const usage =
     "    --verbose      every fault, restart and leader as it happens; best with --seeds 1\n"
     "Scenarios:\n";
 
-static const char *const every_scenario[] = {"mixed",     "calm",      "network",   "machines",
-                                             "disks",     "leases",    "snapshots", "placement",
-                                             "elections", "handovers", "clocks",    "overdrawn"};
+static const char *const every_scenario[] = {
+    "mixed",     "calm",      "network",   "machines", "disks",     "leases", "snapshots",
+    "placement", "elections", "handovers", "clocks",   "overdrawn", "members"};
 
 struct arguments {
     uint64_t seeds, from, minutes, seconds, jobs;
