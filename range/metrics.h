@@ -50,6 +50,8 @@
     X(range_snapshot_bytes_sent_total, COUNTER, "bytes", "snapshot frames sent")                  \
     X(range_log_entries_compacted_total, COUNTER, "entries", "log entries deleted")               \
     X(range_beats_sent_total, COUNTER, "beats", "signs of life to other nodes, for all ranges")   \
+    X(range_questions_total, COUNTER, "messages",                                                 \
+      "asked and answered: whether a replica still is one; idle ones ask in turn")                \
     X(range_nodes_suspected_total, COUNTER, "nodes",                                              \
       "nodes that fell silent or restarted, as seen by a worker")                                 \
     X(range_quiet, GAUGE, "ranges", "replicas that are quiet: no ticks, no heartbeats")           \

@@ -76,7 +76,7 @@ void range_outbox_add_stray(struct range_worker *worker, uint64_t node_id, uint6
     struct range_peer *peer = range_outbox_peer(worker, node_id);
     open_frame(worker, peer);
     range_raft_frame_add(&peer->frame, range_id, 0, message);
-    metric_add(&metric_range_raft_messages_sent_total, 1);
+    metric_add(&metric_range_questions_total, 1);
 }
 
 void range_outbox_add_removed(struct range_worker *worker, uint64_t node_id,
@@ -84,6 +84,7 @@ void range_outbox_add_removed(struct range_worker *worker, uint64_t node_id,
     struct range_peer *peer = range_outbox_peer(worker, node_id);
     open_frame(worker, peer);
     range_raft_frame_add_removed(&peer->frame, notice);
+    metric_add(&metric_range_questions_total, 1);
 }
 
 void range_outbox_add_beat(struct range_worker *worker, struct range_peer *peer,

@@ -49,6 +49,8 @@ void range_raft_frame_add_removed(struct buf *frame, const struct range_removed_
     encode_varint(frame, notice->descriptor.epoch.conf_version);
     encode_u8(frame, REMOVED_KIND);
     encode_varint(frame, notice->replica_id);
+    encode_varint(frame, notice->committed.index);
+    encode_varint(frame, notice->committed.term);
     range_descriptor_encode(frame, &notice->descriptor);
     message_end(frame, hole);
 }
@@ -58,6 +60,8 @@ enum status range_raft_frame_decode_removed(struct slice message,
     struct decoder in = decoder_make(message);
     if (decode_u8(&in) != REMOVED_KIND || in.failed) return STATUS_CORRUPTION;
     struct range_removed_notice notice = {.replica_id = decode_varint(&in)};
+    notice.committed.index = decode_varint(&in);
+    notice.committed.term = decode_varint(&in);
     enum status status = range_descriptor_decode(&in, &notice.descriptor);
     if (status == STATUS_OK && (!decoder_finished(&in) || notice.replica_id == 0))
         status = STATUS_CORRUPTION;

@@ -4,7 +4,8 @@
  *   message := length u32 (of what follows) ‖ range id varint ‖ conf_version varint ‖ Raft message
  *            | length u32 (of what follows) ‖ range id varint ‖ conf_version varint ‖ removed
  *            | length u32 (of what follows) ‖ 0 varint ‖ beat
- *   removed := 0 u8 (no kind of Raft message) ‖ replica id varint ‖ descriptor
+ *   removed := 0 u8 (no kind of Raft message) ‖ replica id varint ‖ committed index varint, term
+ *              varint ‖ descriptor
  *   beat    := incarnation varint ‖ worker varint ‖ workers varint
  *
  * A beat says for all ranges of a worker that their node is alive (range/liveness.c). The Raft
@@ -34,7 +35,8 @@ struct range_raft_envelope {
 };
 
 struct range_removed_notice {
-    uint64_t replica_id;                /* who is none any more */
+    uint64_t replica_id;                /* who is none any more, or is shown whom to ask */
+    struct raft_log_id committed;       /* what the sender knows to be */
     struct range_descriptor descriptor; /* of the sender; decoded: owned */
 };
 

@@ -79,13 +79,41 @@ static void answer(struct range_worker *worker, uint64_t to_node, uint64_t range
     range_outbox_add_stray(worker, to_node, range_id, &response);
 }
 
+static void send_question(struct range_replica *replica, uint64_t node_id, uint64_t replica_id,
+                          bool complains) {
+    struct raft_message question = {.kind = RAFT_MSG_HEARTBEAT_RESPONSE,
+                                    .from = replica->replica_id,
+                                    .to = replica_id,
+                                    .term = raft_term(replica->raft),
+                                    .reject = complains};
+    range_outbox_add_stray(replica->worker, node_id, range_replica_id(replica), &question);
+}
+
 void range_remove_ask(struct range_replica *replica, uint64_t node_id, uint64_t replica_id) {
-    struct raft_message complaint = {.kind = RAFT_MSG_HEARTBEAT_RESPONSE,
-                                     .from = replica->replica_id,
-                                     .to = replica_id,
-                                     .term = raft_term(replica->raft),
-                                     .reject = true};
-    range_outbox_add_stray(replica->worker, node_id, range_replica_id(replica), &complaint);
+    send_question(replica, node_id, replica_id, true);
+}
+
+static void ask_all(struct range_replica *replica, const struct range_descriptor *descriptor) {
+    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
+        const struct range_replica_ref *other = &descriptor->replicas[i];
+        if (other->replica_id != replica->replica_id)
+            range_remove_ask(replica, other->node_id, other->replica_id);
+    }
+}
+
+/* Nobody remembers who was removed while it could not be reached. A voter finds out when it stands
+ * for election. Who is quiet trusts that its leader remembers whom it leaves behind, and a learner
+ * waits to be fed: those ask, one of a worker's in turn. For a quiet leader the question is nothing
+ * new. */
+void range_remove_doubt(struct range_replica *replica) {
+    if (!replica->raft || replica->leads) return;
+    const struct range_replica_ref *own =
+        range_descriptor_replica(&replica->descriptor, replica->replica_id);
+    uint64_t leader_node = range_replica_leader_node(replica);
+    if (raft_quiet(replica->raft) && leader_node != 0)
+        send_question(replica, leader_node, raft_leader(replica->raft), false);
+    else if (own->role == RANGE_LEARNER)
+        ask_all(replica, &replica->descriptor);
 }
 
 /* All whom it knows are gone, and one of them knows of others: those are asked, as a follower asks
@@ -99,11 +127,14 @@ static void ask_around(struct range_replica *replica, const struct range_descrip
     if (newer->epoch.conf_version <= replica->asked_version) return;
     replica->asked_version = newer->epoch.conf_version;
     replica->asked_us = worker->now_us;
-    for (uint32_t i = 0; i < newer->replica_count; i++) {
-        const struct range_replica_ref *other = &newer->replicas[i];
-        if (other->replica_id == replica->replica_id) continue;
-        range_remove_ask(replica, other->node_id, other->replica_id);
-    }
+    ask_all(replica, newer);
+}
+
+/* Who tells has applied the removal, and may forget that in a crash; what it knew to be committed
+ * must not be forgotten with it. */
+static void end_as_told(struct range_replica *replica, struct raft_log_id committed) {
+    range_remove_begin(replica);
+    if (committed.index > replica->committed.index) replica->committed = committed;
 }
 
 void range_remove_told(struct range_replica *replica, struct slice bytes) {
@@ -114,7 +145,7 @@ void range_remove_told(struct range_replica *replica, struct slice bytes) {
                  notice.replica_id == replica->replica_id &&
                  newer->epoch.conf_version > replica->descriptor.epoch.conf_version;
     if (meant && range_remove_is_gone(newer, replica->replica_id))
-        range_remove_begin(replica);
+        end_as_told(replica, notice.committed);
     else if (meant && !replica->leads)
         ask_around(replica, newer);
     range_descriptor_done(&notice.descriptor);
@@ -126,8 +157,10 @@ bool range_remove_is_gone(const struct range_descriptor *descriptor, uint64_t re
 }
 
 void range_remove_tell(const struct range_replica *replica, uint64_t node_id, uint64_t replica_id) {
-    struct range_removed_notice notice = {.replica_id = replica_id,
-                                          .descriptor = replica->descriptor};
+    struct range_removed_notice notice = {
+        .replica_id = replica_id,
+        .committed = replica->tombstone ? replica->committed : replica->applied.applied,
+        .descriptor = replica->descriptor};
     range_outbox_add_removed(replica->worker, node_id, &notice);
 }
 

@@ -7,7 +7,7 @@
 #include "range/raft_frame.h"
 #include "range/worker.h"
 
-/* Sizes are asked of the engine for one range every so many ticks. */
+/* Every so many ticks one range is looked after: its size, and whether it still is one. */
 #define SAMPLE_TICKS 10u
 
 /* Not for this replica, or not from the replica that the sender's node holds: left over from an
@@ -97,6 +97,12 @@ static void tick_ranges(struct range_worker *worker) {
     }
 }
 
+static void look_after_one(struct range_worker *worker) {
+    if (list_empty(&worker->all)) return;
+    range_status_sample_size(worker);
+    range_remove_doubt(CONTAINER_OF(worker->sampled, struct range_replica, in_all));
+}
+
 /* After a pause (a stopped process, a slow disk) the missed ticks are mostly forgotten: delivered
  * at once they would let a follower believe that its leader was silent all the time, while the
  * leader's messages are waiting in the mailbox behind them. */
@@ -117,7 +123,7 @@ void range_step_ticks(struct range_worker *worker) {
     range_pending_expire(worker);
     range_snapshot_expire_receives(worker);
     if (worker->draining) range_transfer_drain(worker);
-    if (worker->ticks % SAMPLE_TICKS == 0) range_status_sample_size(worker);
+    if (worker->ticks % SAMPLE_TICKS == 0) look_after_one(worker);
 }
 
 /* Of a quiet range nothing is on its way. */

@@ -203,6 +203,8 @@ void range_remove_ask(struct range_replica *replica, uint64_t node_id, uint64_t 
 /* Somebody complains to a replica that does not lead either: it says what it knows is committed. */
 void range_remove_complaint(struct range_replica *replica, uint64_t from_node,
                             const struct raft_message *message);
+/* A quiet replica makes sure that it still is one. */
+void range_remove_doubt(struct range_replica *replica);
 /* Tells it. */
 void range_remove_tell(const struct range_replica *replica, uint64_t node_id, uint64_t replica_id);
 /* A Raft message for a replica that is not active here. */

@@ -83,14 +83,19 @@ static void write_one(struct cluster *cluster, uint64_t range_id) {
 
 /* ---- at rest ---- */
 
-/* The point: a thousand idle ranges send beats per pair of nodes, and nothing else. */
+/* The point: a thousand idle ranges send beats per pair of nodes; and each worker asks for one of
+ * them, ten times a second, whether it still is a replica, however many there are. */
 Test(range_quiet, a_thousand_idle_ranges_send_nothing_but_beats) {
     enum { RANGES = 1000 };
+    int64_t questions;
     struct cluster *cluster = new_quiet_cluster(1, RANGES, 1);
     int64_t messages = raft_messages();
     int64_t beats = atomic_load(&metric_range_beats_sent_total.value);
+    questions = atomic_load(&metric_range_questions_total.value);
     cluster_run_us(cluster, SECOND);
     cr_expect_eq(raft_messages(), messages);
+    questions = atomic_load(&metric_range_questions_total.value) - questions;
+    cr_expect_leq(questions, 3 * 11);
     beats = atomic_load(&metric_range_beats_sent_total.value) - beats;
     cr_expect_geq(beats, 6 * 19);
     cr_expect_leq(beats, 6 * 21);
