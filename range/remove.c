@@ -93,27 +93,14 @@ void range_remove_ask(struct range_replica *replica, uint64_t node_id, uint64_t 
     send_question(replica, node_id, replica_id, true);
 }
 
-static void ask_all(struct range_replica *replica, const struct range_descriptor *descriptor) {
-    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
-        const struct range_replica_ref *other = &descriptor->replicas[i];
-        if (other->replica_id != replica->replica_id)
-            range_remove_ask(replica, other->node_id, other->replica_id);
-    }
-}
-
 /* Nobody remembers who was removed while it could not be reached. A voter finds out when it stands
- * for election. Who is quiet trusts that its leader remembers whom it leaves behind, and a learner
- * waits to be fed: those ask, one of a worker's in turn. For a quiet leader the question is nothing
- * new. */
+ * for election, a learner when it complains. But who is quiet trusts that its leader remembers whom
+ * it leaves behind: so the quiet ones ask, one of a worker's in turn. For a quiet leader the
+ * question is nothing new. */
 void range_remove_doubt(struct range_replica *replica) {
-    if (!replica->raft || replica->leads) return;
-    const struct range_replica_ref *own =
-        range_descriptor_replica(&replica->descriptor, replica->replica_id);
+    if (!replica->raft || replica->leads || !raft_quiet(replica->raft)) return;
     uint64_t leader_node = range_replica_leader_node(replica);
-    if (raft_quiet(replica->raft) && leader_node != 0)
-        send_question(replica, leader_node, raft_leader(replica->raft), false);
-    else if (own->role == RANGE_LEARNER)
-        ask_all(replica, &replica->descriptor);
+    if (leader_node != 0) send_question(replica, leader_node, raft_leader(replica->raft), false);
 }
 
 /* All whom it knows are gone, and one of them knows of others: those are asked, as a follower asks
@@ -127,7 +114,11 @@ static void ask_around(struct range_replica *replica, const struct range_descrip
     if (newer->epoch.conf_version <= replica->asked_version) return;
     replica->asked_version = newer->epoch.conf_version;
     replica->asked_us = worker->now_us;
-    ask_all(replica, newer);
+    for (uint32_t i = 0; i < newer->replica_count; i++) {
+        const struct range_replica_ref *other = &newer->replicas[i];
+        if (other->replica_id != replica->replica_id)
+            range_remove_ask(replica, other->node_id, other->replica_id);
+    }
 }
 
 /* Who tells has applied the removal, and may forget that in a crash; what it knew to be committed
