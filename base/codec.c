@@ -6,10 +6,6 @@
 
 #define VARINT_BYTES_MAX 10u
 
-void encode_u8(struct buf *out, uint8_t value) {
-    buf_append_byte(out, value);
-}
-
 static void append_little_endian(struct buf *out, uint64_t value, size_t bytes) {
     buf_reserve(out, bytes);
     for (size_t i = 0; i < bytes; i++)
@@ -28,7 +24,7 @@ void encode_u64_be(struct buf *out, uint64_t value) {
     append_little_endian(out, __builtin_bswap64(value), 8);
 }
 
-void encode_varint(struct buf *out, uint64_t value) {
+void encode_long_varint(struct buf *out, uint64_t value) {
     buf_reserve(out, VARINT_BYTES_MAX);
     while (value >= 0x80) {
         out->data[out->len++] = (uint8_t)(value | 0x80);
@@ -53,10 +49,6 @@ struct decoder decoder_make(struct slice bytes) {
     return (struct decoder){.at = bytes.data, .end = end};
 }
 
-size_t decoder_left(const struct decoder *decoder) {
-    return decoder->failed ? 0 : (size_t)(decoder->end - decoder->at);
-}
-
 bool decoder_finished(const struct decoder *decoder) {
     return !decoder->failed && decoder->at == decoder->end;
 }
@@ -70,11 +62,6 @@ static const uint8_t *take(struct decoder *decoder, size_t len) {
     const uint8_t *start = decoder->at;
     decoder->at += len;
     return start;
-}
-
-uint8_t decode_u8(struct decoder *decoder) {
-    const uint8_t *bytes = take(decoder, 1);
-    return bytes ? bytes[0] : 0;
 }
 
 static uint64_t take_little_endian(struct decoder *decoder, size_t len) {
@@ -97,7 +84,7 @@ uint64_t decode_u64_be(struct decoder *decoder) {
     return __builtin_bswap64(take_little_endian(decoder, 8));
 }
 
-uint64_t decode_varint(struct decoder *decoder) {
+uint64_t decode_long_varint(struct decoder *decoder) {
     uint64_t value = 0;
     for (unsigned i = 0; i < VARINT_BYTES_MAX; i++) {
         uint8_t byte = decode_u8(decoder);

@@ -35,11 +35,10 @@ void buf_clear(struct buf *buf) {
     buf->len = 0;
 }
 
-void buf_reserve(struct buf *buf, size_t extra) {
+void buf_grow(struct buf *buf, size_t extra) {
     ASSERT_CMP(buf->len, <=, buf->cap);
     ASSERT_CMP(extra, <=, SIZE_MAX / 2 - buf->len); /* doubling below cannot overflow */
     size_t needed = buf->len + extra;
-    if (needed <= buf->cap) return;
     size_t cap = buf->cap > 0 ? buf->cap * 2 : BUF_FIRST_CAP;
     if (cap < needed) cap = needed;
     buf->data = memory_realloc(buf->data, cap);
@@ -54,11 +53,6 @@ void buf_append(struct buf *buf, struct slice bytes) {
     buf_reserve(buf, bytes.len);
     memcpy(buf->data + buf->len, bytes.data, bytes.len);
     buf->len += bytes.len;
-}
-
-void buf_append_byte(struct buf *buf, uint8_t byte) {
-    buf_reserve(buf, 1);
-    buf->data[buf->len++] = byte;
 }
 
 void buf_assign(struct buf *buf, struct slice bytes) {

@@ -46,9 +46,16 @@ bool slice_has_prefix(struct slice s, struct slice prefix);
  * allocate can no longer keep its promises, and callers bound sizes beforehand. */
 void buf_done(struct buf *buf); /* frees; leaves an empty buf */
 void buf_clear(struct buf *buf);
-void buf_reserve(struct buf *buf, size_t extra);
+void buf_grow(struct buf *buf, size_t extra); /* buf_reserve, when there is no room */
+static inline void buf_reserve(struct buf *buf, size_t extra) {
+    if (buf->len <= buf->cap && extra <= buf->cap - buf->len) return;
+    buf_grow(buf, extra);
+}
 void buf_append(struct buf *buf, struct slice bytes);
-void buf_append_byte(struct buf *buf, uint8_t byte);
+static inline void buf_append_byte(struct buf *buf, uint8_t byte) {
+    buf_reserve(buf, 1);
+    buf->data[buf->len++] = byte;
+}
 void buf_assign(struct buf *buf, struct slice bytes); /* replaces */
 void buf_printf(struct buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));     /* appends text */
