@@ -28,6 +28,7 @@ struct applied_entry {
 struct version_rules {
     struct range_descriptor descriptor; /* without replicas: not seen */
     uint64_t committed;                 /* a leader may have committed so far while it had it */
+    uint64_t since; /* who has applied so far has this version, or a later one */
 };
 
 struct range_rules {

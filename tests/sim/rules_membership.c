@@ -5,7 +5,8 @@
  *   from one version to the next there is one step: one voter more or less, a joint configuration
  *   entered with the voters there were, or left with those it brought
  *   replica ids are given in order, and none comes back: neither in a descriptor nor on a node
- *   learners do not lead
+ *   a replica has the version that belongs to what it has applied
+ *   learners do not lead; who is promoted has the range
  *   an entry is committed by a configuration that a leader could have at that moment
  *   a removed replica leaves nothing behind
  *
@@ -87,9 +88,25 @@ static void check_step(struct sim *sim, const struct sim_node *node,
         broken(sim, "replicas change one step at a time", node, to);
 }
 
+/* A voter that has nothing yet could leave the range without a majority that has everything. */
+static void check_promoted(struct sim *sim, const struct sim_node *node,
+                           const struct range_descriptor *from, const struct range_descriptor *to) {
+    for (uint32_t i = 0; i < to->replica_count; i++) {
+        const struct range_replica_ref *now = &to->replicas[i];
+        const struct range_replica_ref *before = range_descriptor_replica(from, now->replica_id);
+        if (!votes_in(now->role, false) || !before || before->role != RANGE_LEARNER) continue;
+        const struct sim_node *there = sim_node_by_id(sim, now->node_id);
+        struct buf bytes = {0};
+        enum status status =
+            sim_disk_state(&there->host, to->range_id, RAFT_LOG_HARD_STATE, &bytes);
+        buf_done(&bytes);
+        if (status != STATUS_OK) broken(sim, "who is promoted has the range", node, to);
+    }
+}
+
 /* The replica has gone on to this version. */
 static void learn_version(struct sim *sim, const struct sim_node *node,
-                          const struct range_descriptor *descriptor) {
+                          const struct range_descriptor *descriptor, uint64_t applied) {
     struct range_rules *rules = &sim->rules->ranges[descriptor->range_id];
     uint64_t version = descriptor->epoch.conf_version;
     struct version_rules *known = version_slot(rules, version);
@@ -99,7 +116,11 @@ static void learn_version(struct sim *sim, const struct sim_node *node,
         return;
     }
     range_descriptor_copy(&known->descriptor, descriptor);
-    if (version > 0) check_step(sim, node, &rules->versions[version - 1].descriptor, descriptor);
+    known->since = applied;
+    if (version > 0) {
+        check_step(sim, node, &rules->versions[version - 1].descriptor, descriptor);
+        check_promoted(sim, node, &rules->versions[version - 1].descriptor, descriptor);
+    }
     if (version > rules->newest_version) {
         check_step(sim, node, &version_slot(rules, rules->newest_version)->descriptor, descriptor);
         rules->newest_version = version;
@@ -175,10 +196,15 @@ void sim_rules_version(struct sim *sim, struct sim_node *node, const struct rang
     uint64_t version = descriptor->epoch.conf_version;
     if (replica->leads && (!own || own->role == RANGE_LEARNER))
         broken(sim, "who has no vote does not lead", node, descriptor);
+    const struct version_rules *next =
+        version_slot(&sim->rules->ranges[descriptor->range_id], version + 1);
+    if (next->since > 0 && replica->applied.applied.index >= next->since && !replica->installing)
+        broken(sim, "a replica has the version that belongs to what it has applied", node,
+               descriptor);
     if (version == seen->version) return;
     if (version < seen->version)
         broken(sim, "a replica's descriptor does not get older", node, descriptor);
-    learn_version(sim, node, descriptor);
+    learn_version(sim, node, descriptor, replica->applied.applied.index);
     if (replica->raft) check_core(sim, node, replica);
     seen->version = version;
 }
