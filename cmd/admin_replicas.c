@@ -129,7 +129,6 @@ struct session {
     uint64_t *nodes;
     uint32_t node_count;
     /* ---- the range as last seen ---- */
-    bool seen;
     struct router_replicas now;
     struct range_descriptor descriptor;
     struct range_replica_progress progress[RANGE_REPLICAS_MAX];
@@ -177,7 +176,6 @@ static void keep_replicas(struct session *session, const struct router_replicas 
     session->now.progress = session->progress;
     for (uint32_t i = 0; i < replicas->progress_count; i++)
         session->progress[i] = replicas->progress[i];
-    session->seen = true;
 }
 
 static void request_done(void *ctx, const struct router_reply *reply) {
@@ -211,19 +209,25 @@ static enum router_code ask(struct session *session, struct router_request *requ
     return session->code;
 }
 
-static enum router_code look(struct session *session) {
+/* False: the range's leader was not found within the time, or there is no such range. */
+static bool look(struct session *session) {
     struct router_request request = {.op = ROUTER_DESCRIBE};
-    return ask(session, &request);
+    for (;;) {
+        enum router_code code = ask(session, &request);
+        if (code == ROUTER_OK) return true;
+        if (code == ROUTER_INVALID || time_left_us(session) == 0) return false;
+        pause_longer(session);
+    }
 }
 
-static enum router_code take_step(struct session *session, const struct replica_step *step) {
+static void take_step(struct session *session, const struct replica_step *step) {
     struct router_request request = {.op = ROUTER_CHANGE_REPLICAS,
                                      .epoch = session->descriptor.epoch,
                                      .change_count = step->change_count,
                                      .changes = step->changes};
     if (step->kind == REPLICA_STEP_TRANSFER)
         request = (struct router_request){.op = ROUTER_TRANSFER, .to_node = step->transfer_to};
-    return ask(session, &request);
+    (void)ask(session, &request); /* follow_step has the code */
 }
 
 static void map_came(void *ctx, enum status status, struct slice text,
@@ -318,10 +322,6 @@ static void print_range(const struct session *session, struct buf *out) {
 /* "1, 2 and 4 (learner)": where the range stands, in one sentence of a complaint. */
 static void print_state(const struct session *session, struct buf *out) {
     const struct range_descriptor *descriptor = &session->descriptor;
-    if (!session->seen) {
-        buf_printf(out, "its replicas could not be seen");
-        return;
-    }
     buf_printf(out, "it has replicas on nodes ");
     for (uint32_t i = 0; i < descriptor->replica_count; i++) {
         const struct range_replica_ref *replica = &descriptor->replicas[i];
@@ -333,7 +333,7 @@ static void print_state(const struct session *session, struct buf *out) {
 
 /* ---- ends ---- */
 
-/* The line for programs; every end has it, once there was something to see. */
+/* The line for programs; every end has it, once the range was seen. */
 static void print_result(const struct session *session, bool done) {
     struct buf line = {0};
     buf_printf(&line, "{\"done\":%s,\"steps\":%" PRIu32 ",\"elapsed_ms\":%" PRIu64 ",",
@@ -345,14 +345,17 @@ static void print_result(const struct session *session, bool done) {
 }
 
 static int fail(const struct session *session, const char *why, bool again) {
-    struct buf state = {0};
-    print_state(session, &state);
-    if (session->seen) print_result(session, false);
+    struct buf text = {0};
+    /* The router's own sentences begin with the range. */
+    if (strncmp(why, "range ", strlen("range ")) != 0)
+        buf_printf(&text, "range %" PRIu64 ": ", session->options.range);
+    buf_printf(&text, "%s; ", why);
+    print_state(session, &text);
+    if (again) buf_printf(&text, "; running the command again goes on from there");
+    print_result(session, false);
     (void)fflush(stdout); /* the complaint comes last */
-    common_complain_text(session->table->command, "range %" PRIu64 ": %s; %.*s%s",
-                         session->options.range, why, (int)state.len, (const char *)state.data,
-                         again ? "; running the command again goes on from there" : "");
-    buf_done(&state);
+    common_complain(session->table->command, &text);
+    buf_done(&text);
     return CMD_FAILED;
 }
 
@@ -388,12 +391,6 @@ static bool refuse_unknown_node(const struct session *session, uint64_t node_id)
                    node_id);
     (void)fail(session, why, false);
     return true;
-}
-
-/* A node may be given replicas before it has registered and before a map was asked for, so it is
- * judged by placement's answer and by nothing that is cached. */
-static bool refuse_goal(const struct session *session, const struct replica_goal *goal) {
-    return refuse_unknown_node(session, goal->to) || refuse_unknown_node(session, goal->from);
 }
 
 /* True: it stays so, refuse. */
@@ -434,8 +431,12 @@ static const char *last_text(struct session *session) {
 
 static int pursue(struct session *session, const struct replica_goal *goal) {
     struct replica_step step = {0};
-    if (look(session) != ROUTER_OK) return fail(session, last_text(session), true);
-    if (refuse_goal(session, goal)) return CMD_FAILED;
+    if (!look(session)) {
+        common_complain_text(session->table->command, "%s; nothing was begun", last_text(session));
+        return CMD_FAILED;
+    }
+    if (refuse_unknown_node(session, goal->to) || refuse_unknown_node(session, goal->from))
+        return CMD_FAILED;
     for (;;) {
         replica_goal_next(goal, &session->now, &step);
         if (step.kind != REPLICA_STEP_UNSAFE) session->unsafe_since_us = 0;
@@ -448,16 +449,16 @@ static int pursue(struct session *session, const struct replica_goal *goal) {
         if (step.kind == REPLICA_STEP_WAIT || step.kind == REPLICA_STEP_UNSAFE) {
             pause_longer(session);
         } else {
-            (void)take_step(session, &step); /* follow_step has the code */
+            take_step(session, &step);
             if (!follow_step(session)) return fail(session, last_text(session), false);
         }
-        if (look(session) != ROUTER_OK) return fail_late(session, last_text(session));
+        if (!look(session)) return fail_late(session, last_text(session));
     }
 }
 
 static int run_list(struct session *session) {
     struct buf out = {0};
-    if (look(session) != ROUTER_OK) {
+    if (!look(session)) {
         common_complain_text(session->table->command, "%s", last_text(session));
         return CMD_FAILED;
     }

@@ -97,6 +97,23 @@ static bool refuse_nothing_to_move(const struct prospect *prospect) {
     return false;
 }
 
+/* The only replica of a range moves by way of two voters; beyond that, a move to where a voter is
+ * would be a removal by mistake. */
+static bool refuse_lost_copy(const struct prospect *prospect) {
+    const struct range_descriptor *descriptor = prospect->now->descriptor;
+    if (!prospect->to || !prospect->from || is_learner(prospect->to) || is_learner(prospect->from))
+        return false;
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < descriptor->replica_count; i++)
+        if (!is_learner(&descriptor->replicas[i])) voters++;
+    if (voters <= 2) return false;
+    settle(prospect, REPLICA_STEP_REFUSED,
+           "node %" PRIu64 " has a voter already: moving another one there would leave the range "
+           "with one voter less; if that is meant: flotilla admin remove-replica",
+           prospect->goal->to);
+    return true;
+}
+
 /* Who would vote after the step, and whether a majority of them answers. */
 static bool refuse_lost_quorum(const struct prospect *prospect) {
     const struct range_descriptor *descriptor = prospect->now->descriptor;
@@ -215,7 +232,7 @@ void replica_goal_next(const struct replica_goal *goal, const struct router_repl
         settle(&prospect, REPLICA_STEP_DONE, "as asked for");
         return;
     }
-    if (refuse_nothing_to_move(&prospect)) return;
+    if (refuse_nothing_to_move(&prospect) || refuse_lost_copy(&prospect)) return;
     if (goal->to && !prospect.to) {
         step_add_learner(&prospect);
         return;

@@ -110,6 +110,7 @@ def an_empty_node_is_there_and_serves():
 def what_cannot_be_is_refused():
     a_follower = follower()
     refuses("node 99", "not known", "admin status", options=("--from", a_follower, "--to", 99))
+    refuses("already", "one voter less", options=("--from", a_follower, "--to", replicas()["leader_node"]))
     refuses("node 99", "not known", command="add-replica", options=("--node", 99))
     code, result, _ = admin("remove-replica", "--node", free_node())
     assert code == 0 and result["steps"] == 0, "what is so already needs no step"
