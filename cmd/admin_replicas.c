@@ -20,6 +20,8 @@
 
 /* One request to the range; then the range is looked at again. */
 #define REQUEST_US 10000000u
+/* A transfer is answered when the other node leads: soon, or it has failed. */
+#define TRANSFER_US 2000000u
 #define PAUSE_US_MIN 10000u
 #define PAUSE_US_MAX 500000u
 /* A step that others' absence makes unsafe is refused when they stay away for so long: a leader
@@ -183,6 +185,7 @@ static void request_done(void *ctx, const struct router_reply *reply) {
     session->answered = true;
     session->code = reply->code;
     if (reply->code == ROUTER_OK && reply->replicas) keep_replicas(session, reply->replicas);
+    buf_clear(&session->text);
     if (reply->code == ROUTER_OK) return;
     buf_assign(&session->text, reply->text);
     if (reply->text.len == 0) buf_printf(&session->text, "it did not answer in time");
@@ -197,10 +200,11 @@ static void submit(void *ctx) {
 
 /* The router answers by the request's deadline at the latest. */
 static enum router_code ask(struct session *session, struct router_request *request) {
+    uint64_t limit_us = request->op == ROUTER_TRANSFER ? TRANSFER_US : REQUEST_US;
     uint64_t now_us = rpc_loop_now_us(session->loop);
     uint64_t left_us = time_left_us(session);
     request->range_id = session->options.range;
-    request->deadline_us = now_us + (left_us < REQUEST_US ? left_us : REQUEST_US);
+    request->deadline_us = now_us + (left_us < limit_us ? left_us : limit_us);
     session->answered = false;
     session->request = request;
     rpc_loop_call(session->loop, submit, session);
@@ -258,6 +262,12 @@ static bool load_nodes(struct session *session) {
 }
 
 /* ---- what is printed ---- */
+
+static const char *last_text(struct session *session) {
+    buf_append_byte(&session->text, 0);
+    session->text.len--;
+    return (const char *)session->text.data;
+}
 
 static void print_replica_json(const struct session *session, uint32_t index, struct buf *out) {
     const struct range_replica_ref *replica = &session->descriptor.replicas[index];
@@ -359,10 +369,12 @@ static int fail(const struct session *session, const char *why, bool again) {
     return CMD_FAILED;
 }
 
-static int fail_late(const struct session *session, const char *what) {
-    char why[512];
-    (void)snprintf(why, sizeof(why), "not done within %" PRIu64 " s: %s",
-                   session->options.timeout_s, what);
+/* What it was at, and what the last request that failed was told. */
+static int fail_late(struct session *session, const char *step) {
+    char why[768];
+    const char *told = last_text(session);
+    (void)snprintf(why, sizeof(why), "not done within %" PRIu64 " s: %s%s%s%s",
+                   session->options.timeout_s, step, *told ? " (" : "", told, *told ? ")" : "");
     return fail(session, why, true);
 }
 
@@ -423,12 +435,6 @@ static bool follow_step(struct session *session) {
     return false;
 }
 
-static const char *last_text(struct session *session) {
-    buf_append_byte(&session->text, 0);
-    session->text.len--;
-    return (const char *)session->text.data;
-}
-
 static int pursue(struct session *session, const struct replica_goal *goal) {
     struct replica_step step = {0};
     if (!look(session)) {
@@ -452,7 +458,7 @@ static int pursue(struct session *session, const struct replica_goal *goal) {
             take_step(session, &step);
             if (!follow_step(session)) return fail(session, last_text(session), false);
         }
-        if (!look(session)) return fail_late(session, last_text(session));
+        if (!look(session)) return fail_late(session, step.text);
     }
 }
 
