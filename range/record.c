@@ -51,6 +51,8 @@ enum status range_replica_record_decode(struct slice bytes,
         record.committed.term = decode_varint(&in);
     }
     bool sane = decoder_finished(&in) && flags <= FLAG_TOMBSTONE && record.replica_id != 0;
+    struct raft_conf_state conf = range_conf_from_descriptor(&record.descriptor);
+    sane = sane && range_conf_equal(&conf, &record.conf);
     if (status == STATUS_OK && !sane) status = STATUS_CORRUPTION;
     if (status != STATUS_OK) {
         range_descriptor_done(&record.descriptor);

@@ -37,6 +37,7 @@ struct cluster;
 
 struct cluster *cluster_new(const struct cluster_config *config);
 void cluster_free(struct cluster *cluster);
+const struct cluster_config *cluster_config_of(const struct cluster *cluster);
 uint64_t cluster_now_us(const struct cluster *cluster);
 struct prng *cluster_prng(struct cluster *cluster);
 void cluster_run_us(struct cluster *cluster, uint64_t us);

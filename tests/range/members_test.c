@@ -5,8 +5,10 @@
 
 #include "base/log.h"
 #include "range/limits.h"
+#include "range/membership.h"
 #include "range/metrics.h"
 #include "range/record.h"
+#include "range/worker.h"
 #include "tests/range/cluster.h"
 
 #define SECOND 1000000u
@@ -320,4 +322,75 @@ Test(range_members, demotes_the_leader) {
     cr_assert_neq(cluster_leader(cluster, 1), node);
     cr_assert(cluster_converge(cluster, 2 * SECOND));
     cluster_free(cluster);
+}
+
+static struct range_replica *leader_of(struct cluster *cluster) {
+    struct range_store *store = cluster_store(cluster, cluster_wait_leader(cluster, 1));
+    return range_worker_find(range_store_worker(store, 0), 1);
+}
+
+/* An entry that was made for another configuration changes nothing, on any replica, and stands in
+ * nobody's way. (The leader makes none; so it is made here.) */
+Test(range_members, entry_for_another_configuration_is_no_change) {
+    struct cluster *cluster = five_nodes(12);
+    struct range_replica *leader = leader_of(cluster);
+    struct range_membership stale = {.conf_version = 7};
+    struct raft_conf_change change = {.count = 1, .changes = {{RAFT_CONF_REMOVE, 1}}};
+    struct buf context = {0};
+    range_membership_encode(&context, &stale);
+    change.context = slice_from_buf(&context);
+    range_replica_touch(leader);
+    cr_assert_eq(raft_propose_conf_change(leader->raft, &change, NULL), STATUS_OK);
+    buf_done(&context);
+    add(cluster, "sum", 1);
+    cr_assert(cluster_converge(cluster, SECOND));
+    cr_assert_eq(leader->descriptor.epoch.conf_version, 1);
+    cr_assert_eq(leader->descriptor.replica_count, 3);
+    change_all(cluster, &(struct range_replica_change){RANGE_REMOVE, 1}, 1);
+    wait_absent(cluster, 1);
+    cr_assert(cluster_converge(cluster, SECOND));
+    cluster_free(cluster);
+}
+
+/* What a change of several steps leaves behind when a node loses power in the middle of it. */
+static void crash_after(uint64_t us, enum range_replica_change_kind kind, bool leader_crashes) {
+    struct cluster_config config = cluster_config_default(us);
+    config.nodes = 4;
+    config.replicas = 3;
+    config.sync_us = 300;
+    struct cluster *cluster = cluster_new(&config);
+    cr_assert_neq(cluster_wait_leader(cluster, 1), 0);
+    cluster_run_us(cluster, SECOND / 10);
+    add(cluster, "sum", 5);
+    uint64_t leader = cluster_leader(cluster, 1);
+    uint64_t node = kind == RANGE_REMOVE ? leader % 3 + 1 : 4;
+    struct range_replica_change change = {kind, node};
+    struct range_request request = {.kind = RANGE_CHANGE_REPLICAS,
+                                    .range_id = 1,
+                                    .timeout_us = SECOND,
+                                    .change_count = 1,
+                                    .changes = &change};
+    struct cluster_call *call = cluster_send(cluster, leader, &request);
+    cluster_run_us(cluster, us);
+    cluster_crash(cluster, leader_crashes ? leader : node);
+    cluster_start(cluster, leader_crashes ? leader : node);
+    cr_assert(cluster_converge(cluster, 5 * SECOND), "after %lu us", (unsigned long)us);
+    bool there = replica_on(cluster, node) != 0;
+    if (call->done && call->reply.code == RANGE_REPLY_OK)
+        cr_assert_eq(there, kind == RANGE_ADD_LEARNER, "after %lu us", (unsigned long)us);
+    if (!there) wait_absent(cluster, node);
+    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 5);
+    cluster_free(cluster);
+}
+
+/* Whatever the instant at which the removed replica's node, or the leader's, loses power. */
+Test(range_members, power_cut_while_a_replica_is_removed) {
+    for (uint64_t us = 50; us <= 4000; us += 50)
+        crash_after(us, RANGE_REMOVE, us % 100 == 0);
+}
+
+/* The same while one joins. */
+Test(range_members, power_cut_while_a_replica_joins) {
+    for (uint64_t us = 50; us <= 4000; us += 50)
+        crash_after(us, RANGE_ADD_LEARNER, us % 100 == 0);
 }
