@@ -10,21 +10,30 @@
 struct common_options {
     char *log_level;
     bool log_user_keys;
+    bool batch_scheduling;
 };
 
 /* Entries for a command's option table. */
-#define COMMON_OPTIONS(type)                                                                   \
-    {"log-level",                                                                              \
-     CONFIG_TEXT,                                                                              \
-     offsetof(type, common.log_level),                                                         \
-     "info",                                                                                   \
-     "",                                                                                       \
-     0,                                                                                        \
-     0,                                                                                        \
-     "what to log: debug, info, warn, error or none"},                                         \
-    {                                                                                          \
-        "log-user-keys", CONFIG_BOOL, offsetof(type, common.log_user_keys), "false", "", 0, 0, \
-            "show users' keys in the log (they are redacted otherwise)"                        \
+#define COMMON_OPTIONS(type)                                                                     \
+    {"log-level",                                                                                \
+     CONFIG_TEXT,                                                                                \
+     offsetof(type, common.log_level),                                                           \
+     "info",                                                                                     \
+     "",                                                                                         \
+     0,                                                                                          \
+     0,                                                                                          \
+     "what to log: debug, info, warn, error or none"},                                           \
+        {"log-user-keys",                                                                        \
+         CONFIG_BOOL,                                                                            \
+         offsetof(type, common.log_user_keys),                                                   \
+         "false",                                                                                \
+         "",                                                                                     \
+         0,                                                                                      \
+         0,                                                                                      \
+         "show users' keys in the log (they are redacted otherwise)"},                           \
+    {                                                                                            \
+        "batch-scheduling", CONFIG_BOOL, offsetof(type, common.batch_scheduling), "true", "", 0, \
+            0, "wait for a busy processor, which gathers work, rather than push others off"      \
     }
 
 #define OPTION_COUNT(options) (sizeof(options) / sizeof((options)[0]))
@@ -50,5 +59,7 @@ enum status common_write_file(const char *path, const char *line, struct buf *er
 enum status common_make_directory(const char *path, struct buf *error) MUST_CHECK;
 
 const char *common_version(void);
+/* Its version, and whether it is the system's or what `./dev rocksdb` has built. */
+const char *common_rocksdb(void);
 
 #endif

@@ -1,5 +1,4 @@
 /* flotilla: one binary, a subcommand per role. */
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,7 +64,7 @@ static void print_usage(FILE *out) {
 }
 
 static int run_version(int argument_count, char **arguments) {
-    printf("flotilla %s\n", common_version());
+    printf("flotilla %s\nRocksDB %s\n", common_version(), common_rocksdb());
     return CMD_OK;
 }
 
@@ -86,17 +85,8 @@ static int run_help(int argument_count, char **arguments) {
     return command->run(1, help_arguments);
 }
 
-/* Threads that wake up do not push others off the processor: when all processors are busy, work
- * gathers while it waits, and is done in larger batches for less. Nothing changes while a processor
- * is free. */
-static void prefer_batches(void) {
-    struct sched_param none = {0};
-    (void)sched_setscheduler(0, SCHED_BATCH, &none); /* where it is refused, it only costs time */
-}
-
 int main(int argument_count, char **arguments) {
     signals_block();
-    prefer_batches();
     if (argument_count < 2) {
         print_usage(stderr);
         return CMD_USAGE;

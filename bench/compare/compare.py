@@ -177,6 +177,7 @@ def machine():
         "kernel": platform.release(),
         "etcd": etcd[0].rpartition(" ")[2] if etcd else "?",
         "Flotilla": output_of(["git", "describe", "--always", "--dirty"]) or "?",
+        "RocksDB": output_of([os.environ["FLOTILLA_BIN"], "version"]).rpartition("RocksDB ")[2],
         "day": time.strftime("%Y-%m-%d"),
     }
 

@@ -37,6 +37,18 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(run(["help", "node"])[0], 0)
         self.assertEqual(run(["version"])[0], 0)
 
+    def test_scheduling_policy_is_an_option(self):
+        for option, policy in (("--batch-scheduling", os.SCHED_BATCH), ("--no-batch-scheduling", os.SCHED_OTHER)):
+            with tempfile.TemporaryDirectory() as directory:
+                port = cluster.free_port()
+                process = cluster.Process("placement", directory, [
+                    "placement", "--data-dir", directory + "/p", "--listen", f"127.0.0.1:{port}", option], port)
+                process.start()
+                try:
+                    self.assertEqual(os.sched_getscheduler(process.child.pid), policy, option)
+                finally:
+                    process.stop()
+
     def test_unknown_command(self):
         self.complains(["nod"], "nod", "flotilla help")
         self.complains([], "flotilla")
