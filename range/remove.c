@@ -93,14 +93,35 @@ void range_remove_ask(struct range_replica *replica, uint64_t node_id, uint64_t 
     send_question(replica, node_id, replica_id, true);
 }
 
+/* The notice that a leader gives when it goes quiet, once more, to one of the others. Who follows
+ * is quiet anew, and does not answer. Who has another leader by now says so, or that this one is
+ * gone. A quiet leader has applied its whole log. */
+static void remind(struct range_replica *replica) {
+    const struct range_descriptor *descriptor = &replica->descriptor;
+    uint32_t at = (uint32_t)prng_below(&replica->worker->prng, descriptor->replica_count);
+    const struct range_replica_ref *other = &descriptor->replicas[at];
+    if (other->replica_id == replica->replica_id) return; /* another time */
+    struct raft_message notice = {.kind = RAFT_MSG_HEARTBEAT,
+                                  .from = replica->replica_id,
+                                  .to = other->replica_id,
+                                  .term = raft_term(replica->raft),
+                                  .log = replica->applied.applied,
+                                  .quiesce = true};
+    range_outbox_add_stray(replica->worker, other->node_id, range_replica_id(replica), &notice);
+}
+
 /* Nobody remembers who was removed while it could not be reached. A voter finds out when it stands
- * for election, a learner when it complains. But who is quiet trusts that its leader remembers whom
- * it leaves behind: so the quiet ones ask, one of a worker's in turn. For a quiet leader the
+ * for election, a learner when it complains, a leader when its heartbeats are not answered. But who
+ * is quiet trusts that its leader remembers whom it leaves behind, and that its followers do not
+ * leave it: so the quiet ones ask, one of a worker's in turn. For those who are quiet with it the
  * question is nothing new. */
 void range_remove_doubt(struct range_replica *replica) {
-    if (!replica->raft || replica->leads || !raft_quiet(replica->raft)) return;
+    if (!replica->raft || !raft_quiet(replica->raft)) return;
     uint64_t leader_node = range_replica_leader_node(replica);
-    if (leader_node != 0) send_question(replica, leader_node, raft_leader(replica->raft), false);
+    if (replica->leads)
+        remind(replica);
+    else if (leader_node != 0)
+        send_question(replica, leader_node, raft_leader(replica->raft), false);
 }
 
 /* All whom it knows are gone, and one of them knows of others: those are asked, as a follower asks
@@ -128,6 +149,12 @@ static void end_as_told(struct range_replica *replica, struct raft_log_id commit
     if (committed.index > replica->committed.index) replica->committed = committed;
 }
 
+/* Somebody is further than this leader: awake, it hears from its followers or steps down. */
+static void prove_leadership(struct range_replica *replica) {
+    range_replica_touch(replica);
+    raft_wake(replica->raft);
+}
+
 void range_remove_told(struct range_replica *replica, struct slice bytes) {
     struct range_removed_notice notice;
     if (range_raft_frame_decode_removed(bytes, &notice) != STATUS_OK) return;
@@ -137,7 +164,9 @@ void range_remove_told(struct range_replica *replica, struct slice bytes) {
                  newer->epoch.conf_version > replica->descriptor.epoch.conf_version;
     if (meant && range_remove_is_gone(newer, replica->replica_id))
         end_as_told(replica, notice.committed);
-    else if (meant && !replica->leads)
+    else if (meant && replica->leads)
+        prove_leadership(replica);
+    else if (meant)
         ask_around(replica, newer);
     range_descriptor_done(&notice.descriptor);
 }
@@ -180,8 +209,8 @@ void range_remove_complaint(struct range_replica *replica, uint64_t from_node,
                      replica->applied.applied);
 }
 
-/* Who asks for a vote, or complains that no leader is heard, and knows less than this tombstone, is
- * shown what it knows: that the asker is gone, too, or whom to ask next. */
+/* Who asks for a vote, complains that no leader is heard, or believes to lead, and knows less than
+ * this tombstone, is shown what it knows: that the asker is gone, too, or whom to ask next. */
 static void answer_for_tombstone(struct range_replica *tombstone, uint64_t from_node,
                                  const struct range_raft_envelope *envelope,
                                  const struct raft_message *message) {
@@ -191,7 +220,9 @@ static void answer_for_tombstone(struct range_replica *tombstone, uint64_t from_
     if (asks && !gone)
         answer_committed(tombstone->worker, from_node, range_replica_id(tombstone), message,
                          tombstone->committed);
-    if (gone || (asks && envelope->conf_version < tombstone->descriptor.epoch.conf_version))
+    bool leads = message->kind == RAFT_MSG_HEARTBEAT;
+    bool knows_less = envelope->conf_version < tombstone->descriptor.epoch.conf_version;
+    if (gone || ((asks || leads) && knows_less))
         range_remove_tell(tombstone, from_node, message->from);
 }
 

@@ -217,6 +217,33 @@ Test(range_members, learner_removed_while_away_deletes_itself) {
     cluster_free(cluster);
 }
 
+static bool is_quiet_leader(void *ctx) {
+    const struct absence *at = ctx;
+    struct range_status status;
+    return cluster_status(at->cluster, at->node, 1, &status) && status.leads && status.quiet;
+}
+
+/* A leader that rests sends nothing that anybody could refuse, and misses nothing: when others took
+ * over while it could not be reached, and removed it, it has to ask. (Simulation seeds 6008690 and
+ * 6008820 of the scenario `members`.) */
+Test(range_members, quiet_leader_removed_while_cut_off_deletes_itself) {
+    struct cluster_config config = cluster_config_default(7);
+    config.nodes = 5;
+    config.replicas = 3;
+    config.quiesce_ticks = 15;
+    struct cluster *cluster = cluster_new(&config);
+    struct absence old = {.cluster = cluster, .node = cluster_wait_leader(cluster, 1)};
+    cr_assert(cluster_run_until(cluster, 5 * SECOND, is_quiet_leader, &old));
+    cluster_isolate(cluster, old.node, true);
+    cluster_run_us(cluster, 2 * SECOND); /* the others have found another leader */
+    cr_assert_neq(cluster_leader(cluster, 1), old.node);
+    change(cluster, RANGE_REMOVE, old.node);
+    cr_assert(is_quiet_leader(&old));
+    cluster_heal(cluster);
+    wait_absent(cluster, old.node);
+    cluster_free(cluster);
+}
+
 /* A node may hold a replica again, under another id, also when it never heard that it had lost the
  * first. */
 Test(range_members, node_returns_under_a_new_id) {
