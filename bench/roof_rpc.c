@@ -28,12 +28,10 @@ static void serve_unary(void *ctx, struct rpc_call *call, struct slice request) 
 }
 
 static void serve_message(void *ctx, struct rpc_stream *stream, struct slice message) {
-    struct buf answer = {0};
     size_t len = message.len / ROOF_ENTRY_BYTES * ROOF_ANSWER_BYTES;
-    buf_reserve(&answer, len);
-    memset(answer.data, 0, len);
-    enum status status = rpc_stream_send(stream, slice_make(answer.data, len));
-    buf_done(&answer);
+    uint8_t *answer = memory_zalloc(len + 1);
+    enum status status = rpc_stream_send(stream, slice_make(answer, len));
+    memory_free(answer);
     if (status != STATUS_OK)
         rpc_stream_close(stream, RPC_RESOURCE_EXHAUSTED, "answering: %s", status_text(status));
 }

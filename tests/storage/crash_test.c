@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/prng.h"
 #include "storage/rocksdb_engine.h"
 #include "tests/storage/children.h"
@@ -51,6 +52,7 @@ static int write_counters(void *ctx) {
     struct storage_batch *batch = storage_batch_new(engine);
     struct buf padding = {0};
     buf_reserve(&padding, writer->padding_bytes + 1);
+    ASSERT(padding.data);
     memset(padding.data, 'p', writer->padding_bytes);
     padding.len = writer->padding_bytes;
     uint64_t first = get_counter(engine, STORAGE_RAFT, "counter") + 1;
