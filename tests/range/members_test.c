@@ -7,6 +7,7 @@
 #include "range/limits.h"
 #include "range/membership.h"
 #include "range/metrics.h"
+#include "range/raft_frame.h"
 #include "range/record.h"
 #include "range/worker.h"
 #include "tests/range/cluster.h"
@@ -217,6 +218,66 @@ Test(range_members, learner_removed_while_away_deletes_itself) {
     cluster_free(cluster);
 }
 
+static struct cluster *five_quiet_nodes(uint64_t seed) {
+    struct cluster_config config = cluster_config_default(seed);
+    config.nodes = 5;
+    config.replicas = 3;
+    config.quiesce_ticks = 15;
+    return cluster_new(&config);
+}
+
+static bool is_quiet(void *ctx) {
+    const struct absence *at = ctx;
+    struct range_status status;
+    return cluster_status(at->cluster, at->node, 1, &status) && status.quiet;
+}
+
+/* A follower that rests trusts its leader to remember it: when its removal passes it by, too
+ * shortly for it to miss anybody, nobody remembers, and it has to ask. (Simulation seed 77373 of
+ * the scenario `members`.) */
+Test(range_members, quiet_follower_removed_unheard_deletes_itself) {
+    struct cluster *cluster = five_quiet_nodes(8);
+    struct absence gone = {.cluster = cluster, .node = cluster_wait_leader(cluster, 1) % 3 + 1};
+    cr_assert(cluster_run_until(cluster, 5 * SECOND, is_quiet, &gone));
+    cluster_isolate(cluster, gone.node, true);
+    change(cluster, RANGE_REMOVE, gone.node);
+    cluster_heal(cluster);
+    cr_assert(is_quiet(&gone));
+    wait_absent(cluster, gone.node);
+    cluster_free(cluster);
+}
+
+/* Who tells a replica that it is removed may forget in a crash what it had applied; the tombstone
+ * may be the last to know, and others are shown it (answer_committed). */
+Test(range_members, tombstone_knows_what_the_notice_said) {
+    struct cluster *cluster = five_nodes(9);
+    uint64_t teller = cluster_leader(cluster, 1), gone = teller % 3 + 1;
+    struct range_store *store = cluster_store(cluster, gone);
+    struct range_worker *worker = range_store_worker(store, 0);
+    struct range_replica *told = range_worker_find(worker, 1);
+    struct range_removed_notice notice = {.replica_id = told->replica_id};
+    notice.committed = told->applied.applied;
+    notice.committed.index += 1000;
+    range_descriptor_copy(&notice.descriptor, &told->descriptor);
+    notice.descriptor.epoch.conf_version += 5;
+    notice.descriptor.replica_count = 0;
+    for (uint32_t i = 0; i < told->descriptor.replica_count; i++)
+        if (told->descriptor.replicas[i].node_id != gone)
+            notice.descriptor.replicas[notice.descriptor.replica_count++] =
+                told->descriptor.replicas[i];
+    struct buf frame = {0};
+    range_raft_frame_begin(&frame);
+    range_raft_frame_add_removed(&frame, &notice);
+    cluster_inject_raft(cluster, teller, gone, slice_from_buf(&frame));
+    cluster_run_us(cluster, SECOND / 10);
+    const struct range_replica *tombstone = range_worker_find_any(worker, 1);
+    cr_assert(tombstone && tombstone->tombstone);
+    cr_assert_eq(tombstone->committed.index, notice.committed.index);
+    range_descriptor_done(&notice.descriptor);
+    buf_done(&frame);
+    cluster_free(cluster);
+}
+
 static bool is_quiet_leader(void *ctx) {
     const struct absence *at = ctx;
     struct range_status status;
@@ -227,11 +288,7 @@ static bool is_quiet_leader(void *ctx) {
  * over while it could not be reached, and removed it, it has to ask. (Simulation seeds 6008690 and
  * 6008820 of the scenario `members`.) */
 Test(range_members, quiet_leader_removed_while_cut_off_deletes_itself) {
-    struct cluster_config config = cluster_config_default(7);
-    config.nodes = 5;
-    config.replicas = 3;
-    config.quiesce_ticks = 15;
-    struct cluster *cluster = cluster_new(&config);
+    struct cluster *cluster = five_quiet_nodes(7);
     struct absence old = {.cluster = cluster, .node = cluster_wait_leader(cluster, 1)};
     cr_assert(cluster_run_until(cluster, 5 * SECOND, is_quiet_leader, &old));
     cluster_isolate(cluster, old.node, true);
