@@ -49,10 +49,10 @@ build_rocksdb() {
         options+=("-DWITH_$feature=OFF")
     done
     say "Building RocksDB; the log is $rocksdb/log"
-    cmake -G Ninja -S "$rocksdb/source/tree" -B "$rocksdb/work" -DCMAKE_BUILD_TYPE=Release \
+    cmake -G Ninja -S "$rocksdb/source/tree" -B "$rocksdb/objects" -DCMAKE_BUILD_TYPE=Release \
         "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG" "${options[@]}" >>"$rocksdb/log" 2>&1 ||
         die "configuring RocksDB failed; see the end of $rocksdb/log"
-    NINJA_STATUS='%p ' ninja -C "$rocksdb/work" rocksdb 2>&1 | tee -a "$rocksdb/log" |
+    NINJA_STATUS='%p ' ninja -C "$rocksdb/objects" rocksdb 2>&1 | tee -a "$rocksdb/log" |
         awk '/^ *[0-9]+% / { now = int($1 / 5); if (now > shown) { shown = now; printf "    %s\n", $1 > "/dev/stderr" } }' ||
         code=$?
     [[ $code -eq 0 ]] || die "building RocksDB failed; see the end of $rocksdb/log"
@@ -62,7 +62,7 @@ install_rocksdb() {
     local version
     version=$(dpkg-parsechangelog -l "$rocksdb/source/tree/debian/changelog" -S Version)
     mkdir -p "$rocksdb/lib/pkgconfig" "$rocksdb/include"
-    cp "$rocksdb/work/librocksdb.a" "$rocksdb/lib/"
+    cp "$rocksdb/objects/librocksdb.a" "$rocksdb/lib/"
     cp -r "$rocksdb/source/tree/include/rocksdb" "$rocksdb/include/"
     cat >"$rocksdb/lib/pkgconfig/rocksdb.pc" <<PC
 flotilla_build=for production
@@ -72,7 +72,7 @@ Version: ${version%-*}
 Cflags: -I$rocksdb/include
 Libs: -L$rocksdb/lib -lrocksdb -llz4 -lstdc++ -lm -lpthread
 PC
-    rm -rf "$rocksdb/work" "$rocksdb/source" "$rocksdb/apt"
+    rm -rf "$rocksdb/objects" "$rocksdb/source" "$rocksdb/apt"
     touch "$rocksdb/ready"
 }
 
