@@ -40,6 +40,7 @@ class Settings:
     value_bytes: int = 256
     clients: int = 8
     in_flight: int = 128
+    deep_in_flight: int = 1024
     outstanding_bytes: int = 8 << 20  # of all clients together: large values are fewer at a time
     idle_s: int = 8
 
@@ -63,11 +64,11 @@ class Point:
         raise NotImplementedError
 
 
-def pipelined(settings, value_bytes):
+def pipelined(settings, value_bytes, in_flight):
     """Options of the load that every closed-loop point has."""
     per_client = settings.outstanding_bytes // value_bytes // settings.clients
     return ["--clients", settings.clients, "--connections", settings.clients,
-            "--in-flight", max(1, min(settings.in_flight, per_client)), "--keys", settings.keys, "--value-bytes", value_bytes,
+            "--in-flight", max(1, min(in_flight, per_client)), "--keys", settings.keys, "--value-bytes", value_bytes,
             "--duration-s", settings.seconds, "--warm-up-s", settings.warm_up_s, "--no-verify"]
 
 
@@ -81,14 +82,16 @@ def put(system, settings, options):
 
 
 class Ranges(Point):
-    """The same pipelined load, cut into so many ranges."""
+    """The same pipelined load, cut into so many ranges; deep: with so many requests that each of many ranges has some at a time."""
 
-    def __init__(self, ranges):
-        self.name = f"ranges-{ranges}"
+    def __init__(self, ranges, deep=False):
+        self.name = f"{'deep' if deep else 'ranges'}-{ranges}"
         self.ranges = ranges
+        self.deep = deep
 
     def run(self, system, settings):
-        return {self.name: put(system, settings, pipelined(settings, settings.value_bytes))}
+        in_flight = settings.deep_in_flight if self.deep else settings.in_flight
+        return {self.name: put(system, settings, pipelined(settings, settings.value_bytes, in_flight))}
 
 
 class Values(Point):
@@ -99,7 +102,7 @@ class Values(Point):
         self.value_bytes = value_bytes
 
     def run(self, system, settings):
-        figures = put(system, settings, pipelined(settings, self.value_bytes))
+        figures = put(system, settings, pipelined(settings, self.value_bytes, settings.in_flight))
         figures["mib_per_s"] = figures["per_s"] * self.value_bytes / 2**20
         return {self.name: figures}
 
@@ -148,6 +151,7 @@ class Idle(Point):
 def groups():
     return {
         "ranges": [Ranges(n) for n in scale_report.RANGES],
+        "deep": [Ranges(n, deep=True) for n in scale_report.RANGES],
         "values": [Values(n) for n in scale_report.VALUES],
         "offered": [Offered()],
         "idle": [Idle(n, quiet) for n in scale_report.IDLE_RANGES for quiet in (True, False)],

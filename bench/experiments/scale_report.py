@@ -41,9 +41,13 @@ def load_table(rounds, header, rows, further=()):
                   "bytes written each"], lines) if lines else ""
 
 
-def ranges_table(rounds):
-    return load_table(rounds, "ranges", [(f"{n:,}", f"ranges-{n}") for n in RANGES],
-                      [("of one range's", lambda name: relative(rounds, name, "ranges-1"))])
+def ranges_table(rounds, kind="ranges"):
+    return load_table(rounds, "ranges", [(f"{n:,}", f"{kind}-{n}") for n in RANGES],
+                      [("of one range's", lambda name: relative(rounds, name, f"{kind}-1"))])
+
+
+def deep_table(rounds):
+    return ranges_table(rounds, "deep")
 
 
 def values_table(rounds):
@@ -70,11 +74,13 @@ def idle_table(rounds):
 # ---- charts -------------------------------------------------------------------------------------------
 
 BY_RANGES = {SYSTEM: {n: f"ranges-{n}" for n in RANGES}}
+BY_RANGES_DEEP = {SYSTEM: {n: f"deep-{n}" for n in RANGES}}
 BY_VALUES = {SYSTEM: {n: f"values-{n}" for n in VALUES}}
 BY_OFFERED = {n: f"offered-{n}" for n in OFFERED}
 
 CHARTS = (
     Chart("scale-ranges.svg", "Puts of 256 bytes, pipelined", "puts/s", BY_RANGES, "per_s", across="ranges"),
+    Chart("scale-deep.svg", "Puts of 256 bytes, pipelined deeply", "puts/s", BY_RANGES_DEEP, "per_s", across="ranges"),
     Chart("scale-values.svg", "Puts, pipelined", "puts/s", BY_VALUES, "per_s", True, across="bytes per value"),
     Chart("scale-values-bytes.svg", "Puts, pipelined", "MiB/s of values", BY_VALUES, "mib_per_s", True, across="bytes per value"),
 )
@@ -108,10 +114,11 @@ def knee(rounds):
 def summary(rounds):
     """The last line."""
     found = {"rounds": len(rounds)}
-    falls = {n: relative(rounds, f"ranges-{n}", "ranges-1") for n in RANGES}
-    falls = {n: round(ratio.median, 3) for n, ratio in falls.items() if ratio}
-    if len(falls) > 1:
-        found["ranges"] = {"of_one_range": falls, "at_least": 1 - FALL_MAX, "met": min(falls.values()) >= 1 - FALL_MAX}
+    for kind in ("ranges", "deep"):
+        falls = {n: relative(rounds, f"{kind}-{n}", f"{kind}-1") for n in RANGES}
+        falls = {n: round(ratio.median, 3) for n, ratio in falls.items() if ratio}
+        if len(falls) > 1:
+            found[kind] = {"of_one_range": falls, "at_least": 1 - FALL_MAX, "met": min(falls.values()) >= 1 - FALL_MAX}
     for what, name in (("values", "values-{}"), ("offered", "offered-{}")):
         sizes = {n: column(rounds, name.format(n), "per_s") for n in (VALUES if what == "values" else OFFERED)}
         sizes = {n: round(rate.median) for n, rate in sizes.items() if rate}
@@ -130,8 +137,9 @@ def text(rounds, machine, settings, drawn):
     """The whole page."""
     shown = {"rounds": len(rounds), "seconds per measurement": settings["seconds"], "keys": settings["keys"]}
     pictures = dict(drawn)
-    load = (f"{settings['clients']} clients with {settings['in_flight']} requests in flight each, and never more than "
-            f"{settings['outstanding_bytes'] >> 20} MiB of values at a time")
+    limit = f"requests in flight each, and never more than {settings['outstanding_bytes'] >> 20} MiB of values at a time"
+    load = f"{settings['clients']} clients with {settings['in_flight']} {limit}"
+    deep = f"{settings['clients']} clients with {settings['deep_in_flight']} {limit}"
     parts = [
         "# How Flotilla scales",
         "Written by `./dev bench scale`; do not edit. Placement, three nodes, router and load generator on one machine; medians over the "
@@ -139,6 +147,8 @@ def text(rounds, machine, settings, drawn):
         table(["", ""], [[key, str(value)] for key, value in {**machine, **shown}.items() if key != "etcd"]),
     ]
     sections = (("Number of ranges", f"Uniform keys; {load}.", ranges_table, ("scale-ranges.svg",)),
+                ("Number of ranges, more in flight", f"The same with {deep}: each of many ranges has several requests at a time.", deep_table,
+                 ("scale-deep.svg",)),
                 ("Size of values", f"One range; {load}.", values_table, ("scale-values.svg", "scale-values-bytes.svg")),
                 ("Offered load", "One range, 64 clients on three connections, open loop: what falls due is sent, and latency counts from when it was due.",
                  offered_table, ("scale-offered.svg",)),

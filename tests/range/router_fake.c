@@ -478,3 +478,26 @@ void fake_scan(struct fake *fake, const char *start, const char *end, bool rever
                                      .row_limit = rows};
     fake_submit(fake, &request, answer);
 }
+
+void fake_start(struct fake *fake, uint64_t leader) {
+    static const char *const cuts[] = {"g", "p"};
+    fake_init(fake, 1);
+    fake_cut(fake, cuts, 2, leader);
+}
+
+void fake_start_warm(struct fake *fake, uint64_t leader) {
+    static const char *const keys[] = {"a", "h", "q"};
+    struct answer answer;
+    fake_start(fake, leader);
+    fake_get(fake, keys, 3, &answer);
+    fake_run(fake, fake->now_us + FAKE_SECOND);
+    cr_assert(answer.times == 1 && answer.code == ROUTER_OK, "%s", answer.text);
+}
+
+struct range_descriptor *fake_descriptor_of(struct fake *fake, const char *key) {
+    return &fake_range_of(fake, slice_from_text(key))->descriptor;
+}
+
+void fake_lead(struct fake *fake, const char *key, uint64_t node) {
+    fake_range_of(fake, slice_from_text(key))->leader = node;
+}

@@ -14,6 +14,7 @@
 
 #define FAKE_NODES 5 /* ids 1..5; every range has a voter on each */
 #define FAKE_RANGES_MAX 16
+#define FAKE_SECOND 1000000u /* in virtual microseconds */
 
 struct fake_node {
     bool dead;           /* the stream is broken; sends fail */
@@ -70,9 +71,15 @@ struct fake {
 void fake_init(struct fake *fake, uint64_t seed);
 void fake_done(struct fake *fake);
 void fake_new_router(struct fake *fake); /* with fake->config, instead of the present one */
+/* Fresh, with ranges 1 [, g), 2 [g, p) and 3 [p, ), all led by `leader`. */
+void fake_start(struct fake *fake, uint64_t leader);
+/* The same; the router has served every range, so that it knows all leaders. */
+void fake_start_warm(struct fake *fake, uint64_t leader);
 /* Ranges cut at the given keys, ids 1.., all led by `leader`. */
 void fake_cut(struct fake *fake, const char *const *keys, uint32_t count, uint64_t leader);
 struct fake_range *fake_range_of(struct fake *fake, struct slice key);
+struct range_descriptor *fake_descriptor_of(struct fake *fake, const char *key);
+void fake_lead(struct fake *fake, const char *key, uint64_t node);
 void fake_split(struct fake *fake, struct slice key);
 void fake_kill(struct fake *fake, uint64_t node);
 void fake_revive(struct fake *fake, uint64_t node);

@@ -2,16 +2,7 @@
 #include "base/memory.h"
 #include "tests/range/router_fake.h"
 
-#define SECOND 1000000u
-
-static const char *const cuts[] = {"g", "p"}; /* ranges 1 [, g), 2 [g, p), 3 [p, ) */
-
 static const struct range_replica_change remove_node_5 = {RANGE_REMOVE, 5};
-
-static void start(struct fake *fake, uint64_t leader) {
-    fake_init(fake, 1);
-    fake_cut(fake, cuts, 2, leader);
-}
 
 static struct fake_range *range_2(struct fake *fake) {
     return fake_range_of(fake, SLICE_LITERAL("h"));
@@ -48,11 +39,11 @@ static void note_description(void *ctx, const struct router_reply *reply) {
 Test(router_replicas, are_described_by_the_leader) {
     struct fake fake;
     struct described described = {0};
-    start(&fake, 2);
+    fake_start(&fake, 2);
     struct router_request request = {.op = ROUTER_DESCRIBE, .range_id = 2};
     for (uint32_t round = 1; round <= 2; round++) {
         router_submit(fake.router, &request, fake.now_us, note_description, &described);
-        fake_run(&fake, fake.now_us + SECOND);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
         cr_assert(described.times == round && described.code == ROUTER_OK);
         cr_assert(described.leader_node == range_2(&fake)->leader && described.term == 9);
         cr_assert_eq(described.conf_version, range_2(&fake)->descriptor.epoch.conf_version);
@@ -66,14 +57,14 @@ Test(router_replicas, are_described_by_the_leader) {
 Test(router_replicas, are_changed_as_asked) {
     struct fake fake;
     struct answer answer, put;
-    start(&fake, 2);
+    fake_start(&fake, 2);
     submit_change(&fake, 1, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK, "%s", answer.text);
     cr_assert_eq(range_2(&fake)->descriptor.replica_count, FAKE_NODES - 1);
     uint64_t before = fake_requests(&fake);
     fake_put(&fake, "h", "v", NULL, &put);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert_eq(put.code, ROUTER_OK);
     cr_assert_eq(fake_requests(&fake) - before, 1, "no refusal was needed to learn it");
     fake_done(&fake);
@@ -84,10 +75,10 @@ Test(router_replicas, are_changed_as_asked) {
 Test(router_replicas, are_not_changed_under_another_epoch) {
     struct fake fake;
     struct answer answer;
-    start(&fake, 2);
+    fake_start(&fake, 2);
     range_2(&fake)->descriptor.epoch.conf_version = 7;
     submit_change(&fake, 6, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_BUSY, "%s", answer.text);
     cr_assert_eq(range_2(&fake)->descriptor.replica_count, FAKE_NODES);
     fake_done(&fake);
@@ -97,10 +88,10 @@ Test(router_replicas, are_not_changed_under_another_epoch) {
 Test(router_replicas, busy_ends_a_change_at_once) {
     struct fake fake;
     struct answer answer;
-    start(&fake, 2);
+    fake_start(&fake, 2);
     fake.busy_left = 1;
     submit_change(&fake, 1, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_BUSY, "%s", answer.text);
     cr_assert_eq(range_2(&fake)->descriptor.replica_count, FAKE_NODES);
     fake_done(&fake);
@@ -111,13 +102,13 @@ Test(router_replicas, busy_ends_a_change_at_once) {
 Test(router_replicas, a_change_whose_answer_was_lost_is_unknown_and_made_once) {
     struct fake fake;
     struct answer answer;
-    start(&fake, 2);
+    fake_start(&fake, 2);
     fake.faults.lose_reply = 100;
     submit_change(&fake, 1, &answer);
-    fake_run(&fake, fake.now_us + SECOND / 5);
+    fake_run(&fake, fake.now_us + FAKE_SECOND / 5);
     cr_assert(answer.times == 0 && range_2(&fake)->descriptor.epoch.conf_version == 2);
     fake.faults.lose_reply = 0;
-    fake_run(&fake, fake.now_us + 2 * SECOND);
+    fake_run(&fake, fake.now_us + 2 * FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_UNKNOWN, "%s", answer.text);
     cr_assert_eq(range_2(&fake)->descriptor.epoch.conf_version, 2);
     fake_done(&fake);
@@ -127,10 +118,10 @@ Test(router_replicas, a_change_whose_answer_was_lost_is_unknown_and_made_once) {
 Test(router_replicas, a_change_that_nobody_answered_is_unknown) {
     struct fake fake;
     struct answer answer;
-    start(&fake, 2);
+    fake_start(&fake, 2);
     fake.faults.lose_reply = 100;
     submit_change(&fake, 1, &answer);
-    fake_run(&fake, fake.now_us + 10 * SECOND);
+    fake_run(&fake, fake.now_us + 10 * FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_UNKNOWN, "%s", answer.text);
     cr_assert(strstr(answer.text, "unknown: the range's replicas tell"), "%s", answer.text);
     fake_done(&fake);
@@ -141,19 +132,19 @@ Test(router_replicas, a_change_that_nobody_answered_is_unknown) {
 Test(router_replicas, a_range_that_moved_away_altogether_is_found) {
     struct fake fake;
     struct answer before, after;
-    start(&fake, 1);
+    fake_start(&fake, 1);
     struct range_descriptor *descriptor = &range_2(&fake)->descriptor;
     descriptor->replica_count = 1; /* on node 1 */
     descriptor->next_replica_id = 10;
     fake_put(&fake, "h", "v", NULL, &before);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert_eq(before.code, ROUTER_OK);
     descriptor->replicas[0] = (struct range_replica_ref){9, 4, RANGE_VOTER};
     descriptor->epoch.conf_version = 12;
     range_2(&fake)->leader = 4;
     range_2(&fake)->gone_from = 1;
     fake_put(&fake, "h", "w", NULL, &after);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(after.times == 1 && after.code == ROUTER_OK, "%s", after.text);
     fake_done(&fake);
 }
@@ -163,12 +154,12 @@ Test(router_replicas, a_range_that_moved_away_altogether_is_found) {
 Test(router_replicas, a_learner_that_was_promoted_is_found) {
     struct fake fake;
     struct answer before, after;
-    start(&fake, 1);
+    fake_start(&fake, 1);
     struct range_descriptor *descriptor = &range_2(&fake)->descriptor;
     descriptor->replica_count = 2;
     descriptor->replicas[1].role = RANGE_LEARNER;
     fake_put(&fake, "h", "v", NULL, &before);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert_eq(before.code, ROUTER_OK);
     uint64_t learner_node = descriptor->replicas[1].node_id;
     descriptor->replicas[0] = descriptor->replicas[1];
@@ -179,7 +170,7 @@ Test(router_replicas, a_learner_that_was_promoted_is_found) {
     fake.placement_silent = true;
     fake_kill(&fake, 1);
     fake_put(&fake, "h", "w", NULL, &after);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(after.times == 1 && after.code == ROUTER_OK, "%s", after.text);
     fake_done(&fake);
 }

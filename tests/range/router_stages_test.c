@@ -9,8 +9,6 @@
 #include "range/router/limits.h"
 #include "range/router/metrics.h"
 
-#define SECOND 1000000u
-
 static uint64_t count_of(const struct metric *metric) {
     uint64_t count = 0;
     for (unsigned i = 0; i < METRIC_HISTOGRAM_BUCKETS; i++)
@@ -24,7 +22,7 @@ static void start_warm(struct fake *fake, uint64_t leader) {
     fake_init(fake, 1);
     fake_cut(fake, cuts, 1, leader);
     fake_get(fake, keys, 2, &answer);
-    fake_run(fake, fake->now_us + SECOND);
+    fake_run(fake, fake->now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
 }
 
@@ -50,7 +48,7 @@ Test(router_stages, add_up_to_the_time_at_the_router) {
         fake_put(&fake, i % 2 ? "a" : "x", "v", NULL, &answers[i]);
         if (i % 8 == 7) fake_run(&fake, fake.now_us + 5000);
     }
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     router_flush(fake.router, fake.now_us);
     expect_sums(40);
     cr_assert_eq(metric_router_stage_retry_us.value, 0);
@@ -66,7 +64,7 @@ Test(router_stages, what_was_tried_in_vain_is_retry) {
     start_warm(&fake, 2);
     fake_range_of(&fake, SLICE_LITERAL("a"))->leader = 3;
     fake_put(&fake, "a", "v", NULL, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     router_flush(fake.router, fake.now_us);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
     expect_sums(1);
@@ -88,15 +86,15 @@ Test(router_stages, slow_calls_are_traced) {
     log_set_level(LOG_WARN);
     log_set_fd(pipe_fds[1]);
     fake_put(&fake, "a", "v", NULL, &answers[0]);
-    fake_run(&fake, fake.now_us + SECOND / 10);
+    fake_run(&fake, fake.now_us + FAKE_SECOND / 10);
     cr_assert_eq(answers[0].times, 1);
     cr_assert_lt(read(pipe_fds[0], text, sizeof(text) - 1), 0, "a quick call was traced: %s", text);
     fake_freeze(&fake, 2);
     for (int i = 0; i < 30; i++)
         fake_put(&fake, "a", "v", NULL, &answers[i]);
-    fake_run(&fake, fake.now_us + 4 * SECOND / 10);
+    fake_run(&fake, fake.now_us + 4 * FAKE_SECOND / 10);
     fake_thaw(&fake, 2);
-    fake_run(&fake, fake.now_us + SECOND / 10);
+    fake_run(&fake, fake.now_us + FAKE_SECOND / 10);
     cr_assert_eq(answers[29].times, 1);
     cr_assert_gt(read(pipe_fds[0], text, sizeof(text) - 1), 0);
     cr_assert(strstr(text, "slow_call op=write code=0 range=1 node=2 "), "%s", text);

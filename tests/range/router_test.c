@@ -3,45 +3,18 @@
 
 #include <stdio.h>
 
-#define SECOND 1000000u
-
-static const char *const cuts[] = {"g", "p"}; /* ranges 1 [, g), 2 [g, p), 3 [p, ) */
-
-static void start(struct fake *fake, uint64_t leader) {
-    fake_init(fake, 1);
-    fake_cut(fake, cuts, 2, leader);
-}
-
-/* A router that has served every range, so that all leaders are known. */
-static void start_warm(struct fake *fake, uint64_t leader) {
-    static const char *const keys[] = {"a", "h", "q"};
-    struct answer answer;
-    start(fake, leader);
-    fake_get(fake, keys, 3, &answer);
-    fake_run(fake, fake->now_us + SECOND);
-    cr_assert(answer.times == 1 && answer.code == ROUTER_OK, "%s", answer.text);
-}
-
-static struct range_descriptor *descriptor_of(struct fake *fake, const char *key) {
-    return &fake_range_of(fake, slice_from_text(key))->descriptor;
-}
-
-static void lead(struct fake *fake, const char *key, uint64_t node) {
-    fake_range_of(fake, slice_from_text(key))->leader = node;
-}
-
 /* The first request of a router that knows nothing finds map, range and leader. */
 Test(router, finds_range_and_leader_from_nothing) {
     struct fake fake;
     struct answer put, get;
     static const char *const keys[] = {"m", "nothing"};
-    start(&fake, 2);
+    fake_start(&fake, 2);
     fake_put(&fake, "m", "v", NULL, &put);
     cr_assert_eq(put.times, 0);
-    fake_run(&fake, 2 * SECOND);
+    fake_run(&fake, 2 * FAKE_SECOND);
     cr_assert(put.times == 1 && put.code == ROUTER_OK && put.outcome.result == TXN_DONE);
     fake_get(&fake, keys, 2, &get);
-    fake_run(&fake, 3 * SECOND);
+    fake_run(&fake, 3 * FAKE_SECOND);
     cr_assert_str_eq(get.rows, "m=v,-,");
     uint64_t range_id, leader;
     cr_assert(router_locate(fake.router, slice_from_text("m"), &range_id, &leader));
@@ -53,15 +26,15 @@ Test(router, finds_range_and_leader_from_nothing) {
 Test(router, follows_the_hint_of_a_refusal_at_once) {
     struct fake fake;
     struct answer one, two;
-    start_warm(&fake, 1);
-    lead(&fake, "h", 3);
+    fake_start_warm(&fake, 1);
+    fake_lead(&fake, "h", 3);
     uint64_t began_us = fake.now_us, before = fake_requests(&fake);
     fake_put(&fake, "h", "1", NULL, &one);
-    fake_run(&fake, began_us + SECOND);
+    fake_run(&fake, began_us + FAKE_SECOND);
     cr_assert(one.code == ROUTER_OK && one.at_us - began_us < 1000);
     cr_assert_eq(fake_requests(&fake) - before, 2);
     fake_put(&fake, "h", "2", NULL, &two);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert_eq(fake_requests(&fake) - before, 3);
     fake_done(&fake);
 }
@@ -70,7 +43,7 @@ Test(router, follows_the_hint_of_a_refusal_at_once) {
 Test(router, does_not_play_ping_pong_with_hints) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     struct fake_range *range = fake_range_of(&fake, slice_from_text("h"));
     range->leader = 0;
     range->hint_at[1] = 2;
@@ -78,13 +51,13 @@ Test(router, does_not_play_ping_pong_with_hints) {
     range->hint_at[3] = 1;
     uint64_t before = fake_requests(&fake);
     fake_put(&fake, "h", "1", NULL, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     uint64_t asked = fake_requests(&fake) - before;
     cr_assert_lt(asked, 600, "%lu requests in a second", asked);
     cr_assert_gt(asked, 50, "but it does keep looking");
     range->leader = 3;
     uint64_t elected_us = fake.now_us;
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
     cr_assert_lt(answer.at_us - elected_us, 30000);
     fake_done(&fake);
@@ -96,7 +69,7 @@ Test(router, a_killed_leader_costs_little_more_than_the_election) {
         struct fake fake;
         struct answer write, read;
         static const char *const keys[] = {"h"};
-        start_warm(&fake, 1);
+        fake_start_warm(&fake, 1);
         fake_add(&fake, "h", 1, 100, "id-1", &write);
         fake_get(&fake, keys, 1, &read);
         router_flush(fake.router, fake.now_us); /* both are on the way to the leader */
@@ -109,7 +82,7 @@ Test(router, a_killed_leader_costs_little_more_than_the_election) {
         cr_assert(write.times == 0 && read.times == 0);
         range->leader = 3;
         range->hint = FAKE_HINT_TRUE;
-        fake_run(&fake, killed_us + 2 * SECOND);
+        fake_run(&fake, killed_us + 2 * FAKE_SECOND);
         cr_assert(write.times == 1 && write.code == ROUTER_OK && write.outcome.result == TXN_DONE);
         cr_assert(read.times == 1 && read.code == ROUTER_OK);
         cr_assert_lt(write.at_us - killed_us, election_us + 30000);
@@ -123,9 +96,9 @@ Test(router, waiting_requests_do_not_storm_the_replicas) {
     enum { WAITING = 1000 };
     static struct answer answers[WAITING];
     struct fake fake;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     fake_kill(&fake, 1);
-    lead(&fake, "h", 0);
+    fake_lead(&fake, "h", 0);
     uint64_t before = fake_requests(&fake);
     for (int i = 0; i < WAITING; i++) {
         char id[16];
@@ -134,9 +107,9 @@ Test(router, waiting_requests_do_not_storm_the_replicas) {
     }
     fake_run(&fake, fake.now_us + 300000);
     cr_assert_lt(fake_requests(&fake) - before, 100);
-    lead(&fake, "h", 2);
+    fake_lead(&fake, "h", 2);
     uint64_t elected_us = fake.now_us;
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     for (int i = 0; i < WAITING; i++) {
         cr_assert(answers[i].times == 1 && answers[i].code == ROUTER_OK);
         cr_assert_lt(answers[i].at_us - elected_us, 40000);
@@ -148,14 +121,14 @@ Test(router, waiting_requests_do_not_storm_the_replicas) {
 Test(router, a_write_without_an_id_is_unknown_after_its_node_died) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     fake_put(&fake, "h", "v", NULL, &answer);
     router_flush(fake.router, fake.now_us);
-    lead(&fake, "h", 2);
+    fake_lead(&fake, "h", 2);
     fake_kill(&fake, 1);
     cr_assert(answer.times == 1 && answer.code == ROUTER_UNKNOWN, "at once");
     cr_assert(strstr(answer.text, "may or may not"));
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert_eq(answer.times, 1);
     for (int node = 1; node <= FAKE_NODES; node++)
         cr_assert_eq(fake.nodes[node].writes_seen, 0);
@@ -166,11 +139,11 @@ Test(router, a_write_without_an_id_is_unknown_after_its_node_died) {
 Test(router, a_write_that_did_not_leave_is_sent_elsewhere) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     fake.nodes[1].dead = true; /* the router has not heard */
-    lead(&fake, "h", 2);
+    fake_lead(&fake, "h", 2);
     fake_put(&fake, "h", "v", NULL, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK && answer.outcome.result == TXN_DONE);
     fake_done(&fake);
 }
@@ -179,18 +152,18 @@ Test(router, a_write_that_did_not_leave_is_sent_elsewhere) {
 Test(router, a_silent_node_is_passed_over) {
     struct fake fake;
     struct answer with_id, without;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     fake_freeze(&fake, 1);
     uint64_t began_us = fake.now_us;
     fake_put(&fake, "h", "1", "id-1", &with_id);
     fake_put(&fake, "i", "2", NULL, &without);
     fake_run(&fake, began_us + 300000);
-    lead(&fake, "h", 2);
-    fake_run(&fake, began_us + 20 * SECOND);
+    fake_lead(&fake, "h", 2);
+    fake_run(&fake, began_us + 20 * FAKE_SECOND);
     cr_assert(with_id.times == 1 && with_id.code == ROUTER_OK);
     cr_assert_lt(with_id.at_us - began_us, 600000);
     cr_assert(without.times == 1 && without.code == ROUTER_UNKNOWN);
-    cr_assert_eq(without.at_us - began_us, 5 * SECOND, "at its deadline");
+    cr_assert_eq(without.at_us - began_us, 5 * FAKE_SECOND, "at its deadline");
     fake_done(&fake);
 }
 
@@ -198,13 +171,13 @@ Test(router, a_silent_node_is_passed_over) {
 Test(router, a_silent_replica_does_not_hold_up_the_search) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     fake_freeze(&fake, 2);
-    lead(&fake, "h", 3);
+    fake_lead(&fake, "h", 3);
     fake_range_of(&fake, slice_from_text("h"))->hint = 0;
     uint64_t began_us = fake.now_us;
     fake_put(&fake, "h", "v", "id", &answer);
-    fake_run(&fake, began_us + SECOND);
+    fake_run(&fake, began_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
     cr_assert_lt(answer.at_us - began_us, 150000);
     fake_done(&fake);
@@ -214,16 +187,16 @@ Test(router, a_silent_replica_does_not_hold_up_the_search) {
 Test(router, a_write_without_an_id_stays_with_a_silent_replica) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     fake_freeze(&fake, 2);
-    lead(&fake, "h", 2);
+    fake_lead(&fake, "h", 2);
     fake_range_of(&fake, slice_from_text("h"))->hint = 0;
     fake_put(&fake, "h", "v", NULL, &answer);
-    fake_run(&fake, fake.now_us + 2 * SECOND);
+    fake_run(&fake, fake.now_us + 2 * FAKE_SECOND);
     for (int node = 3; node <= FAKE_NODES; node++)
         cr_assert_eq(fake.nodes[node].writes_seen, 0);
     fake_thaw(&fake, 2);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
     fake_done(&fake);
 }
@@ -232,11 +205,11 @@ Test(router, a_write_without_an_id_stays_with_a_silent_replica) {
 Test(router, patience_with_a_silent_leader_grows) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     uint64_t before = fake.nodes[1].requests;
     fake_freeze(&fake, 1);
     fake_put(&fake, "h", "v", "id", &answer);
-    fake_run(&fake, fake.now_us + 4 * SECOND);
+    fake_run(&fake, fake.now_us + 4 * FAKE_SECOND);
     fake_thaw(&fake, 1);
     fake_run(&fake, fake.now_us + 100000);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
@@ -264,10 +237,10 @@ static void resubmit(void *ctx, const struct router_reply *reply) {
 Test(router, callbacks_may_submit) {
     struct fake fake;
     struct router_reply nothing = {0};
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     struct chain chain = {.fake = &fake, .left = 1000000};
     resubmit(&chain, &nothing);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert_eq(chain.answered, 1000001);
     fake_done(&fake);
 }
@@ -277,16 +250,16 @@ Test(router, settles_unknown_outcomes_by_the_request_id) {
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct fake fake;
         struct answer with_id, without;
-        start_warm(&fake, 1);
+        fake_start_warm(&fake, 1);
         prng_init(&fake.prng, seed);
         fake.faults.unknown = 60;
         fake_add(&fake, "h", 5, 100, "id", &with_id);
-        fake_run(&fake, fake.now_us + SECOND);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
         cr_assert(with_id.times == 1 && with_id.code == ROUTER_OK);
         cr_assert_eq(with_id.first_number, 5, "added %ld", with_id.first_number);
         fake.faults.unknown = 100;
         fake_put(&fake, "h", "v", NULL, &without);
-        fake_run(&fake, fake.now_us + SECOND);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
         cr_assert(without.times == 1 && without.code == ROUTER_UNKNOWN);
         fake_done(&fake);
     }
@@ -297,22 +270,22 @@ Test(router, says_which_range_has_no_leader) {
     struct fake fake;
     struct answer write, read;
     static const char *const keys[] = {"h"};
-    start_warm(&fake, 1);
-    lead(&fake, "h", 0);
+    fake_start_warm(&fake, 1);
+    fake_lead(&fake, "h", 0);
     uint64_t began_us = fake.now_us;
     uint32_t refreshes = fake.refreshes;
     fake_put(&fake, "h", "v", "id", &write);
     fake_get(&fake, keys, 1, &read);
     fake_run(&fake, began_us + 200000);
     cr_assert_eq(fake.refreshes, refreshes, "an election is not placement's business");
-    fake_run(&fake, began_us + 10 * SECOND);
+    fake_run(&fake, began_us + 10 * FAKE_SECOND);
     cr_assert_gt(fake.refreshes, refreshes, "but nodes that moved are");
     cr_assert(write.times == 1 && write.code == ROUTER_UNAVAILABLE);
     cr_assert_str_eq(write.text,
                      "range 2 [g, p): no leader elected; replicas on nodes 1, 2, 3, 4, 5; "
                      "nothing was changed");
     cr_assert(read.times == 1 && read.code == ROUTER_UNAVAILABLE);
-    cr_assert_eq(write.at_us - began_us, 5 * SECOND);
+    cr_assert_eq(write.at_us - began_us, 5 * FAKE_SECOND);
     fake_done(&fake);
 }
 
@@ -320,10 +293,10 @@ Test(router, says_which_range_has_no_leader) {
 Test(router, passes_on_why_a_node_cannot_serve) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     fake.unavailable_text = "no timestamp to be had";
     fake_put(&fake, "h", "v", NULL, &answer);
-    fake_run(&fake, fake.now_us + 10 * SECOND);
+    fake_run(&fake, fake.now_us + 10 * FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_UNAVAILABLE);
     cr_assert(strstr(answer.text, "node 1: no timestamp to be had"), "%s", answer.text);
     fake_done(&fake);
@@ -333,10 +306,10 @@ Test(router, passes_on_why_a_node_cannot_serve) {
 Test(router, says_that_placement_does_not_answer) {
     struct fake fake;
     struct answer answer;
-    start(&fake, 1);
+    fake_start(&fake, 1);
     fake.placement_silent = true;
     fake_put(&fake, "h", "v", "id", &answer);
-    fake_run(&fake, fake.now_us + 10 * SECOND);
+    fake_run(&fake, fake.now_us + 10 * FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_UNAVAILABLE);
     cr_assert(strstr(answer.text, "placement has not answered"), "%s", answer.text);
     cr_assert(fake.refreshes > 5 && fake.refreshes < 60, "asked %u times", fake.refreshes);
@@ -347,12 +320,12 @@ Test(router, says_that_placement_does_not_answer) {
 Test(router, waits_for_placement_within_the_deadline) {
     struct fake fake;
     struct answer answer;
-    start(&fake, 1);
+    fake_start(&fake, 1);
     fake.placement_silent = true;
     fake_put(&fake, "h", "v", "id", &answer);
-    fake_run(&fake, fake.now_us + 3 * SECOND);
+    fake_run(&fake, fake.now_us + 3 * FAKE_SECOND);
     fake.placement_silent = false;
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
     fake_done(&fake);
 }
@@ -362,13 +335,13 @@ Test(router, a_passed_deadline_sends_nothing) {
     struct fake fake;
     struct answer answer;
     struct slice key = slice_from_text("h");
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     uint64_t before = fake_requests(&fake);
     struct router_request request = {
         .op = ROUTER_GET, .key_count = 1, .keys = &key, .deadline_us = fake.now_us - 1};
     fake_submit(&fake, &request, &answer);
     cr_assert(answer.times == 1 && answer.code == ROUTER_TIMEOUT);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert_eq(fake_requests(&fake), before);
     fake_done(&fake);
 }
@@ -377,20 +350,20 @@ Test(router, a_passed_deadline_sends_nothing) {
 Test(router, waits_out_short_overload_and_tells_of_long) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     uint64_t began_us = fake.now_us;
     fake.busy_left = 1;
     fake_put(&fake, "h", "v", NULL, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
     cr_assert_geq(answer.at_us - began_us, 3000, "the node's own wish is respected");
     fake.busy_left = 3;
     fake_put(&fake, "h", "v", NULL, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
     fake.busy_left = 1000;
     fake_put(&fake, "h", "w", NULL, &answer);
-    fake_run(&fake, fake.now_us + 3 * SECOND);
+    fake_run(&fake, fake.now_us + 3 * FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_BUSY, "%d", answer.code);
     cr_assert(answer.retry_after_us == 3000 && strstr(answer.text, "overloaded"));
     fake_done(&fake);
@@ -404,7 +377,7 @@ Test(router, bounds_what_is_outstanding) {
     struct fake fake;
     memset(value, 'v', sizeof(value) - 1);
     for (int by_bytes = 0; by_bytes < 2; by_bytes++) {
-        start(&fake, 1);
+        fake_start(&fake, 1);
         if (by_bytes) {
             fake.config.outstanding_bytes_max = 10 * sizeof(value);
         } else {
@@ -421,10 +394,10 @@ Test(router, bounds_what_is_outstanding) {
         cr_assert_eq(answers[15].times, 1);
         cr_assert_gt(answers[15].retry_after_us, 0);
         fake.placement_silent = false;
-        fake_run(&fake, fake.now_us + SECOND);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
         cr_assert_eq(answers[0].code, ROUTER_OK);
         fake_put(&fake, "h", "v", NULL, &answers[0]);
-        fake_run(&fake, fake.now_us + SECOND);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
         cr_assert_eq(answers[0].code, ROUTER_OK);
         fake_done(&fake);
     }
@@ -436,17 +409,17 @@ Test(router, gets_keys_of_many_ranges_in_the_asked_order) {
     struct answer answer;
     static const char *const keys[] = {"z", "a", "h", "none", "a", "q", "b"};
     static const char *const present[] = {"z", "a", "h", "q", "b"};
-    start_warm(&fake, 1);
-    lead(&fake, "h", 2);
-    lead(&fake, "q", 3);
+    fake_start_warm(&fake, 1);
+    fake_lead(&fake, "h", 2);
+    fake_lead(&fake, "q", 3);
     for (int i = 0; i < 5; i++) {
         fake_put(&fake, present[i], present[i], NULL, &answer);
-        fake_run(&fake, fake.now_us + SECOND);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
     }
     for (uint32_t rows = 0; rows < 3; rows++) { /* nodes that answer all, one, two at a time */
         fake.get_rows_max = rows;
         fake_get(&fake, keys, 7, &answer);
-        fake_run(&fake, fake.now_us + SECOND);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
         cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
         cr_assert_str_eq(answer.rows, "z=z,a=a,h=h,-,a=a,q=q,b=b,");
     }
@@ -458,11 +431,11 @@ Test(router, scans_over_ranges) {
     struct fake fake;
     struct answer answer;
     static const char *const keys[] = {"a", "f", "g", "h", "o", "p", "q", "z"};
-    start_warm(&fake, 1);
-    lead(&fake, "h", 2);
+    fake_start_warm(&fake, 1);
+    fake_lead(&fake, "h", 2);
     for (int i = 0; i < 8; i++) {
         fake_put(&fake, keys[i], keys[i], NULL, &answer);
-        fake_run(&fake, fake.now_us + SECOND);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
     }
     static const struct {
         const char *start, *end;
@@ -487,7 +460,7 @@ Test(router, scans_over_ranges) {
         for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
             fake_scan(&fake, cases[i].start, cases[i].end, cases[i].reverse, cases[i].limit,
                       &answer);
-            fake_run(&fake, fake.now_us + SECOND);
+            fake_run(&fake, fake.now_us + FAKE_SECOND);
             cr_assert(answer.times == 1 && answer.code == ROUTER_OK, "case %zu", i);
             cr_expect_str_eq(answer.rows, cases[i].rows, "case %zu: %s", i, answer.rows);
             cr_expect_eq(answer.more, cases[i].more, "case %zu", i);
@@ -496,41 +469,11 @@ Test(router, scans_over_ranges) {
     fake_done(&fake);
 }
 
-/* A write over two ranges is refused in words, before anything is sent. */
-Test(router, refuses_a_write_over_two_ranges) {
-    struct fake fake;
-    struct answer answer;
-    start_warm(&fake, 1);
-    struct txn_op ops[] = {
-        {.kind = TXN_OP_PUT, .key = slice_from_text("h"), .value = slice_from_text("1")},
-        {.kind = TXN_OP_PUT, .key = slice_from_text("q"), .value = slice_from_text("2")}};
-    struct txn_command command = {.op_count = 2, .ops = ops};
-    struct router_request request = {.op = ROUTER_WRITE, .command = &command};
-    uint64_t before = fake_requests(&fake);
-    fake_submit(&fake, &request, &answer);
-    cr_assert(answer.times == 1 && answer.code == ROUTER_CROSS_RANGE);
-    cr_assert_str_eq(answer.text,
-                     "the write spans ranges: key h is in range 2 [g, p), but q is in range 3 [p, "
-                     "end); all keys of a write must lie in one range");
-    struct txn_guard guard = {
-        .kind = TXN_GUARD_UNCHANGED, .key = slice_from_text("h"), .end = slice_from_text("p")};
-    command = (struct txn_command){.guard_count = 1, .guards = &guard, .op_count = 1, .ops = ops};
-    fake_submit(&fake, &request, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
-    cr_assert(answer.code == ROUTER_OK, "an interval may end where the range ends: %s",
-              answer.text);
-    guard.end = slice_from_text("p0");
-    fake_submit(&fake, &request, &answer);
-    cr_assert_eq(answer.code, ROUTER_CROSS_RANGE);
-    cr_assert_eq(fake_requests(&fake) - before, 1);
-    fake_done(&fake);
-}
-
 /* Bad requests are refused with the limit they break, and nothing is sent. */
 Test(router, refuses_bad_requests_at_once) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     uint64_t before = fake_requests(&fake);
     static const char *const empty[] = {"a", ""};
     fake_get(&fake, empty, 2, &answer);
@@ -545,117 +488,8 @@ Test(router, refuses_bad_requests_at_once) {
     memset(big, 'k', sizeof(big) - 1);
     fake_put(&fake, big, "v", NULL, &answer);
     cr_assert(answer.code == ROUTER_INVALID && strstr(answer.text, "the limit is 4096"));
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert_eq(fake_requests(&fake), before);
-    fake_done(&fake);
-}
-
-/* A split heals the cache from the refusal: old range cut, new range found, nobody told an error.
- */
-Test(router, heals_from_a_split) {
-    struct fake fake;
-    struct answer left, right, scan;
-    start_warm(&fake, 1);
-    fake_split(&fake, slice_from_text("k"));
-    uint64_t began_us = fake.now_us;
-    fake_put(&fake, "h", "1", NULL, &left);
-    fake_run(&fake, began_us + SECOND);
-    cr_assert_lt(left.at_us - began_us, 1000, "from the refusal alone, at once");
-    lead(&fake, "k", 2);
-    fake_put(&fake, "l", "2", NULL, &right);
-    fake_scan(&fake, "", "", true, 0, &scan);
-    fake_run(&fake, fake.now_us + SECOND);
-    cr_assert(left.code == ROUTER_OK && right.code == ROUTER_OK && scan.code == ROUTER_OK);
-    fake_scan(&fake, "", "", false, 0, &scan);
-    fake_run(&fake, fake.now_us + SECOND);
-    cr_assert_str_eq(scan.rows, "h=1,l=2,");
-    struct router_view view;
-    router_view(fake.router, &view);
-    cr_assert_eq(view.ranges, 4);
-    fake_done(&fake);
-}
-
-/* A map that is older than what a refusal taught changes nothing; a newer one evicts what it
- * overlaps. */
-Test(router, newer_epochs_win_in_the_cache) {
-    struct fake fake;
-    uint64_t range_id, leader;
-    start_warm(&fake, 1);
-    struct router_range old = {.leader_node = 3};
-    range_descriptor_copy(&old.descriptor, descriptor_of(&fake, "h"));
-    fake_split(&fake, slice_from_text("k"));
-    struct router_range halves[2] = {{.descriptor = *descriptor_of(&fake, "h")},
-                                     {.descriptor = *descriptor_of(&fake, "l")}};
-    router_set_ranges(fake.router, halves, 2, fake.now_us);
-    cr_assert(router_locate(fake.router, slice_from_text("l"), &range_id, &leader));
-    cr_assert_eq(range_id, 4);
-    router_set_ranges(fake.router, &old, 1, fake.now_us);
-    cr_assert(router_locate(fake.router, slice_from_text("l"), &range_id, &leader));
-    cr_assert_eq(range_id, 4, "the old map brought back range %lu", range_id);
-    cr_assert(router_locate(fake.router, slice_from_text("h"), &range_id, &leader));
-    cr_assert_eq(leader, 1, "a known leader stays known");
-    range_descriptor_done(&old.descriptor);
-    fake_done(&fake);
-}
-
-static struct router_range range_like(struct fake *fake, const char *key, const char *start_key,
-                                      const char *end_key, struct range_epoch epoch) {
-    struct router_range range = {0};
-    range_descriptor_copy(&range.descriptor, descriptor_of(fake, key));
-    buf_assign(&range.descriptor.start, slice_from_text(start_key));
-    buf_assign(&range.descriptor.end, slice_from_text(end_key));
-    range.descriptor.epoch = epoch;
-    return range;
-}
-
-/* A merge: the wider range evicts what it swallowed, and the swallowed does not come back. */
-Test(router, a_merged_range_evicts_what_it_overlaps) {
-    struct fake fake;
-    struct router_view view;
-    uint64_t range_id, leader;
-    start_warm(&fake, 1);
-    struct router_range merged = range_like(&fake, "h", "g", "", (struct range_epoch){1, 2});
-    struct router_range swallowed = range_like(&fake, "q", "p", "", (struct range_epoch){9, 1});
-    struct router_range outdated = range_like(&fake, "h", "g", "p", (struct range_epoch){1, 1});
-    router_set_ranges(fake.router, &merged, 1, fake.now_us);
-    router_set_ranges(fake.router, &swallowed, 1, fake.now_us);
-    router_set_ranges(fake.router, &outdated, 1, fake.now_us);
-    router_view(fake.router, &view);
-    cr_assert_eq(view.ranges, 2);
-    cr_assert(router_locate(fake.router, slice_from_text("q"), &range_id, &leader));
-    cr_assert_eq(range_id, 2);
-    range_descriptor_done(&merged.descriptor);
-    range_descriptor_done(&swallowed.descriptor);
-    range_descriptor_done(&outdated.descriptor);
-    fake_done(&fake);
-}
-
-/* A configuration older than the known one is not believed, although the span is the same. */
-Test(router, older_configurations_do_not_replace_newer_ones) {
-    struct fake fake;
-    uint64_t range_id, leader;
-    start_warm(&fake, 1);
-    struct router_range newer = range_like(&fake, "h", "g", "p", (struct range_epoch){5, 1});
-    struct router_range older = range_like(&fake, "h", "g", "p", (struct range_epoch){4, 1});
-    older.descriptor.replicas[0].node_id = 77; /* then node 1, the leader, would be forgotten */
-    router_set_ranges(fake.router, &newer, 1, fake.now_us);
-    router_set_ranges(fake.router, &older, 1, fake.now_us);
-    cr_assert(router_locate(fake.router, slice_from_text("h"), &range_id, &leader));
-    cr_assert(range_id == 2 && leader == 1);
-    range_descriptor_done(&newer.descriptor);
-    range_descriptor_done(&older.descriptor);
-    fake_done(&fake);
-}
-
-/* A range that none of its nodes has is forgotten, and placement is asked who has the keys. */
-Test(router, forgets_a_range_that_nobody_has) {
-    struct fake fake;
-    struct answer answer;
-    start_warm(&fake, 1);
-    descriptor_of(&fake, "h")->range_id = 9; /* same span, same epoch, another range */
-    fake_put(&fake, "h", "v", NULL, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
-    cr_assert(answer.times == 1 && answer.code == ROUTER_OK, "%s", answer.text);
     fake_done(&fake);
 }
 
@@ -663,7 +497,7 @@ Test(router, forgets_a_range_that_nobody_has) {
 Test(router, short_deadlines_find_the_leader_too) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     struct fake_range *range = fake_range_of(&fake, slice_from_text("h"));
     range->leader = 5;
     range->hint = 0;
@@ -684,12 +518,12 @@ Test(router, short_deadlines_find_the_leader_too) {
 Test(router, a_search_follows_hints) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     fake_kill(&fake, 1);
-    lead(&fake, "h", 5);
+    fake_lead(&fake, "h", 5);
     uint64_t before = fake_requests(&fake);
     fake_put(&fake, "h", "v", NULL, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert_eq(answer.code, ROUTER_OK);
     cr_assert_eq(fake_requests(&fake) - before, 2);
     fake_done(&fake);
@@ -700,12 +534,12 @@ Test(router, a_search_follows_hints) {
 Test(router, never_calls_a_possible_write_undone) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     fake.faults.unknown = 100;
     fake_put(&fake, "h", "v", "id-1", &answer);
     fake_run(&fake, fake.now_us + 1000);
-    lead(&fake, "h", 0);
-    fake_run(&fake, fake.now_us + 10 * SECOND);
+    fake_lead(&fake, "h", 0);
+    fake_run(&fake, fake.now_us + 10 * FAKE_SECOND);
     cr_assert_eq(answer.code, ROUTER_UNKNOWN, "after UNKNOWN: %s", answer.text);
     cr_assert(strstr(answer.text, "retry with the same request id"));
 
@@ -714,49 +548,17 @@ Test(router, never_calls_a_possible_write_undone) {
     fake_put(&fake, "h", "v", "id-2", &answer);
     fake_run(&fake, fake.now_us + 400000);
     fake_thaw(&fake, 2); /* its refusal is of an attempt that was given up */
-    fake_run(&fake, fake.now_us + 10 * SECOND);
+    fake_run(&fake, fake.now_us + 10 * FAKE_SECOND);
     cr_assert_eq(answer.code, ROUTER_UNKNOWN, "after silence: %s", answer.text);
 
-    lead(&fake, "a", 1);
+    fake_lead(&fake, "a", 1);
     fake_put(&fake, "a", "v", NULL, &answer);
-    fake.now_us += 10 * SECOND;
+    fake.now_us += 10 * FAKE_SECOND;
     router_tick(fake.router, fake.now_us); /* nobody flushed for so long */
     cr_assert_eq(answer.code, ROUTER_UNKNOWN, "in a frame: %s", answer.text);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert_eq(fake.nodes[1].writes_seen > 0, true, "the frame left after all");
     cr_assert_eq(answer.times, 1);
-    fake_done(&fake);
-}
-
-/* A split between the keys of a write that is on its way: refused as a whole, not half sent. */
-Test(router, a_split_makes_a_retried_write_cross_range) {
-    struct fake fake;
-    struct answer answer;
-    start_warm(&fake, 1);
-    struct txn_op ops[] = {
-        {.kind = TXN_OP_PUT, .key = slice_from_text("h"), .value = slice_from_text("1")},
-        {.kind = TXN_OP_PUT, .key = slice_from_text("l"), .value = slice_from_text("2")}};
-    struct txn_command command = {.op_count = 2, .ops = ops};
-    struct router_request request = {.op = ROUTER_WRITE, .command = &command};
-    fake_submit(&fake, &request, &answer);
-    router_flush(fake.router, fake.now_us);
-    fake_split(&fake, slice_from_text("k"));
-    fake_run(&fake, fake.now_us + SECOND);
-    cr_assert(answer.times == 1 && answer.code == ROUTER_CROSS_RANGE, "%d %s", answer.code,
-              answer.text);
-    fake_done(&fake);
-}
-
-/* A command that met a split in the log was not done: it is sent again, also without an id. */
-Test(router, a_command_refused_by_a_split_is_sent_again) {
-    struct fake fake;
-    struct answer answer;
-    start_warm(&fake, 1);
-    fake.wrong_range_left = 2;
-    fake_put(&fake, "h", "v", NULL, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
-    cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
-    cr_assert_eq(answer.outcome.result, TXN_DONE);
     fake_done(&fake);
 }
 
@@ -764,20 +566,20 @@ Test(router, a_command_refused_by_a_split_is_sent_again) {
 Test(router, a_resumed_scan_skips_no_key) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     for (size_t len = 1; len <= 3; len++) {
         struct txn_op op = {
             .kind = TXN_OP_PUT, .key = slice_make("h\0\0", len), .value = slice_from_text("v")};
         struct txn_command command = {.op_count = 1, .ops = &op};
         struct router_request request = {.op = ROUTER_WRITE, .command = &command};
         fake_submit(&fake, &request, &answer);
-        fake_run(&fake, fake.now_us + SECOND);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
         cr_assert_eq(answer.code, ROUTER_OK);
     }
     fake.get_rows_max = 1;
     for (int reverse = 0; reverse < 2; reverse++) {
         fake_scan(&fake, "", "", reverse, 0, &answer);
-        fake_run(&fake, fake.now_us + SECOND);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
         cr_assert_eq(answer.row_count, 3);
     }
     fake_done(&fake);
@@ -789,7 +591,7 @@ Test(router, notices_a_peer_that_breaks_protocol) {
     struct answer answer;
     struct buf frame = {0};
     static const char *const keys[] = {"h"};
-    start_warm(&fake, 1);
+    fake_start_warm(&fake, 1);
     fake_get(&fake, keys, 1, &answer);
     router_flush(fake.router, fake.now_us);
     int broken_by_kind = 0, broken_by_node = 0;
@@ -810,7 +612,7 @@ Test(router, notices_a_peer_that_breaks_protocol) {
     cr_assert_eq(router_replies(fake.router, 1, slice_from_text("garbage"), fake.now_us),
                  STATUS_CORRUPTION);
     cr_assert_eq(answer.times, 0);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
     buf_done(&frame);
     fake_done(&fake);
@@ -821,8 +623,8 @@ Test(router, answers_everybody_when_it_is_freed) {
     struct fake fake;
     struct answer sent, waiting, read;
     static const char *const keys[] = {"h"};
-    start_warm(&fake, 1);
-    lead(&fake, "q", 0);
+    fake_start_warm(&fake, 1);
+    fake_lead(&fake, "q", 0);
     fake_put(&fake, "q", "v", "id", &waiting);
     fake_run(&fake, fake.now_us + 100000);
     fake_put(&fake, "h", "v", NULL, &sent);
@@ -838,25 +640,11 @@ Test(router, answers_everybody_when_it_is_freed) {
 Test(router, routes_transfers_by_range_id) {
     struct fake fake;
     struct answer answer;
-    start(&fake, 2);
+    fake_start(&fake, 2);
     struct router_request request = {.op = ROUTER_TRANSFER, .range_id = 3, .to_node = 1};
     fake_submit(&fake, &request, &answer);
-    fake_run(&fake, fake.now_us + SECOND);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
-    fake_done(&fake);
-}
-
-/* A range that placement has never heard of is named at once, with those that there are. */
-Test(router, says_that_a_range_does_not_exist) {
-    struct fake fake;
-    struct answer answer;
-    start_warm(&fake, 1);
-    struct router_request request = {.op = ROUTER_TRANSFER, .range_id = 99, .to_node = 1};
-    uint64_t began_us = fake.now_us;
-    fake_submit(&fake, &request, &answer);
-    fake_run(&fake, began_us + SECOND);
-    cr_assert(answer.times == 1 && answer.code == ROUTER_INVALID, "%s", answer.text);
-    cr_assert_str_eq(answer.text, "range 99 does not exist; the ranges' ids go from 1 to 3");
     fake_done(&fake);
 }
 
@@ -865,10 +653,10 @@ Test(router, says_that_a_range_does_not_exist) {
 Test(router, names_the_leader_that_kept_silent) {
     struct fake fake;
     struct answer answer;
-    start_warm(&fake, 2);
+    fake_start_warm(&fake, 2);
     fake_freeze(&fake, 2); /* the others still believe in it */
     fake_put(&fake, "h", "v", "id", &answer);
-    fake_run(&fake, fake.now_us + 10 * SECOND);
+    fake_run(&fake, fake.now_us + 10 * FAKE_SECOND);
     cr_assert(answer.times == 1 && answer.code == ROUTER_UNKNOWN);
     cr_assert(strstr(answer.text, "the leader, node 2, did not answer in time; the outcome"), "%s",
               answer.text);
