@@ -3,11 +3,13 @@
  * Rows of the whole issuer/ span are fed in key order; the verdict is complete after
  * verify_finish. What is checked, and how each finding is counted:
  *
- *   lost        an acknowledged reservation is missing, under another issuer, or has another amount
- *               (one each); an exposure is below the sum of its reservations (one per issuer)
- *   doubled     a reservation is there that was refused, given up as not done, or never made by
- * this run though it carries its mark (one each); an exposure is above the sum of its reservations
- * (one per issuer) overbooked  an exposure is above the limit or below zero (one per issuer)
+ *   lost        an acknowledged reservation is missing, under another issuer, or has another
+ *               amount (one each); an exposure is below the sum of its reservations (one per
+ *               issuer)
+ *   doubled     a reservation is there that was refused, given up as not done, or never made
+ *               by this run though it carries its mark (one each); an exposure is above the
+ *               sum of its reservations (one per issuer)
+ *   overbooked  an exposure is above the limit or below zero (one per issuer)
  *   malformed   a row under issuer/ that no workload of this kind writes (one each)
  *
  * Reservations of unknown outcome may be there or not; if they are, they count in the sum. So do

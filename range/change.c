@@ -1,11 +1,12 @@
 /* Changes of a range's replicas: proposed by its leader, one at a time, and applied like everything
  * else in the log.
  *
- *   asked for   the request fits the descriptor, nothing else is under way, who is to vote has
- * caught up: an entry is proposed                                    range_change_propose applied
- * descriptor, configuration and record change in the round of the entry, on every replica; a joint
- * configuration is left by an entry of the core's, which comes here the same way range_change_apply
- *   answered    when the configuration is no longer joint                   range_change_apply
+ *   asked for   the request fits the descriptor, nothing else is under way, who is to vote
+ *               has caught up: an entry is proposed (range_change_propose)
+ *   applied     descriptor, configuration and record change in the round of the entry, on
+ *               every replica; a joint configuration is left by an entry of the core's, which
+ *               comes here the same way (range_change_apply)
+ *   answered    when the configuration is no longer joint (range_change_settle)
  *
  * The core is told in the middle of the round, before the round is written: until then nothing it
  * decides leaves this worker, and a write that fails ends the process. */

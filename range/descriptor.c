@@ -1,8 +1,9 @@
 /* Range descriptors as bytes, on disk and on the wire:
  *
- *   version u8 (1; 2: a joint configuration) ‖ range_id varint ‖ start (varint length, bytes) ‖ end
- * (varint length, bytes) ‖ conf_version varint ‖ span_version varint ‖ next_replica_id varint ‖
- * replica_count varint ‖ replicas: (replica_id varint ‖ node_id varint ‖ role u8)*
+ *   version u8 (1; 2: a joint configuration) ‖ range_id varint ‖
+ *   start (varint length, bytes) ‖ end (varint length, bytes) ‖
+ *   conf_version varint ‖ span_version varint ‖ next_replica_id varint ‖
+ *   replica_count varint ‖ replicas: (replica_id varint ‖ node_id varint ‖ role u8)*
  *
  * Roles 3 to 5 occur in version 2 only, so that a version of the program that knows no joint
  * configurations stops at one, and at nothing else.

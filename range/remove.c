@@ -1,12 +1,14 @@
 /* A replica that is no longer one: how it goes, what stays of it, and what its node says to those
  * who ask for it.
  *
- *   active     -> leaving     its own removal was applied (apply.c), or somebody who applied it
- * said so (range_remove_told). Its Raft core is gone, who waited is answered; after a restart it is
- * found in this state by a record whose descriptor does not list it range_remove_begin leaving ->
- * tombstone   log, states and the data of the span are deleted and the tombstone is written in one
- * batch, the log batch of a turn   range_remove_stage, range_remove_durable tombstone  -> (another
- * replica, with a higher id, by a snapshot: snapshot_receive.c)
+ *   active to leaving      its own removal was applied (apply.c), or somebody who applied it
+ *                          said so (range_remove_told). Its Raft core is gone, who waited is
+ *                          answered (range_remove_begin); after a restart it is found in this
+ *                          state by a record whose descriptor does not list it
+ *   leaving to tombstone   log, states and the data of the span are deleted and the tombstone
+ *                          is written in one batch, the log batch of a turn
+ *                          (range_remove_stage, range_remove_durable)
+ *   tombstone to replica   another one, with a higher id, by a snapshot (snapshot_receive.c)
  *
  * A tombstone refuses the votes that its replica is still asked for, and says what it knows to be
  * committed: who asks may need no more than that to leave the configuration in which it asks

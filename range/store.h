@@ -3,11 +3,11 @@
  *
  * A worker owns its ranges completely; nothing inside a range is locked. It is a state machine:
  *
- *   range_worker_turn    drains the mailbox, steps every touched range, sends what promises nothing
- *                        (a leader's appends), and leaves one batch for all of them
- *   storage_write(SYNCED) by whoever drives the worker, if the turn left something to sync
- *   range_worker_synced  releases the responses, applies what is committed (all ranges into one
- * batch, buffered), answers the waiting clients
+ *   range_worker_turn      drains the mailbox, steps every touched range, sends what promises
+ *                          nothing (a leader's appends), and leaves one batch for all of them
+ *   storage_write(SYNCED)  by whoever drives the worker, if the turn left something to sync
+ *   range_worker_synced    releases the responses, applies what is committed (all ranges into
+ *                          one batch, buffered), answers the waiting clients
  *
  * range_worker_run is the production driver (a thread); the simulator drives the same functions
  * with its own clock, disk and network. Everything here may be called from any thread unless it

@@ -10,7 +10,8 @@
  * - Snapshots and iterators see the state at their creation.
  * - The first failed write is the last: every later write fails with the same status, because after
  *   a failed write or fsync nothing may be assumed about the disk (a failed fsync is never
- * retried). The content of the failed write may be there or not after a restart. The caller stops.
+ *   retried). The content of the failed write may be there or not after a restart. The caller
+ *   stops.
  *
  * Threads: every function may be called from any thread, except that one batch, iterator or ingest
  * belongs to one thread at a time. Errors are IO, NO_SPACE, CORRUPTION. Keys and values are bounded

@@ -2,14 +2,13 @@
  * a chain of versions, newest first, stamped with the sequence of the write that made them.
  *
  * Invariants (memory_table_check walks them):
- * 1. Keys ascend strictly along level 0; `previous` mirrors it; every higher level is a
- * subsequence.
+ * 1. Keys ascend strictly along level 0; `previous` mirrors it; every higher level is a part of
+ *    the one below.
  * 2. Along a chain sequences descend strictly; no chain is empty.
  * 3. A node with more than one version, or whose newest is a deletion, is on the stale list: these
  *    are the only nodes that pruning or rolling back can change. Every version above the sequence
- *    last given to memory_table_prune is on a node of that list as well. `stale_versions` counts
- * the versions of these nodes, so that one key written over and over is noticed as well.
- *
+ *    last given to memory_table_prune is on a node of that list as well. `stale_versions`
+ *    counts the versions of these nodes, so that one key written over and over is noticed, too.
  * 4. `by_key` holds every node: most lookups name a key exactly, and most of those find nothing.
  *
  * A node lives until pruning or rolling back removes its last version. Not thread-safe. */

@@ -25,15 +25,15 @@
  * Why every crash instant is right:
  * - Before 2 is durable: no mark, nothing installed; the files are orphans. Old content.
  * - After 2, before 4 is durable: the mark is there, so open redoes 3 and 4. Redoing 3 for a family
- *   that was installed already puts the same content over itself: the tombstones of the new copy
- * hide the first copy, its pairs are equal. Nobody else writes to the spans while a commit runs,
- * and at open nobody writes at all, so nothing newer can be lost. The files are still there,
- * because step 5 is the only one that removes them and comes after 4; they are complete, because 1
- * came before 2. The batch is in the mark. New content.
+ *   that was installed already puts the same content over itself: the tombstones of the new
+ *   copy hide the first copy, its pairs are equal. Nobody else writes to the spans while a
+ *   commit runs, and at open nobody writes at all, so nothing newer can be lost. The files are
+ *   still there, because step 5 is the only one that removes them and comes after 4; they are
+ *   complete, because 1 came before 2. The batch is in the mark. New content.
  * - After 4 is durable: no mark; the files are orphans. New content.
  * - A crash in the middle of the redo leaves the mark, and the redo starts again.
  * - Writes before the commit: 2 is a synced write, so they are durable before anything is
- * installed.
+ *   installed.
  *
  * RocksDB stamps its sequence number into the file that it installs, and refuses a stamped file the
  * second time. So it is given a copy to install and the staged file stays as it was: handing over

@@ -1,7 +1,7 @@
 /* One command against the state that the commands before it left.
  *
- *   1. A key outside the range: refused, nothing is recorded (the request belongs elsewhere by
- * now).
+ *   1. A key outside the range: refused, nothing is recorded (by now the request belongs
+ *      elsewhere).
  *   2. A request record that is still live: its outcome is the answer, or, for a different command
  *      under the same id, a refusal that leaves the record alone.
  *   3. Guards, in order; the first that does not hold refuses.

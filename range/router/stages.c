@@ -2,8 +2,8 @@
  *
  *   queue  until the frame that it was first sent in left: a turn's gathering, no known leader
  *   retry  refusals, redirects, silent nodes: until the attempt that decided it left; mostly 0
- *   node   from there to the answer: the way, the leader's own stages (range/stages.h), the way
- * back
+ *   node   from there to the answer: the way, the leader's own stages (range/stages.h), and
+ *          the way back
  *
  * Calls of one turn mostly went the same way: they are counted as a run, and recorded when the next
  * one differs or the turn ends. The times are those of the entry points; no clock is read here. */

@@ -1,10 +1,9 @@
 /* Hot paths that are driven a fixed number of times, so that the instructions of one operation are
  * a difference between two runs: whatever is done once cancels out.
  *
- * Instructions are counted inside measured() only, and inside the functions that a worker's driver
- * calls (range_worker_turn, range_worker_synced): instructions.py tells valgrind so. What a path
- * does outside is free. Everything is seeded and single-threaded: the same build gives the same
- * figure. */
+ * Instructions are counted inside measured() only, and inside drive_worker() of
+ * tests/range/cluster.c: instructions.py tells valgrind so. What a path does outside is free.
+ * Everything is seeded and single-threaded: the same build gives the same figure. */
 #ifndef FLOTILLA_TESTS_INSTRUCTIONS_PATHS_H
 #define FLOTILLA_TESTS_INSTRUCTIONS_PATHS_H
 

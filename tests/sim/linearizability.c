@@ -10,11 +10,11 @@
  * Operations of unknown outcome have no return and stay pending to the end: they are what makes a
  * history hard. Three rules, none of which gives up an answer, keep them from multiplying:
  *
- *   A read, or a write that was refused, takes effect as soon as the state agrees with its answer:
- * it changes nothing, so wherever an order has it later, it may be put here instead. One of unknown
- * outcome that would change nothing is left alone: "never" explains as much. Of two configurations
- * that differ only in that one has used more of the unknown operations, that one is dropped:
- * whatever explains the rest from there explains it from the other. */
+ * - A read, or a write that was refused, takes effect as soon as the state agrees with its
+ *   answer: it changes nothing, so wherever an order has it later, it may be put here instead.
+ * - One of unknown outcome that would change nothing is left alone: "never" explains as much.
+ * - Of two configurations that differ only in that one has used more of the unknown operations,
+ *   that one is dropped: whatever explains the rest from there explains it from the other. */
 #include "tests/sim/linearizability.h"
 
 #include <stdlib.h>
