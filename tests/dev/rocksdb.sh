@@ -64,13 +64,14 @@ install_rocksdb() {
     mkdir -p "$rocksdb/lib/pkgconfig" "$rocksdb/include"
     cp "$rocksdb/objects/librocksdb.a" "$rocksdb/lib/"
     cp -r "$rocksdb/source/tree/include/rocksdb" "$rocksdb/include/"
+    # Without the folder's own path: a clone may be moved, and would link the system's library unsaid.
     cat >"$rocksdb/lib/pkgconfig/rocksdb.pc" <<PC
 flotilla_build=for production
 Name: rocksdb
 Description: RocksDB without assertions, made by ./dev rocksdb
 Version: ${version%-*}
-Cflags: -I$rocksdb/include
-Libs: -L$rocksdb/lib -lrocksdb -llz4 -lstdc++ -lm -lpthread
+Cflags: -I\${pcfiledir}/../../include
+Libs: -L\${pcfiledir}/.. -lrocksdb -llz4 -lstdc++ -lm -lpthread
 PC
     rm -rf "$rocksdb/objects" "$rocksdb/source" "$rocksdb/apt"
     touch "$rocksdb/ready"
