@@ -15,6 +15,7 @@
     X(ROUTER_NODE, "router_stage_node_us", "router: sent until decided")   \
     X(ROUTER_TOTAL, "router_stage_total_us", "at the router")              \
     X(MAILBOX, "range_stage_mailbox_us", "leader: mailbox")                \
+    X(GATHER, "range_stage_gather_us", "leader: gather")                   \
     X(TIMESTAMP, "range_stage_timestamp_us", "leader: wait for timestamp") \
     X(PROPOSE, "range_stage_propose_us", "leader: propose")                \
     X(QUORUM, "range_stage_quorum_us", "leader: quorum")                   \

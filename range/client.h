@@ -47,6 +47,7 @@ struct range_pending {
     struct raft_log_id id; /* PROPOSED, CHANGE */
     uint64_t arrived_us;   /* a command: when its frame came in */
     uint64_t admitted_us;  /* a command: the time of the turn that took it out of the mailbox */
+    uint64_t asked_us;     /* covered, PROPOSED: when its timestamp was asked for */
     uint64_t since_us;     /* PROPOSED: when */
     uint64_t turn;         /* PROPOSED: number of the turn (stages.h) */
     uint64_t index;        /* READ, in reads_indexed: what must be applied */

@@ -23,6 +23,7 @@
     X(range_apply_latency_us, HISTOGRAM, "us", "one round of applying, engine write included")    \
     X(range_commit_latency_us, HISTOGRAM, "us", "a command from its proposal to its outcome")     \
     X(range_stage_mailbox_us, HISTOGRAM, "us", "a write in the worker's mailbox")                 \
+    X(range_stage_gather_us, HISTOGRAM, "us", "a write waiting to share an entry")                \
     X(range_stage_timestamp_us, HISTOGRAM, "us", "a write waiting for its timestamp")             \
     X(range_stage_propose_us, HISTOGRAM, "us", "a write from its timestamp until its entry left") \
     X(range_stage_fsync_us, HISTOGRAM, "us", "a write's entry on its way to the leader's disk")   \

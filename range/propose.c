@@ -1,4 +1,8 @@
-/* Commands on their way into the log: they wait for a timestamp, then share entries.
+/* Commands on their way into the log: they gather, wait for a timestamp, then share entries.
+ *
+ * Gathering. An entry costs every replica a row, and the group a round of messages, whatever it
+ * holds. So commands that come while one of their range is on its way wait for those that come
+ * after them, within the bounds of RANGE_GATHER_*; a range that is idle proposes at once.
  *
  * Timestamps. A command's commit timestamp must be above every timestamp that anybody may have seen
  * before the command arrived, so it is asked for after the arrival: an answer serves only the
@@ -55,6 +59,13 @@ static void refuse_when_late(struct range_worker *worker) {
     buf_done(&text);
 }
 
+static bool gathers(const struct range_replica *replica) {
+    if (list_empty(&replica->proposed)) return false;
+    if (replica->waiting_count >= RANGE_GATHER_COMMANDS_MAX) return false;
+    uint64_t oldest_us = range_pending_of(replica->proposed.next)->since_us;
+    return replica->worker->now_us < oldest_us + RANGE_GATHER_US_MAX;
+}
+
 /* One request under way per worker serves all commands that wait together. */
 void range_propose_ask(struct range_worker *worker) {
     if (worker->oracle_asked) {
@@ -64,9 +75,10 @@ void range_propose_ask(struct range_worker *worker) {
     uint32_t count = 0;
     LIST_FOR_EACH (node, &worker->waiting) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_waiting);
-        if (!range_replica_may_propose(replica)) continue;
+        if (!range_replica_may_propose(replica) || gathers(replica)) continue;
         LIST_FOR_EACH (link, &replica->waiting) {
             range_pending_of(link)->covered = true;
+            range_pending_of(link)->asked_us = worker->now_us;
             count++;
         }
     }

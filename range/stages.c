@@ -12,8 +12,8 @@
 
 /* How long a run was in each stage. */
 struct stage_times {
-    uint64_t mailbox_us, timestamp_us, propose_us, fsync_us, quorum_us, apply_us, reply_us;
-    uint64_t total_us;
+    uint64_t mailbox_us, gather_us, timestamp_us, propose_us, fsync_us, quorum_us, apply_us;
+    uint64_t reply_us, total_us;
     bool synced; /* fsync_us is known */
 };
 
@@ -45,7 +45,8 @@ void range_stages_synced(struct range_worker *worker) {
 
 static bool continues(const struct range_stage_run *run, const struct range_pending *pending) {
     return run->range_id == range_replica_id(pending->replica) && run->index == pending->id.index &&
-           run->arrived_us == pending->arrived_us && run->admitted_us == pending->admitted_us;
+           run->arrived_us == pending->arrived_us && run->admitted_us == pending->admitted_us &&
+           run->asked_us == pending->asked_us;
 }
 
 void range_stages_answered(const struct range_pending *pending) {
@@ -65,6 +66,7 @@ void range_stages_answered(const struct range_pending *pending) {
                                  .call_id = pending->call_id,
                                  .arrived_us = pending->arrived_us,
                                  .admitted_us = pending->admitted_us,
+                                 .asked_us = pending->asked_us,
                                  .proposed_us = pending->since_us,
                                  .turn = pending->turn,
                                  .by_range = pending->replica->write_latency,
@@ -91,7 +93,8 @@ static struct stage_times times_of(const struct range_stages *stages,
     uint64_t sent_us = known ? stamp->sent_us : run->proposed_us;
     return (struct stage_times){
         .mailbox_us = between(run->arrived_us, run->admitted_us),
-        .timestamp_us = between(run->admitted_us, run->proposed_us),
+        .gather_us = between(run->admitted_us, run->asked_us),
+        .timestamp_us = between(run->asked_us, run->proposed_us),
         .propose_us = between(run->proposed_us, sent_us),
         .synced = known && stamp->synced_us != 0,
         .fsync_us = known ? between(sent_us, stamp->synced_us) : 0,
@@ -104,6 +107,7 @@ static struct stage_times times_of(const struct range_stages *stages,
 
 static void observe(const struct range_stage_run *run, const struct stage_times *times) {
     metric_observe_many(&metric_range_stage_mailbox_us, times->mailbox_us, run->count);
+    metric_observe_many(&metric_range_stage_gather_us, times->gather_us, run->count);
     metric_observe_many(&metric_range_stage_timestamp_us, times->timestamp_us, run->count);
     metric_observe_many(&metric_range_stage_propose_us, times->propose_us, run->count);
     if (times->synced)
@@ -145,12 +149,18 @@ static void trace(struct range_worker *worker, const struct range_stage_run *run
     if (!is_slow(worker, times->total_us) || !may_trace(&worker->stages, now_us)) return;
     log_warn("slow_write",
              "node=%" PRIu64 " range=%" PRIu64 " index=%" PRIu64 " call=%" PRIu64
-             " commands=%" PRIu32 " total_us=%" PRIu64 " mailbox_us=%" PRIu64
+             " commands=%" PRIu32 " total_us=%" PRIu64 " mailbox_us=%" PRIu64 " gather_us=%" PRIu64
              " timestamp_us=%" PRIu64 " propose_us=%" PRIu64 " quorum_us=%" PRIu64
              " fsync_us=%" PRIu64 " apply_us=%" PRIu64 " reply_us=%" PRIu64,
              worker->store->config.node_id, run->range_id, run->index, run->call_id, run->count,
-             times->total_us, times->mailbox_us, times->timestamp_us, times->propose_us,
-             times->quorum_us, times->fsync_us, times->apply_us, times->reply_us);
+             times->total_us, times->mailbox_us, times->gather_us, times->timestamp_us,
+             times->propose_us, times->quorum_us, times->fsync_us, times->apply_us,
+             times->reply_us);
+}
+
+static const char *waits_for(const struct range_pending *pending) {
+    if (pending->state == RANGE_PENDING_PROPOSED) return "quorum";
+    return pending->covered ? "timestamp" : "entry";
 }
 
 void range_stages_expired(const struct range_pending *pending) {
@@ -159,13 +169,16 @@ void range_stages_expired(const struct range_pending *pending) {
     if (!proposed && pending->state != RANGE_PENDING_WAITING) return;
     uint64_t total_us = between(pending->arrived_us, worker->now_us);
     if (!is_slow(worker, total_us) || !may_trace(&worker->stages, worker->now_us)) return;
+    uint64_t asked_us = proposed || pending->covered ? pending->asked_us : worker->now_us;
     log_warn("expired_write",
              "node=%" PRIu64 " range=%" PRIu64 " index=%" PRIu64 " call=%" PRIu64
-             " waits_for=%s total_us=%" PRIu64 " mailbox_us=%" PRIu64 " timestamp_us=%" PRIu64,
+             " waits_for=%s total_us=%" PRIu64 " mailbox_us=%" PRIu64 " gather_us=%" PRIu64
+             " timestamp_us=%" PRIu64,
              worker->store->config.node_id, range_replica_id(pending->replica), pending->id.index,
-             pending->call_id, proposed ? "quorum" : "timestamp", total_us,
+             pending->call_id, waits_for(pending), total_us,
              between(pending->arrived_us, pending->admitted_us),
-             between(pending->admitted_us, proposed ? pending->since_us : worker->now_us));
+             between(pending->admitted_us, asked_us),
+             between(asked_us, proposed ? pending->since_us : worker->now_us));
 }
 
 void range_stages_flush(struct range_worker *worker) {

@@ -2,6 +2,8 @@
  * follow each other without a gap, so that they add up to the time it was here:
  *
  *   mailbox    in the worker's mailbox, until a turn takes it out
+ *   gather     waits for others to share an entry with, while the one before is on its way, and
+ *              for the timestamps under way, which are not for it
  *   timestamp  waits for a commit timestamp
  *   propose    from the timestamp's turn until its entry is on the way: encoded, sent to followers,
  *              handed to the disk
@@ -43,7 +45,7 @@ struct range_turn_stamp {
 /* Commands that were answered in one turn and went the same way. */
 struct range_stage_run {
     uint64_t range_id, index, call_id; /* of the log entry; of the first command */
-    uint64_t arrived_us, admitted_us, proposed_us, turn;
+    uint64_t arrived_us, admitted_us, asked_us, proposed_us, turn;
     uint64_t committed_us, applied_us; /* of the apply round; set when it is over */
     struct metric *by_range;           /* NULL: too many ranges for figures of their own */
     uint32_t count;

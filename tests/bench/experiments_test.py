@@ -69,10 +69,16 @@ class Scale(unittest.TestCase):
         settings = scale.Settings()
 
         def in_flight(size):
-            options = scale.pipelined(settings, size)
+            options = scale.pipelined(settings, size, settings.in_flight)
             return options[options.index("--in-flight") + 1]
         self.assertEqual(in_flight(256), settings.in_flight)
         self.assertEqual(in_flight(65536) * settings.clients * 65536, settings.outstanding_bytes)
+
+    def test_many_ranges_are_measured_with_more_in_flight_too(self):
+        points = {point.name: point for _, point in scale.plan(["ranges", "deep"], 1)}
+        self.assertEqual((points["ranges-64"].deep, points["deep-64"].deep), (False, True))
+        self.assertEqual(points["deep-64"].ranges, 64)
+        self.assertGreater(scale.Settings.deep_in_flight, scale.Settings.in_flight)
 
     def test_a_fall_within_one_round_fails(self):
         good = scale_report.summary([one_round(ranges_1=100, ranges_1024=90), one_round(ranges_1=50, ranges_1024=44)])
@@ -87,15 +93,17 @@ class Scale(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
     def test_page_and_charts_show_what_was_measured(self):
-        rounds = [one_round(ranges_1=100, ranges_1024=90)]
+        rounds = [one_round(ranges_1=100, ranges_1024=90, deep_1=200, deep_1024=150)]
         with tempfile.TemporaryDirectory() as out:
             drawn = scale_report.draw(rounds, out)
-            self.assertEqual([name for name, _ in drawn], ["scale-ranges.svg"])
+            self.assertEqual([name for name, _ in drawn], ["scale-ranges.svg", "scale-deep.svg"])
             with open(os.path.join(out, "scale-ranges.svg"), encoding="utf-8") as file:
                 self.assertIn("ranges", file.read())
-        page = scale_report.text(rounds, {"kernel": "k"}, {"seconds": 4, "keys": 1, "clients": 8, "in_flight": 2,
+        page = scale_report.text(rounds, {"kernel": "k"}, {"seconds": 4, "keys": 1, "clients": 8, "in_flight": 2, "deep_in_flight": 9,
                                                            "outstanding_bytes": 1 << 20}, drawn)
         self.assertIn("| 1,024 | 90.0 | 0.90 |", page)
+        self.assertIn("8 clients with 9 requests", page)
+        self.assertIn("| 1,024 | 150 | 0.75 |", page)
         self.assertNotIn("Size of values", page)
 
 

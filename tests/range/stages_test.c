@@ -29,9 +29,9 @@ static uint64_t max_of(const struct metric *metric) {
 }
 
 static const struct metric *const stages[] = {
-    &metric_range_stage_mailbox_us, &metric_range_stage_timestamp_us,
-    &metric_range_stage_propose_us, &metric_range_stage_quorum_us,
-    &metric_range_stage_apply_us,   &metric_range_stage_reply_us,
+    &metric_range_stage_mailbox_us, &metric_range_stage_gather_us, &metric_range_stage_timestamp_us,
+    &metric_range_stage_propose_us, &metric_range_stage_quorum_us, &metric_range_stage_apply_us,
+    &metric_range_stage_reply_us,
 };
 
 static uint64_t sum_of_stages(void) {
