@@ -1,6 +1,6 @@
 """A slow disk for one process: every log sync of its takes longer, by a bounded time.
 
-The delay is put into the system call from outside, by strace, and only into the one thread that syncs: no hook in
+The delay is put into the system call from outside, by strace, and only into the threads that sync the log: no hook in
 the product, no file system whose journal all processes share, no root. It begins and ends while the process runs.
 """
 
@@ -17,15 +17,15 @@ class CannotTrace(Exception):
     """strace may not do this here, with its own words."""
 
 
-def syncing_thread(process_id, seconds=1):
-    """The thread that syncs most often. Needs a load meanwhile."""
+def syncing_threads(process_id, seconds=1):
+    """The worker, and the network's thread when it takes an idle worker's turns. Needs a load meanwhile."""
     done = subprocess.run(["timeout", "--signal=INT", str(seconds), "strace", "-f", "-e", f"trace={SYNCS}", "-p", str(process_id)],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    return most_syncing(done.stderr, process_id)
+    return often_syncing(done.stderr, process_id)
 
 
-def most_syncing(traced, process_id):
-    """Of strace's lines: `[pid 17] fdatasync(…`; without a number it is the first thread."""
+def often_syncing(traced, process_id):
+    """Who makes a twentieth of all syncs or more; a flush in the background makes few. Of strace's lines: `[pid 17] fdatasync(…`; without a number it is the first thread."""
     counts = {}
     for line in traced.splitlines():
         match = re.match(r"(?:\[pid +(\d+)\] )?(?:fdatasync|fsync)\(", line)
@@ -34,27 +34,28 @@ def most_syncing(traced, process_id):
             counts[thread] = counts.get(thread, 0) + 1
     if not counts:
         raise CannotTrace(f"no sync of process {process_id} was seen; strace said:\n" + "\n".join(traced.splitlines()[-5:]))
-    return max(counts, key=counts.get)
+    return sorted(thread for thread, count in counts.items() if count * 20 >= sum(counts.values()))
 
 
 class SlowDisk:
-    """As a context: the thread's syncs take `delay_ms` longer."""
+    """As a context: the threads' syncs take `delay_ms` longer."""
 
-    def __init__(self, thread_id, delay_ms):
-        self.thread_id = thread_id
+    def __init__(self, thread_ids, delay_ms):
+        self.thread_ids = thread_ids
         self.delay_us = int(delay_ms * 1000)
         self.tracer = None
 
     def __enter__(self):
         self.tracer = subprocess.Popen(
             ["strace", "-o", "/dev/null", "-e", f"trace={SYNCS}", f"--inject={SYNCS}:delay_enter={self.delay_us}",
-             "-p", str(self.thread_id)],
+             *(option for thread in self.thread_ids for option in ("-p", str(thread)))],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=cluster._die_with_parent)
-        said = self.tracer.stderr.readline()
-        if "attached" not in said:
-            self.tracer.kill()
-            self.tracer.wait()
-            raise CannotTrace(said.strip())
+        for _ in self.thread_ids:
+            said = self.tracer.stderr.readline()
+            if "attached" not in said:
+                self.tracer.kill()
+                self.tracer.wait()
+                raise CannotTrace(said.strip())
         return self
 
     def __exit__(self, kind, value, trace):

@@ -17,7 +17,7 @@ import cluster  # noqa: E402
 import measure  # noqa: E402
 import neighbours  # noqa: E402
 import systems  # noqa: E402
-from slow_disk import CannotTrace, SlowDisk, syncing_thread  # noqa: E402
+from slow_disk import CannotTrace, SlowDisk, syncing_threads  # noqa: E402
 
 RATIO_MAX = 1.10
 
@@ -60,7 +60,7 @@ class Experiment:
     def find_thread(self):
         load = measure.Generator(self.system, "put", self.options(4, 3))
         try:
-            self.thread = syncing_thread(self.slow.child.pid)
+            self.threads = syncing_threads(self.slow.child.pid)
         finally:
             load.run(30)
 
@@ -87,7 +87,7 @@ class Experiment:
         }
 
     def measure_slow(self, clients):
-        with SlowDisk(self.thread, self.arguments.delay_ms):
+        with SlowDisk(self.threads, self.arguments.delay_ms):
             figures = self.measure(clients)
         if figures["slow_append_p50_us"] < self.arguments.delay_ms * 1000:
             raise measure.Failed(f"the follower was not slow: {figures}")

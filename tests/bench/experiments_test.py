@@ -33,15 +33,16 @@ class Neighbours(unittest.TestCase):
 
 
 class SlowDisk(unittest.TestCase):
-    def test_the_thread_that_syncs_most_is_found(self):
-        traced = ("strace: Process 7 attached with 3 threads\n[pid    9] fdatasync(12 <unfinished ...>\n"
-                  "[pid    8] fsync(3)       = 0\n[pid    9] <... fdatasync resumed>) = 0\n[pid    9] fdatasync(12) = 0\n")
-        self.assertEqual(slow_disk.most_syncing(traced, 7), 9)
-        self.assertEqual(slow_disk.most_syncing("fdatasync(12) = 0\n", 7), 7)
+    def test_the_threads_that_sync_often_are_found(self):
+        traced = ("strace: Process 7 attached with 4 threads\n[pid    9] fdatasync(12 <unfinished ...>\n"
+                  "[pid    8] fsync(3)       = 0\n[pid    9] <... fdatasync resumed>) = 0\n")
+        traced += "[pid    9] fdatasync(12) = 0\n" * 30 + "[pid    6] fdatasync(12) = 0\n" * 5
+        self.assertEqual(slow_disk.often_syncing(traced, 7), [6, 9])
+        self.assertEqual(slow_disk.often_syncing("fdatasync(12) = 0\n", 7), [7])
 
     def test_no_sync_is_told_with_the_tracer_s_words(self):
         with self.assertRaisesRegex(slow_disk.CannotTrace, "Operation not permitted"):
-            slow_disk.most_syncing("strace: attach: ptrace(PTRACE_SEIZE, 7): Operation not permitted\n", 7)
+            slow_disk.often_syncing("strace: attach: ptrace(PTRACE_SEIZE, 7): Operation not permitted\n", 7)
 
 
 class SlowFollower(unittest.TestCase):
