@@ -25,7 +25,9 @@ def syncing_threads(process_id, seconds=1):
 
 
 def often_syncing(traced, process_id):
-    """Who makes a twentieth of all syncs or more; a flush in the background makes few. Of strace's lines: `[pid 17] fdatasync(…`; without a number it is the first thread."""
+    """Who makes a twentieth of all syncs or more: a flush in the background makes few.
+
+    Of strace's lines: `[pid 17] fdatasync(…`; without a number it is the first thread."""
     counts = {}
     for line in traced.splitlines():
         match = re.match(r"(?:\[pid +(\d+)\] )?(?:fdatasync|fsync)\(", line)

@@ -57,7 +57,7 @@ class Experiment:
                 "--duration-s", seconds, "--warm-up-s", 1, "--no-verify", "--stages",
                 "--placement", self.cluster.placement_address]
 
-    def find_thread(self):
+    def find_threads(self):
         load = measure.Generator(self.system, "put", self.options(4, 3))
         try:
             self.threads = syncing_threads(self.slow.child.pid)
@@ -132,7 +132,7 @@ def table(rows):
 
 def run(experiment, arguments):
     rows = []
-    experiment.find_thread()
+    experiment.find_threads()
     for clients in (int(n) for n in arguments.clients.split(",")):
         pairs = []
         for number in range(arguments.pairs):
