@@ -50,7 +50,7 @@ class Experiment:
         followers = [node for node in self.cluster.nodes if node is not leader]
         self.slow, self.quick = followers
         self.slow_id, self.quick_id = (self.cluster.node_id(self.cluster.nodes.index(node)) for node in followers)
-        self.thread = None
+        self.threads = ()
 
     def options(self, clients, seconds):
         return ["--clients", clients, "--in-flight", 1, "--unary", "--connections", min(clients, 3),
