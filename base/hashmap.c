@@ -49,6 +49,10 @@ void idmap_done(struct idmap *map) {
     *map = (struct idmap){0};
 }
 
+void idmap_prefetch(const struct idmap *map, uint64_t id) {
+    if (map->count > 0) memory_prefetch(id_bucket(map, id), sizeof(struct idmap_node *));
+}
+
 struct idmap_node *idmap_get(const struct idmap *map, uint64_t id) {
     return map->count > 0 ? *id_link(map, id) : NULL;
 }

@@ -14,7 +14,8 @@ struct idmap {
     size_t bucket_count, count;
 };
 
-void idmap_done(struct idmap *map); /* frees the buckets, not the nodes */
+void idmap_done(struct idmap *map);                        /* frees the buckets, not the nodes */
+void idmap_prefetch(const struct idmap *map, uint64_t id); /* a hint: soon it is asked for */
 struct idmap_node *idmap_get(const struct idmap *map, uint64_t id);
 void idmap_put(struct idmap *map, struct idmap_node *node, uint64_t id); /* id must be absent */
 struct idmap_node *idmap_remove(struct idmap *map, uint64_t id);         /* NULL when absent */

@@ -1,4 +1,4 @@
-/* Intrusive binary min-heap over a 64-bit key (deadlines, versions). A zeroed heap is empty. */
+/* Intrusive min-heap over a 64-bit key (deadlines, versions). A zeroed heap is empty. */
 #ifndef FLOTILLA_BASE_HEAP_H
 #define FLOTILLA_BASE_HEAP_H
 
@@ -11,8 +11,13 @@ struct heap_node {
     size_t slot; /* 1-based place in the heap; 0 when not in one */
 };
 
+struct heap_entry {
+    uint64_t key; /* the node's, so that comparing does not have to fetch the node */
+    struct heap_node *node;
+};
+
 struct heap {
-    struct heap_node **nodes;
+    struct heap_entry *entries;
     size_t count, cap;
 };
 

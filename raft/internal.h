@@ -46,7 +46,6 @@ enum raft_campaign_kind { RAFT_CAMPAIGN_PRE_VOTE, RAFT_CAMPAIGN_VOTE, RAFT_CAMPA
 struct raft {
     struct raft_config config;
     struct raft_core_log log;
-    struct raft_conf_state conf;
     struct raft_progress_set progress; /* of every member, this replica too */
 
     uint64_t term, vote, leader;
@@ -92,6 +91,8 @@ struct raft {
 
     bool advance_wanted; /* synchronous style: a ready work is out */
     struct raft_append advance_append;
+
+    struct raft_conf_state conf; /* large and mostly empty: behind what every step needs */
 };
 
 /* raft.c */

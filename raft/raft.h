@@ -214,6 +214,12 @@ struct raft *raft_new(const struct raft_config *config, const struct raft_storag
                       uint64_t applied);
 void raft_free(struct raft *raft);
 
+/* Of thousands of groups none is in the processor's cache when its turn comes. An owner that knows
+ * which ones are next fetches them meanwhile: first the core, a little later, when that has
+ * arrived, what its next steps will need of its lists. Hints only. */
+void raft_prefetch(const struct raft *raft);
+void raft_prefetch_lists(const struct raft *raft);
+
 /* Time, monotonic microseconds, never backwards. Set it at the start of every turn, and read the
  * clock AFTER the turn's messages and reads were taken out of their queue: leases need a time that
  * is not older than what is stepped next (raft/README.md, L4). 0 is no time at all: no leases. */

@@ -18,6 +18,9 @@
 #include "range/metrics.h"
 #include "range/worker.h"
 
+/* Of the next commands: a small one whole; the rest of a large one follows by itself. */
+#define PREFETCHED_PAYLOAD_BYTES 384u
+
 void range_apply_add(struct range_replica *replica, const struct raft_entry *entries,
                      uint32_t count) {
     struct range_worker *worker = replica->worker;
@@ -135,6 +138,19 @@ static void apply_job(const struct range_apply_job *job) {
         apply_entry(replica, &job->entries[i]);
 }
 
+static void prefetch_jobs(const struct range_worker *worker, uint32_t at) {
+    const struct range_apply_job *jobs = worker->jobs;
+    if (at + 4 < worker->job_count) {
+        range_prefetch_replica(jobs[at + 4].replica);
+        memory_prefetch(jobs[at + 4].entries, sizeof(struct raft_entry));
+    }
+    if (at + 2 < worker->job_count) {
+        const struct list_node *first = jobs[at + 2].replica->proposed.next;
+        memory_prefetch(jobs[at + 2].entries[0].payload, PREFETCHED_PAYLOAD_BYTES);
+        memory_prefetch(range_pending_of((struct list_node *)first), sizeof(struct range_pending));
+    }
+}
+
 void range_apply_forget(struct range_replica *replica) {
     struct range_worker *worker = replica->worker;
     uint32_t kept = 0;
@@ -169,8 +185,10 @@ void range_apply_round(struct range_worker *worker) {
     if (worker->job_count == 0) return;
     uint64_t begin_us = clock_monotonic_us(worker->store->clock);
     txn_apply_begin(worker->apply, worker->apply_batch);
-    for (uint32_t i = 0; i < worker->job_count; i++)
+    for (uint32_t i = 0; i < worker->job_count; i++) {
+        prefetch_jobs(worker, i);
         apply_job(&worker->jobs[i]);
+    }
     worker->job_count = 0;
     LIST_FOR_EACH (node, &worker->round) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_round);

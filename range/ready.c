@@ -117,6 +117,16 @@ static void take_work(struct range_replica *replica) {
     range_replica_follow_role(replica);
 }
 
+static void prefetch_touched(const struct range_worker *worker, const struct list_node *next) {
+    if (next == &worker->touched) return;
+    range_prefetch_lists(CONTAINER_OF(next, struct range_replica, in_touched));
+    const struct list_node *second = next->next;
+    if (second == &worker->touched) return;
+    const struct range_replica *replica = CONTAINER_OF(second, struct range_replica, in_touched);
+    range_prefetch_replica(replica);
+    range_prefetch_core(replica);
+}
+
 /* Takes what is ready, until every touched range is quiet or has had its share of the turn. */
 void range_ready_take(struct range_worker *worker) {
     LIST_FOR_EACH_SAFE (node, &worker->touched) {
@@ -125,6 +135,7 @@ void range_ready_take(struct range_worker *worker) {
             list_remove(node);
             continue;
         }
+        prefetch_touched(worker, node_next);
         for (uint32_t i = 0; i < RANGE_READY_ROUNDS_MAX; i++) {
             if (replica->installing || !raft_has_ready(replica->raft)) break;
             take_work(replica);
@@ -141,13 +152,25 @@ void range_ready_forget(struct range_replica *replica) {
         if (worker->works[i].replica == replica) worker->works[i].replica = NULL;
 }
 
+static void prefetch_works(const struct range_worker *worker, uint32_t at) {
+    const struct range_work *works = worker->works;
+    if (at + 4 < worker->work_count && works[at + 4].replica) {
+        range_prefetch_replica(works[at + 4].replica);
+        range_prefetch_core(works[at + 4].replica);
+    }
+    if (at + 2 < worker->work_count && works[at + 2].replica)
+        range_prefetch_lists(works[at + 2].replica);
+}
+
 void range_ready_synced(struct range_worker *worker) {
     for (uint32_t i = 0; i < worker->work_count; i++)
         if (worker->works[i].replica) worker->works[i].replica->unsynced = false;
     /* Releasing takes no new ready work, so nothing is added to the array meanwhile. */
     uint32_t count = worker->work_count;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        prefetch_works(worker, i);
         release(&worker->works[i]);
+    }
     ASSERT_CMP(worker->work_count, ==, count);
     worker->work_count = 0;
 }

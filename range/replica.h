@@ -41,22 +41,14 @@ struct range_read_round {
 };
 
 struct range_replica {
+    /* What most turns need comes first, down to the first replicas of the descriptor:
+     * range_prefetch_replica fetches it before its turn comes. */
     struct range_worker *worker; /* the owner */
     struct idmap_node by_id;     /* in worker->ranges, by range id */
-    struct list_node in_all;     /* worker->all, in order of creation */
     struct list_node in_touched; /* worker->touched: may have ready work */
     struct list_node in_awake;   /* worker->awake: is ticked */
     uint64_t replica_id;
-    struct range_descriptor descriptor; /* as of applied.applied */
-    struct raft_conf_state conf;        /* as of applied.applied */
-    bool tombstone;
-    bool campaign; /* stand for election as soon as active */
-    bool leaving;  /* in worker->leaving; with `tombstone`: deleted in the log batch */
-    struct list_node in_leaving;
-    struct raft_log_id committed; /* leaving, tombstone: known to be committed when it ended */
-    struct raft *raft;            /* NULL unless active */
-    struct prng prng;             /* election time-outs */
-    char log_prefix[48];
+    struct raft *raft; /* NULL unless active */
 
     /* Log. `written` is the hard state on its way to the disk or there. */
     struct raft_log log;
@@ -66,18 +58,50 @@ struct range_replica {
     bool installing; /* a snapshot waits to be installed: no ready work is taken meanwhile */
 
     /* Apply. */
+    bool record_changed;               /* in the round: the record goes with it */
+    bool removed;                      /* in the round: it has applied its own removal */
     struct range_apply_state applied;  /* what the engine holds */
     struct range_apply_state applying; /* while in a round: what the engine will hold */
     size_t applying_bytes;             /* payload bytes of the round, for raft_apply_done */
     struct list_node in_round;         /* worker->round */
     struct list_node in_slot;          /* positions.h: its newest state is only there */
-    bool record_changed;               /* in the round: the record goes with it */
-    bool removed;                      /* in the round: it has applied its own removal */
+
+    /* Commands. */
+    struct list_node waiting;    /* for a timestamp; in order of arrival */
+    struct list_node in_waiting; /* worker->waiting */
+    struct list_node proposed;   /* for their entries to be applied */
+    struct list_node changes;    /* of its replicas (change.c), asked for by clients */
+    uint32_t waiting_count, pending_count;
+    size_t pending_bytes;
+    uint64_t last_proposed_ts; /* of the present leadership; 0: none */
 
     /* Leadership, followed by range_replica_follow_role. */
     bool leads;
     uint64_t lead_term;
-    uint64_t seen_leader;       /* replica id last seen leading; 0: none */
+    uint64_t seen_leader; /* replica id last seen leading; 0: none */
+
+    /* Figures of a leader (stages.h). */
+    struct range_append_probe *probes; /* by place in the descriptor; NULL: it does not lead */
+    struct metric *write_latency;      /* of this range; NULL: none of its own */
+
+    /* Reports. */
+    struct range_published *published;
+    struct list_node in_stale; /* worker->stale: what is published is older */
+    uint64_t approximate_bytes, writes_total, reads_total;
+
+    /* What it is. */
+    struct range_descriptor descriptor; /* as of applied.applied */
+    struct raft_conf_state conf;        /* as of applied.applied */
+    struct list_node in_all;            /* worker->all, in order of creation */
+    bool tombstone;
+    bool campaign; /* stand for election as soon as active */
+    bool leaving;  /* in worker->leaving; with `tombstone`: deleted in the log batch */
+    struct list_node in_leaving;
+    struct raft_log_id committed; /* leaving, tombstone: known to be committed when it ended */
+    struct prng prng;             /* election time-outs */
+    char log_prefix[48];
+
+    /* Leadership that is handed on (transfer.c). */
     uint64_t transfer_to;       /* node that leadership was last offered to; 0: none */
     uint64_t transfer_retry_us; /* draining: not before */
     uint32_t drain_offered;     /* draining: bit of the replica (its place in the descriptor) that
@@ -90,14 +114,6 @@ struct range_replica {
     uint64_t suspected;         /* replica that led it when that one's node was lost; 0: none */
     bool wake_leader;           /* a replica's node has restarted */
     bool look_again;            /* a node that was silent is heard */
-
-    /* Commands. */
-    struct list_node waiting;    /* for a timestamp; in order of arrival */
-    struct list_node in_waiting; /* worker->waiting */
-    struct list_node proposed;   /* for their entries to be applied */
-    uint32_t waiting_count, pending_count;
-    size_t pending_bytes;
-    uint64_t last_proposed_ts; /* of the present leadership; 0: none */
 
     /* Reads, and leadership transfers asked for by clients. */
     struct list_node reads_new; /* wait for a ReadIndex round */
@@ -116,22 +132,12 @@ struct range_replica {
     uint64_t asked_us;      /* when */
 
     /* Changes of its replicas (change.c). */
-    struct list_node changes; /* asked for by clients */
-    uint64_t change_index;    /* of the last one proposed by the present leadership; 0: none */
-    uint64_t leave_retry_us;  /* joint: it should have been left by then */
+    uint64_t change_index;   /* of the last one proposed by the present leadership; 0: none */
+    uint64_t leave_retry_us; /* joint: it should have been left by then */
 
     /* Snapshots. */
     struct range_snapshot_receive *receive; /* NULL: none under way */
     uint64_t snapshot_finished;             /* id of the last one received whole */
-
-    /* Figures of a leader (stages.h). */
-    struct range_append_probe *probes; /* by place in the descriptor; NULL: it does not lead */
-    struct metric *write_latency;      /* of this range; NULL: none of its own */
-
-    /* Reports. */
-    struct range_published *published;
-    struct list_node in_stale; /* worker->stale: what is published is older */
-    uint64_t approximate_bytes, writes_total, reads_total;
 };
 
 static inline uint64_t range_replica_id(const struct range_replica *replica) {
@@ -173,6 +179,12 @@ uint64_t range_replica_leader_node(const struct range_replica *replica);
 
 /* struct raft_storage over `log` (replica_log.c). */
 struct raft_storage range_replica_storage(struct range_replica *replica);
+
+/* Hints, for loops over many replicas (raft.h, "Of thousands of groups"): first the replica, then
+ * its core, then what the core's next steps need. Each must have arrived before the next one. */
+void range_prefetch_replica(const struct range_replica *replica);
+void range_prefetch_core(const struct range_replica *replica);
+void range_prefetch_lists(const struct range_replica *replica);
 
 /* Asserts the invariants above, those of the Raft core included. For tests; slow. */
 void range_check(const struct range_replica *replica);

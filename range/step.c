@@ -66,18 +66,43 @@ static bool step_envelope(struct range_worker *worker, uint64_t from_node,
     return stepped;
 }
 
+/* Messages whose replicas are fetched together, before the first of them is stepped. */
+#define STEP_BATCH 8u
+
+static uint32_t next_batch(const struct range_worker *worker, struct decoder *messages,
+                           struct range_raft_envelope envelopes[STEP_BATCH]) {
+    const struct range_replica *replicas[STEP_BATCH];
+    uint32_t count = 0, known = 0;
+    while (count < STEP_BATCH && range_raft_frame_next(messages, &envelopes[count]))
+        idmap_prefetch(&worker->ranges, envelopes[count++].range_id);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct range_replica *replica = range_worker_find(worker, envelopes[i].range_id);
+        if (!replica) continue;
+        range_prefetch_replica(replica);
+        replicas[known++] = replica;
+    }
+    for (uint32_t i = 0; i < known; i++)
+        range_prefetch_core(replicas[i]);
+    for (uint32_t i = 0; i < known; i++)
+        range_prefetch_lists(replicas[i]);
+    return count;
+}
+
 void range_step_frame(struct range_worker *worker, uint64_t from_node, struct slice frame) {
     struct decoder messages;
     if (range_raft_frame_open(frame, &messages) != STATUS_OK) return; /* checked on arrival */
-    struct range_raft_envelope envelope;
+    struct range_raft_envelope envelopes[STEP_BATCH];
     int64_t stepped = 0, dropped = 0;
-    while (range_raft_frame_next(&messages, &envelope)) {
-        if (envelope.range_id == 0)
-            range_liveness_beat(worker, from_node, &envelope.beat);
-        else if (step_envelope(worker, from_node, &envelope))
-            stepped++;
-        else
-            dropped++;
+    uint32_t count;
+    while ((count = next_batch(worker, &messages, envelopes)) > 0) {
+        for (uint32_t i = 0; i < count; i++) {
+            if (envelopes[i].range_id == 0)
+                range_liveness_beat(worker, from_node, &envelopes[i].beat);
+            else if (step_envelope(worker, from_node, &envelopes[i]))
+                stepped++;
+            else
+                dropped++;
+        }
     }
     metric_add(&metric_range_raft_messages_received_total, stepped);
     if (dropped > 0) metric_add(&metric_range_raft_messages_dropped_total, dropped);

@@ -10,6 +10,12 @@
 #define BLOCK_BYTES 4096u
 #define BLOOM_BITS_PER_KEY 10.0
 
+/* A family fills several small memtables and flushes them as one table: searches in a small one
+ * stay in the processor's cache, and the table is as large as before. As many again may fill while
+ * the first are written out. */
+#define MEMTABLES_PER_FLUSH 4
+#define MEMTABLES_MAX (2 * MEMTABLES_PER_FLUSH + 2)
+
 /* Compactions may fall behind for a while before writers are slowed down: a stall of the Raft log
  * stalls every range of the node. */
 #define L0_COMPACTION_TRIGGER 4
@@ -84,11 +90,12 @@ static void set_table(rocksdb_options_t *options, rocksdb_cache_t *cache, bool b
     rocksdb_block_based_options_destroy(table);
 }
 
-/* What all families share. `buffer_bytes` is the size of one memtable. */
+/* What all families share. `buffer_bytes` is what one flush writes. */
 static rocksdb_options_t *make_family(uint64_t buffer_bytes) {
     rocksdb_options_t *options = rocksdb_options_create();
-    rocksdb_options_set_write_buffer_size(options, buffer_bytes);
-    rocksdb_options_set_max_write_buffer_number(options, 4);
+    rocksdb_options_set_write_buffer_size(options, buffer_bytes / MEMTABLES_PER_FLUSH);
+    rocksdb_options_set_min_write_buffer_number_to_merge(options, MEMTABLES_PER_FLUSH);
+    rocksdb_options_set_max_write_buffer_number(options, MEMTABLES_MAX);
     rocksdb_options_set_level0_file_num_compaction_trigger(options, L0_COMPACTION_TRIGGER);
     rocksdb_options_set_level0_slowdown_writes_trigger(options, L0_SLOWDOWN_TRIGGER);
     rocksdb_options_set_level0_stop_writes_trigger(options, L0_STOP_TRIGGER);

@@ -72,8 +72,9 @@ static uint64_t model_minimum(const struct heap_node *nodes, size_t *ret_count) 
 
 static void check_heap_order(const struct heap *heap) {
     for (size_t slot = 1; slot <= heap->count; slot++) {
-        cr_assert_eq(heap->nodes[slot - 1]->slot, slot);
-        if (slot > 1) cr_assert_leq(heap->nodes[slot / 2 - 1]->key, heap->nodes[slot - 1]->key);
+        cr_assert_eq(heap->entries[slot - 1].node->slot, slot);
+        if (slot > 1)
+            cr_assert_leq(heap->entries[(slot + 2) / 4 - 1].key, heap->entries[slot - 1].key);
     }
 }
 
