@@ -38,9 +38,12 @@
 /* ---- log entries ---- */
 /* While an entry of a range is on its way, commands gather for the next one (group commit): until
  * it is applied, until so many wait, or until it has been on its way for so long. The last bound
- * is for clusters whose nodes are far apart; it is looked at with the worker's ticks. */
+ * is for clusters whose nodes are far apart; it is looked at with the worker's ticks. A worker with
+ * much to do is late by itself, and saves most by gathering: for it the bound is so many of the
+ * turns that it makes of late. */
 #define RANGE_GATHER_COMMANDS_MAX 128u
 #define RANGE_GATHER_US_MAX 20000u
+#define RANGE_GATHER_TURNS 64u
 #define RANGE_ENTRY_COMMANDS_MAX 512u
 /* Commands are packed together up to here; a larger one has an entry of its own. */
 #define RANGE_ENTRY_BYTES_MAX (256u << 10)

@@ -62,8 +62,11 @@ static void refuse_when_late(struct range_worker *worker) {
 static bool gathers(const struct range_replica *replica) {
     if (list_empty(&replica->proposed)) return false;
     if (replica->waiting_count >= RANGE_GATHER_COMMANDS_MAX) return false;
+    const struct range_worker *worker = replica->worker;
     uint64_t oldest_us = range_pending_of(replica->proposed.next)->since_us;
-    return replica->worker->now_us < oldest_us + RANGE_GATHER_US_MAX;
+    uint64_t patience_us = RANGE_GATHER_TURNS * worker->turn_us;
+    if (patience_us < RANGE_GATHER_US_MAX) patience_us = RANGE_GATHER_US_MAX;
+    return worker->now_us < oldest_us + patience_us;
 }
 
 /* One request under way per worker serves all commands that wait together. */

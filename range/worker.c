@@ -185,8 +185,24 @@ static void finish(struct range_worker *worker) {
     range_stages_flush(worker);
 }
 
+static void begin_work(struct range_worker *worker) {
+    worker->works_since_us = clock_monotonic_us(worker->store->clock);
+}
+
+static void pause_work(struct range_worker *worker) {
+    uint64_t now_us = clock_monotonic_us(worker->store->clock);
+    if (now_us > worker->works_since_us) worker->turn_worked_us += now_us - worker->works_since_us;
+}
+
+static void end_turn(struct range_worker *worker) {
+    pause_work(worker);
+    worker->turn_us += worker->turn_worked_us / 8 - worker->turn_us / 8;
+    worker->turn_worked_us = 0;
+}
+
 bool range_worker_turn(struct range_worker *worker, uint64_t now_us) {
     ASSERT(!worker->syncing);
+    begin_work(worker);
     metric_add(&metric_range_turns_total, 1);
     drain(worker, now_us);
     renew_time(worker);
@@ -198,6 +214,7 @@ bool range_worker_turn(struct range_worker *worker, uint64_t now_us) {
     range_outbox_flush(worker);
     if (!worker->log_needs_sync) {
         finish(worker);
+        end_turn(worker);
         return false;
     }
     metric_add(&metric_range_synced_turns_total, 1);
@@ -206,6 +223,7 @@ bool range_worker_turn(struct range_worker *worker, uint64_t now_us) {
     range_clients_flush(worker);
     range_stages_sent(worker);
     worker->syncing = true;
+    pause_work(worker);
     return true;
 }
 
@@ -215,6 +233,7 @@ struct storage_batch *range_worker_batch(struct range_worker *worker) {
 
 void range_worker_synced(struct range_worker *worker, uint64_t now_us) {
     ASSERT(worker->syncing);
+    begin_work(worker);
     worker->syncing = false;
     worker->log_needs_sync = false;
     storage_batch_clear(worker->log_batch);
@@ -227,6 +246,7 @@ void range_worker_synced(struct range_worker *worker, uint64_t now_us) {
     range_ready_take(worker);
     range_outbox_flush(worker);
     finish(worker);
+    end_turn(worker);
 }
 
 uint64_t range_worker_next_us(const struct range_worker *worker) {

@@ -75,6 +75,9 @@ struct range_worker {
     uint64_t last_sync_us; /* how long the last disk write took */
 
     uint64_t now_us; /* of this turn */
+    /* The work of a turn, without its disk write: how long it takes of late (a moving average over
+     * about eight turns), how long this one has taken so far, and since when it works. */
+    uint64_t turn_us, turn_worked_us, works_since_us;
     uint64_t next_tick_us;
     uint64_t ticks; /* delivered so far */
     struct prng prng;

@@ -53,6 +53,7 @@ struct node {
     bool paused;
     int64_t clock_ppm;
     uint64_t clock_offset_us;
+    bool in_turn, working; /* in a worker's turn; and it has read the clock: now it is later */
     struct clock clock;
     struct driver drivers[WORKERS_MAX];
 };
@@ -106,8 +107,10 @@ static uint64_t cluster_time(const struct node *node, uint64_t node_us) {
 }
 
 static uint64_t clock_read_us(void *ctx) {
-    const struct node *node = ctx;
-    return node_time(node, node->cluster->now_us);
+    struct node *node = ctx;
+    uint64_t worked_us = node->working ? node->cluster->config.work_us : 0;
+    node->working = node->in_turn;
+    return node_time(node, node->cluster->now_us) + worked_us;
 }
 
 static uint64_t clock_read_wall(void *ctx) {
@@ -279,6 +282,7 @@ static void worker_turn(struct node *node, uint32_t index) {
     struct driver *driver = &node->drivers[index];
     struct range_worker *worker = range_store_worker(node->store, index);
     uint64_t now_us = node_time(node, cluster->now_us);
+    node->in_turn = true;
     if (driver->syncing) {
         enum status status =
             storage_write(node->engine, range_worker_batch(worker), STORAGE_SYNCED);
@@ -289,7 +293,8 @@ static void worker_turn(struct node *node, uint32_t index) {
         driver->syncing = true;
         driver->sync_done_us = cluster->now_us + cluster->config.sync_us;
     }
-    driver->rest_until_us = cluster->now_us + TURN_US;
+    node->in_turn = node->working = false;
+    driver->rest_until_us = cluster->now_us + TURN_US + cluster->config.work_us;
     if (!driver->syncing) range_worker_check(worker);
 }
 

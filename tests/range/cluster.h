@@ -24,6 +24,7 @@ struct cluster_config {
     uint64_t delay_min_us, delay_max_us; /* of every message */
     uint32_t drop_per_mille, duplicate_per_mille;
     uint64_t sync_us;   /* of one disk sync */
+    uint64_t work_us;   /* of a worker's part of a turn, by its clock; 0: it takes no time */
     uint64_t oracle_us; /* from request to answer */
     uint64_t log_entries_kept, log_bytes_kept, snapshot_bytes_per_s;
     uint32_t log_compact_step; /* as range_store_config */

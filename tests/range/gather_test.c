@@ -24,10 +24,12 @@ struct load {
     int64_t entries_before;
 };
 
-/* Messages take `delay_us`, so that an entry is on its way for twice that; disks take no time. */
-static void begin(struct load *load, uint64_t delay_us) {
+/* Messages take `delay_us`, so that an entry is on its way for twice that; disks take no time, the
+ * workers' turns `work_us`. */
+static void begin_working(struct load *load, uint64_t delay_us, uint64_t work_us) {
     struct cluster_config config = cluster_config_default(7);
     config.delay_min_us = config.delay_max_us = delay_us;
+    config.work_us = work_us;
     load->cluster = cluster_new(&config);
     load->leader = cluster_wait_leader(load->cluster, 1);
     cr_assert_neq(load->leader, 0);
@@ -35,6 +37,10 @@ static void begin(struct load *load, uint64_t delay_us) {
     load->command = cluster_add(cluster_key(1, "sum"), 1, SLICE_EMPTY);
     load->count = 0;
     load->entries_before = metric_range_entries_proposed_total.value;
+}
+
+static void begin(struct load *load, uint64_t delay_us) {
+    begin_working(load, delay_us, 0);
 }
 
 /* Sends one command in a frame of its own, and lets that much time pass. */
@@ -114,6 +120,19 @@ Test(range_gather, for_a_bounded_time) {
     cr_assert_eq(entries(&load), 1);
     cluster_run_us(load.cluster, 30000); /* the first is committed after 60 ms more */
     cr_assert_eq(entries(&load), 2);
+    cr_assert(!load.calls[0]->done);
+    end(&load);
+}
+
+/* Where turns take long, the bound is a number of them: what costs most is spared longest. */
+Test(range_gather, longer_when_turns_are_long) {
+    struct load load;
+    begin_working(&load, 30000, 1500);
+    send_and_run(&load, 5000);
+    send_and_run(&load, 40000);
+    cr_assert_eq(entries(&load), 1);
+    cluster_run_us(load.cluster, 30000); /* as above, where it was proposed by now */
+    cr_assert_eq(entries(&load), 1);
     cr_assert(!load.calls[0]->done);
     end(&load);
 }
