@@ -11,8 +11,8 @@
 #define BLOOM_BITS_PER_KEY 10.0
 
 /* A family fills several small memtables and flushes them as one table: searches in a small one
- * stay in the processor's cache, and the table is as large as before. As many again may fill while
- * the first are written out. */
+ * stay in the processor's cache, and the table is as large as before. As many again, and
+ * two, may fill while the first are written out; then writers wait, which bounds the memory. */
 #define MEMTABLES_PER_FLUSH 4
 #define MEMTABLES_MAX (2 * MEMTABLES_PER_FLUSH + 2)
 
@@ -155,7 +155,6 @@ static void set_database_options(rocksdb_options_t *options, uint64_t buffer_byt
     /* One flush and one compaction at a time: the machines are small, and the workers come first.
      */
     rocksdb_options_set_max_background_jobs(options, 2);
-    rocksdb_options_set_db_write_buffer_size(options, buffer_bytes);
     /* A family that is seldom written must not keep old log files alive for ever. */
     rocksdb_options_set_max_total_wal_size(options, 2 * buffer_bytes);
     /* Written steadily, so that no sync has to carry out seconds of work at once. */

@@ -41,6 +41,7 @@ class Settings:
     clients: int = 8
     in_flight: int = 128
     deep_in_flight: int = 1024
+    full_in_flight: int = 4096
     outstanding_bytes: int = 8 << 20  # of all clients together: large values are fewer at a time
     idle_s: int = 8
 
@@ -82,15 +83,16 @@ def put(system, settings, options):
 
 
 class Ranges(Point):
-    """The same pipelined load, cut into so many ranges; deep: with so many requests that each of many ranges has some at a time."""
+    """The same pipelined load, cut into so many ranges; deep and full: with so many requests that each of many ranges has several,
+    or as many as it can use."""
 
-    def __init__(self, ranges, deep=False):
-        self.name = f"{'deep' if deep else 'ranges'}-{ranges}"
+    def __init__(self, ranges, kind="ranges"):
+        self.name = f"{kind}-{ranges}"
         self.ranges = ranges
-        self.deep = deep
+        self.kind = kind
 
     def run(self, system, settings):
-        in_flight = settings.deep_in_flight if self.deep else settings.in_flight
+        in_flight = {"ranges": settings.in_flight, "deep": settings.deep_in_flight, "full": settings.full_in_flight}[self.kind]
         return {self.name: put(system, settings, pipelined(settings, settings.value_bytes, in_flight))}
 
 
@@ -150,8 +152,7 @@ class Idle(Point):
 
 def groups():
     return {
-        "ranges": [Ranges(n) for n in scale_report.RANGES],
-        "deep": [Ranges(n, deep=True) for n in scale_report.RANGES],
+        **{kind: [Ranges(n, kind) for n in scale_report.RANGES] for kind in scale_report.RANGE_KINDS},
         "values": [Values(n) for n in scale_report.VALUES],
         "offered": [Offered()],
         "idle": [Idle(n, quiet) for n in scale_report.IDLE_RANGES for quiet in (True, False)],

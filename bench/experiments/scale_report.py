@@ -4,6 +4,7 @@ from charts import Chart, draw_one, points
 from report import number, spread, table, with_range
 
 RANGES = (1, 4, 16, 64, 256, 1024)
+RANGE_KINDS = ("ranges", "deep", "full")  # by how much is in flight
 VALUES = (16, 64, 256, 1024, 4096, 16384, 65536)
 OFFERED = (1000, 5000, 10_000, 20_000, 30_000, 40_000, 50_000, 60_000, 70_000)
 IDLE_RANGES = (1, 64, 1024)
@@ -41,13 +42,9 @@ def load_table(rounds, header, rows, further=()):
                   "bytes written each"], lines) if lines else ""
 
 
-def ranges_table(rounds, kind="ranges"):
+def ranges_table(rounds, kind):
     return load_table(rounds, "ranges", [(f"{n:,}", f"{kind}-{n}") for n in RANGES],
                       [("of one range's", lambda name: relative(rounds, name, f"{kind}-1"))])
-
-
-def deep_table(rounds):
-    return ranges_table(rounds, "deep")
 
 
 def values_table(rounds):
@@ -73,14 +70,14 @@ def idle_table(rounds):
 
 # ---- charts -------------------------------------------------------------------------------------------
 
-BY_RANGES = {SYSTEM: {n: f"ranges-{n}" for n in RANGES}}
-BY_RANGES_DEEP = {SYSTEM: {n: f"deep-{n}" for n in RANGES}}
+BY_RANGES = {kind: {SYSTEM: {n: f"{kind}-{n}" for n in RANGES}} for kind in RANGE_KINDS}
 BY_VALUES = {SYSTEM: {n: f"values-{n}" for n in VALUES}}
 BY_OFFERED = {n: f"offered-{n}" for n in OFFERED}
 
 CHARTS = (
-    Chart("scale-ranges.svg", "Puts of 256 bytes, pipelined", "puts/s", BY_RANGES, "per_s", across="ranges"),
-    Chart("scale-deep.svg", "Puts of 256 bytes, pipelined deeply", "puts/s", BY_RANGES_DEEP, "per_s", across="ranges"),
+    Chart("scale-ranges.svg", "Puts of 256 bytes, pipelined", "puts/s", BY_RANGES["ranges"], "per_s", across="ranges"),
+    Chart("scale-deep.svg", "Puts of 256 bytes, pipelined deeply", "puts/s", BY_RANGES["deep"], "per_s", across="ranges"),
+    Chart("scale-full.svg", "Puts of 256 bytes, as many as the ranges can use", "puts/s", BY_RANGES["full"], "per_s", across="ranges"),
     Chart("scale-values.svg", "Puts, pipelined", "puts/s", BY_VALUES, "per_s", True, across="bytes per value"),
     Chart("scale-values-bytes.svg", "Puts, pipelined", "MiB/s of values", BY_VALUES, "mib_per_s", True, across="bytes per value"),
 )
@@ -114,7 +111,7 @@ def knee(rounds):
 def summary(rounds):
     """The last line."""
     found = {"rounds": len(rounds)}
-    for kind in ("ranges", "deep"):
+    for kind in RANGE_KINDS:
         falls = {n: relative(rounds, f"{kind}-{n}", f"{kind}-1") for n in RANGES}
         falls = {n: round(ratio.median, 3) for n, ratio in falls.items() if ratio}
         if len(falls) > 1:
@@ -140,15 +137,18 @@ def text(rounds, machine, settings, drawn):
     limit = f"requests in flight each, and never more than {settings['outstanding_bytes'] >> 20} MiB of values at a time"
     load = f"{settings['clients']} clients with {settings['in_flight']} {limit}"
     deep = f"{settings['clients']} clients with {settings['deep_in_flight']} {limit}"
+    full = f"{settings['clients']} clients with {settings['full_in_flight']} {limit}"
     parts = [
         "# How Flotilla scales",
         "Written by `./dev bench scale`; do not edit. Placement, three nodes, router and load generator on one machine; medians over the "
         "rounds (lowest to highest), ratios made within each round; a fresh cluster for each row, the rows in turns.",
         table(["", ""], [[key, str(value)] for key, value in {**machine, **shown}.items() if key != "etcd"]),
     ]
-    sections = (("Number of ranges", f"Uniform keys; {load}.", ranges_table, ("scale-ranges.svg",)),
-                ("Number of ranges, more in flight", f"The same with {deep}: each of many ranges has several requests at a time.", deep_table,
-                 ("scale-deep.svg",)),
+    sections = (("Number of ranges", f"Uniform keys; {load}.", lambda rounds: ranges_table(rounds, "ranges"), ("scale-ranges.svg",)),
+                ("Number of ranges, more in flight", f"The same with {deep}: each of many ranges has several requests at a time.",
+                 lambda rounds: ranges_table(rounds, "deep"), ("scale-deep.svg",)),
+                ("Number of ranges, as much in flight as they can use", f"The same with {full}: 32 for each of 1,024 ranges.",
+                 lambda rounds: ranges_table(rounds, "full"), ("scale-full.svg",)),
                 ("Size of values", f"One range; {load}.", values_table, ("scale-values.svg", "scale-values-bytes.svg")),
                 ("Offered load", "One range, 64 clients on three connections, open loop: what falls due is sent, and latency counts from when it was due.",
                  offered_table, ("scale-offered.svg",)),

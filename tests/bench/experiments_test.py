@@ -76,10 +76,14 @@ class Scale(unittest.TestCase):
         self.assertEqual(in_flight(65536) * settings.clients * 65536, settings.outstanding_bytes)
 
     def test_many_ranges_are_measured_with_more_in_flight_too(self):
-        points = {point.name: point for _, point in scale.plan(["ranges", "deep"], 1)}
-        self.assertEqual((points["ranges-64"].deep, points["deep-64"].deep), (False, True))
+        points = {point.name: point for _, point in scale.plan(list(scale_report.RANGE_KINDS), 1)}
+        self.assertEqual([points[f"{kind}-64"].kind for kind in scale_report.RANGE_KINDS], ["ranges", "deep", "full"])
         self.assertEqual(points["deep-64"].ranges, 64)
-        self.assertGreater(scale.Settings.deep_in_flight, scale.Settings.in_flight)
+        settings = scale.Settings()
+        self.assertLess(settings.in_flight, settings.deep_in_flight)
+        # "full": what the bound on bytes allows for the values of this series, and many for each of 1,024 ranges
+        self.assertEqual(settings.full_in_flight * settings.clients * settings.value_bytes, settings.outstanding_bytes)
+        self.assertEqual(settings.full_in_flight * settings.clients // 1024, 32)
 
     def test_a_fall_within_one_round_fails(self):
         good = scale_report.summary([one_round(ranges_1=100, ranges_1024=90), one_round(ranges_1=50, ranges_1024=44)])
@@ -94,17 +98,19 @@ class Scale(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
     def test_page_and_charts_show_what_was_measured(self):
-        rounds = [one_round(ranges_1=100, ranges_1024=90, deep_1=200, deep_1024=150)]
+        rounds = [one_round(ranges_1=100, ranges_1024=90, deep_1=200, deep_1024=150, full_1=200, full_1024=190)]
         with tempfile.TemporaryDirectory() as out:
             drawn = scale_report.draw(rounds, out)
-            self.assertEqual([name for name, _ in drawn], ["scale-ranges.svg", "scale-deep.svg"])
+            self.assertEqual([name for name, _ in drawn], ["scale-ranges.svg", "scale-deep.svg", "scale-full.svg"])
             with open(os.path.join(out, "scale-ranges.svg"), encoding="utf-8") as file:
                 self.assertIn("ranges", file.read())
-        page = scale_report.text(rounds, {"kernel": "k"}, {"seconds": 4, "keys": 1, "clients": 8, "in_flight": 2, "deep_in_flight": 9,
+        page = scale_report.text(rounds, {"kernel": "k"}, {"seconds": 4, "keys": 1, "clients": 8, "in_flight": 2, "deep_in_flight": 9, "full_in_flight": 77,
                                                            "outstanding_bytes": 1 << 20}, drawn)
         self.assertIn("| 1,024 | 90.0 | 0.90 |", page)
         self.assertIn("8 clients with 9 requests", page)
         self.assertIn("| 1,024 | 150 | 0.75 |", page)
+        self.assertIn("8 clients with 77 requests", page)
+        self.assertIn("| 1,024 | 190 | 0.95 |", page)
         self.assertNotIn("Size of values", page)
 
 
