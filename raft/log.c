@@ -68,11 +68,19 @@ static void ring_truncate(struct raft_core_log *log, uint64_t from) {
     }
 }
 
-/* Stable entries are kept only to feed followers: the oldest go first. */
+/* Applied entries feed followers that are behind, which is seldom, and the last one is asked for
+ * its term by the next append. */
+static bool ring_front_is_spent(const struct raft_core_log *log) {
+    return log->ring_first <= log->applied && log->ring_first + 1 < log->unstable_first &&
+           log->cache_bytes > log->applied_bytes_max;
+}
+
+/* The oldest go first. */
 static void ring_evict(struct raft_core_log *log) {
     uint32_t used = ring_count(log);
     while (log->ring_first < log->unstable_first &&
-           (log->cache_bytes > log->cache_bytes_max || log->cache_bytes_max == 0)) {
+           (log->cache_bytes > log->cache_bytes_max || log->cache_bytes_max == 0 ||
+            ring_front_is_spent(log))) {
         ring_pop_front(log);
     }
     /* Empty entries weigh nothing, so their number needs a bound of its own. */
@@ -86,9 +94,11 @@ static void ring_evict(struct raft_core_log *log) {
 /* ---- life ---- */
 
 void raft_core_log_init(struct raft_core_log *log, const struct raft_storage *storage,
-                        size_t cache_bytes_max, size_t applying_bytes_max) {
+                        size_t cache_bytes_max, size_t applied_bytes_max,
+                        size_t applying_bytes_max) {
     *log = (struct raft_core_log){.storage = *storage,
                                   .cache_bytes_max = cache_bytes_max,
+                                  .applied_bytes_max = applied_bytes_max,
                                   .applying_bytes_max = applying_bytes_max};
     uint64_t first = storage->first_index(storage->ctx);
     log->last.index = storage->last_index(storage->ctx);
@@ -371,6 +381,7 @@ void raft_core_log_applied_to(struct raft_core_log *log, uint64_t index, size_t 
     ASSERT_CMP(index, <=, log->committed);
     ASSERT_CMP(index, >=, log->applied);
     log->applied = index;
+    ring_evict(log);
     if (log->applying < index) log->applying = index;
     log->applying_bytes -= bytes < log->applying_bytes ? bytes : log->applying_bytes;
     log->applying_paused =

@@ -35,10 +35,12 @@ struct raft_core_log {
     size_t applying_bytes, applying_bytes_max; /* max 0: unlimited */
     bool applying_paused;                /* wait for raft_apply_done before handing out more */
     size_t cache_bytes, cache_bytes_max; /* payload of stable entries in the ring */
+    size_t applied_bytes_max;            /* of these, when applied entries are among them */
 };
 
 void raft_core_log_init(struct raft_core_log *log, const struct raft_storage *storage,
-                        size_t cache_bytes_max, size_t applying_bytes_max);
+                        size_t cache_bytes_max, size_t applied_bytes_max,
+                        size_t applying_bytes_max);
 void raft_core_log_done(struct raft_core_log *log);
 
 uint64_t raft_core_log_first_index(const struct raft_core_log *log);

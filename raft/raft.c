@@ -31,7 +31,8 @@ struct raft *raft_new(const struct raft_config *config, const struct raft_storag
     ASSERT(raft_conf_state_valid(conf));
     struct raft *raft = MEMORY_NEW(struct raft);
     raft->config = *config;
-    raft_core_log_init(&raft->log, storage, config->cache_bytes_max, config->apply_bytes_max);
+    raft_core_log_init(&raft->log, storage, config->cache_bytes_max,
+                       config->cache_applied_bytes_max, config->apply_bytes_max);
     raft->conf = *conf;
     struct raft_conf_edit edit = {.conf = *conf};
     raft_conf_state_members(conf, &edit.members);

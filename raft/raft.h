@@ -173,7 +173,9 @@ struct raft_config {
     uint32_t inflight_messages_max; /* appends on the way per follower; 0: unlimited */
     size_t inflight_bytes_max;      /* 0: unlimited */
     size_t uncommitted_bytes_max;   /* proposals beyond are DROPPED; 0: unlimited */
-    size_t cache_bytes_max;         /* stable entries kept in memory for followers; 0: none */
+    size_t cache_bytes_max;         /* stable entries kept in memory; 0: none */
+    size_t cache_applied_bytes_max; /* and once they are applied: only followers that are behind
+                                     * need them then; the last one stays for its term */
     uint64_t (*random)(void *ctx, uint64_t bound); /* uniform in [0, bound) */
     void *random_ctx;
     const char *log_prefix; /* "node=1 range=17", for the structured log; may be NULL */

@@ -52,7 +52,12 @@
 #define RANGE_INFLIGHT_MESSAGES_MAX 256u
 #define RANGE_INFLIGHT_BYTES_MAX (32u << 20)
 #define RANGE_UNCOMMITTED_BYTES_MAX (64u << 20)
+/* Log entries in memory, per range: until they are applied, and afterwards for followers that are a
+ * little behind (older ones are read from the log). A thousand ranges that each keep what they
+ * have done would fill memory with it, and every new entry would come to lie where none was before.
+ */
 #define RANGE_CACHE_BYTES_MAX (256u << 10)
+#define RANGE_CACHE_APPLIED_BYTES_MAX (4u << 10)
 
 /* ---- reads ---- */
 #define RANGE_READ_ROUNDS_MAX 8u /* ReadIndex contexts of one range under way */

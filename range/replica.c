@@ -124,6 +124,7 @@ static struct raft_config raft_config_of(struct range_replica *replica, bool res
         .inflight_bytes_max = RANGE_INFLIGHT_BYTES_MAX,
         .uncommitted_bytes_max = RANGE_UNCOMMITTED_BYTES_MAX,
         .cache_bytes_max = RANGE_CACHE_BYTES_MAX,
+        .cache_applied_bytes_max = RANGE_CACHE_APPLIED_BYTES_MAX,
         .random = random_below,
         .random_ctx = &replica->prng,
         .log_prefix = replica->log_prefix,

@@ -28,7 +28,7 @@ static void setup(struct under_test *test, uint64_t to, uint64_t term, size_t ca
         payload_unref(entry.payload);
     }
     struct raft_storage storage = disk_storage(&test->disk);
-    raft_core_log_init(&test->log, &storage, cache_bytes_max, 0);
+    raft_core_log_init(&test->log, &storage, cache_bytes_max, cache_bytes_max, 0);
 }
 
 static void teardown(struct under_test *test) {
@@ -221,6 +221,32 @@ Test(raft_log, feeds_from_its_cache_within_the_budget) {
 }
 
 /* Committed entries are applied in order; in the asynchronous style only once they are durable. */
+/* Once applied, entries go beyond a budget of their own: not before, and not the last one, whose
+ * term the next append needs. */
+Test(raft_log, keeps_few_applied_entries_in_memory) {
+    struct under_test test;
+    setup(&test, 0, 1, 1000);
+    test.log.applied_bytes_max = 25;
+    for (uint64_t index = 1; index <= 6; index++)
+        append(&test, 1, index, 10);
+    make_stable(&test);
+    raft_core_log_commit_to(&test.log, 6);
+    cr_assert_eq(test.log.ring_first, 1, "nothing is applied yet");
+    raft_core_log_applied_to(&test.log, 2, 20);
+    raft_core_log_check(&test.log);
+    cr_assert_eq(test.log.ring_first, 3, "what is not applied stays, whatever it weighs");
+    raft_core_log_applied_to(&test.log, 6, 40);
+    raft_core_log_check(&test.log);
+    cr_assert_eq(test.log.ring_first, 5, "two of ten bytes are within the budget");
+    cr_assert_eq(slice(&test, 1, 6, 0), 6, "the others are read from the disk");
+    append(&test, 1, 7, 100);
+    make_stable(&test);
+    raft_core_log_commit_to(&test.log, 7);
+    raft_core_log_applied_to(&test.log, 7, 100);
+    cr_assert_eq(test.log.ring_first, 7, "the last one stays, although it is over the budget");
+    teardown(&test);
+}
+
 Test(raft_log, hands_out_committed_entries_when_they_may_be_applied) {
     struct under_test test;
     setup(&test, 0, 0, 0);
