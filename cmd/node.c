@@ -487,11 +487,13 @@ static void close_all(struct node_process *process) {
         for (uint32_t i = 0; i < process->worker_count; i++)
             ASSERT(pthread_join(process->workers[i], NULL) == 0);
     }
-    if (process->placement) placement_client_free(process->placement);
-    if (process->store) range_store_free(process->store);
+    /* The server's end runs turns of the loop, and in these the router may ask placement for a map.
+     */
     if (process->server) rpc_server_free(process->server);
     router_runtime_free(process->router);
     if (process->service) kv_service_free(process->service);
+    if (process->placement) placement_client_free(process->placement);
+    if (process->store) range_store_free(process->store);
     if (process->node) rpc_node_free(process->node);
     if (process->health) rpc_health_free(process->health);
     if (process->reflection) rpc_reflection_free(process->reflection);

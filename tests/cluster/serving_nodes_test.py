@@ -31,8 +31,8 @@ class ServingNodes(unittest.TestCase):
         c.wait_led()
 
     def test_every_node_serves_every_range(self):
-        leaders = {r["leader_node"] for r in c.status()["ranges"]}
-        self.assertEqual(len(leaders), 3, "else this does not test what it says")
+        # Else this does not test what it says. On a busy machine an election may move a leader; placement moves it back.
+        wait_until("every node leads a range", lambda: len({r["leader_node"] for r in c.status()["ranges"]}) == 3, 30)
         for i, node in enumerate(c.nodes):
             for key in KEYS:
                 stub(node).Put(kv.PutRequest(key=key, value=b"%d" % i), timeout=10)
