@@ -12,9 +12,6 @@
 #include "base/memory.h"
 #include "storage/rocksdb_internal.h"
 
-/* What RocksDB aligns direct writes to when it cannot tell the device's block. */
-#define DIRECT_BLOCK_BYTES 4096
-
 int rocksdb_directory_sync(const char *directory) {
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return -1;
@@ -53,16 +50,6 @@ static int make_with_parents(const char *directory) {
     if (result == 0) result = make_one(path);
     memory_free(path);
     return result;
-}
-
-/* Some file systems refuse to open such files, others only to write them. */
-bool rocksdb_directory_writes_directly(const char *directory) {
-    static const _Alignas(DIRECT_BLOCK_BYTES) uint8_t block[DIRECT_BLOCK_BYTES];
-    int fd = open(directory, O_TMPFILE | O_WRONLY | O_DIRECT | O_CLOEXEC, 0600);
-    if (fd < 0) return false;
-    bool written = pwrite(fd, block, sizeof(block), 0) == (ssize_t)sizeof(block);
-    (void)close(fd); /* nobody wants what is in it */
-    return written;
 }
 
 bool rocksdb_directory_has_database(const char *directory) {

@@ -86,8 +86,6 @@ void rocksdb_engine_explain(struct buf *error, const char *directory, enum statu
 enum status rocksdb_directory_prepare(const struct rocksdb_engine_config *config,
                                       struct buf *error) MUST_CHECK;
 bool rocksdb_directory_has_database(const char *directory);
-/* Whether files there can be written past the page cache (open(2), O_DIRECT). */
-bool rocksdb_directory_writes_directly(const char *directory);
 /* Makes the names of a directory durable. 0, or -1 with errno. */
 int rocksdb_directory_sync(const char *directory) MUST_CHECK;
 

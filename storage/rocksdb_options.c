@@ -148,14 +148,6 @@ static int max_open_files(void) {
     return limit.rlim_cur / 2 < 64 ? 64 : (int)(limit.rlim_cur / 2);
 }
 
-/* Tables are written once and seldom read soon after. Copied through the page cache they cost a
- * tenth of the processors under load, and push out what is read. Compactions then read what is not
- * in the page cache, so they read ahead. */
-static void set_direct_tables(rocksdb_options_t *options) {
-    rocksdb_options_set_use_direct_io_for_flush_and_compaction(options, 1);
-    rocksdb_options_compaction_readahead_size(options, 2 * MIB);
-}
-
 static void set_database_options(rocksdb_options_t *options, uint64_t buffer_bytes) {
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_set_create_missing_column_families(options, 1);
@@ -191,8 +183,6 @@ void rocksdb_engine_make_options(struct rocksdb_engine *engine,
                                                                      : BLOCK_CACHE_BYTES_DEFAULT);
     engine->options = rocksdb_options_create();
     set_database_options(engine->options, buffer_bytes);
-    if (!config->read_only_check && rocksdb_directory_writes_directly(config->directory))
-        set_direct_tables(engine->options);
     make_families(engine, buffer_bytes);
 
     engine->buffered = rocksdb_writeoptions_create();
