@@ -10,9 +10,10 @@
  * batch, or in consecutive ones. A promise of a range with nothing unsynced leaves at once; as soon
  * as something of the range is unsynced, all its later promises wait behind it (`unsynced`).
  *
- * The hard state is written when term or vote change; the commit index rides along then, but is not
- * worth a write of its own: the apply state says how far the log was applied, which is committed,
- * and a replica that restarts with an older commit index learns the newer one from the next append.
+ * The hard state is written when term or vote change, and with entries behind a change of the
+ * configuration that is committed; otherwise the commit index is not worth a write of its own: the
+ * apply state says how far the log was applied, which is committed, and a replica that restarts
+ * with an older commit index learns the newer one from the next append.
  *
  * A snapshot is not written with the batch: it is installed by range_ready_synced, after everything
  * that this range had in the batch is durable, in an engine operation of its own that holds the
@@ -44,14 +45,26 @@ static void put_entries(struct range_replica *replica, struct storage_batch *bat
         raft_encode_entry(bytes, entry);
         raft_log_append(&replica->log, batch, entry->id.index, slice_from_buf(bytes));
         replica->log_bytes += bytes->len;
+        if (entry->kind != RAFT_ENTRY_NORMAL) replica->conf_entry = entry->id.index;
     }
+}
+
+/* An entry that comes behind a committed change of the configuration must not be durable without
+ * the knowledge of that commit: after a power cut that takes the unsynced effects of both, a
+ * majority of the old configuration would elect and commit by itself, beside the new one (seed
+ * 8004411 of the cluster simulator). */
+static bool conf_commit_unwritten(const struct range_replica *replica,
+                                  const struct raft_hard_state *hard_state) {
+    return replica->conf_entry > replica->written.commit &&
+           hard_state->commit > replica->written.commit;
 }
 
 static void put_work(struct range_replica *replica, struct storage_batch *batch,
                      const struct raft_ready *ready) {
     const struct raft_hard_state *hard_state = &ready->hard_state;
-    if (ready->has_hard_state &&
-        (hard_state->term != replica->written.term || hard_state->vote != replica->written.vote)) {
+    bool promised =
+        hard_state->term != replica->written.term || hard_state->vote != replica->written.vote;
+    if (promised || (ready->entry_count > 0 && conf_commit_unwritten(replica, hard_state))) {
         ASSERT_CMP(hard_state->term, >=, replica->written.term);
         put_hard_state(replica, batch, hard_state);
     }

@@ -150,6 +150,7 @@ void range_replica_activate(struct range_replica *replica, const struct raft_har
     if (initial.commit < replica->applied.applied.index)
         initial.commit = replica->applied.applied.index;
     replica->written = initial;
+    replica->conf_entry = replica->log.last_index; /* whether one is there is not known */
     replica->raft =
         raft_new(&config, &storage, &initial, &replica->conf, replica->applied.applied.index);
     list_push_back(&replica->worker->awake, &replica->in_awake);

@@ -54,8 +54,9 @@ struct range_replica {
     struct raft_log log;
     uint64_t log_bytes; /* of the entries in the log, roughly: those before a restart count 0 */
     struct raft_hard_state written;
-    bool unsynced;   /* part of it is in worker->log_batch: later promises wait */
-    bool installing; /* a snapshot waits to be installed: no ready work is taken meanwhile */
+    uint64_t conf_entry; /* index of the last entry that may change the configuration */
+    bool unsynced;       /* part of it is in worker->log_batch: later promises wait */
+    bool installing;     /* a snapshot waits to be installed: no ready work is taken meanwhile */
 
     /* Apply. */
     bool record_changed;               /* in the round: the record goes with it */
