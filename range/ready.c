@@ -62,13 +62,13 @@ static bool conf_commit_unwritten(const struct range_replica *replica,
 static void put_work(struct range_replica *replica, struct storage_batch *batch,
                      const struct raft_ready *ready) {
     const struct raft_hard_state *hard_state = &ready->hard_state;
+    put_entries(replica, batch, ready); /* first: they may hold the change themselves */
     bool promised =
         hard_state->term != replica->written.term || hard_state->vote != replica->written.vote;
     if (promised || (ready->entry_count > 0 && conf_commit_unwritten(replica, hard_state))) {
         ASSERT_CMP(hard_state->term, >=, replica->written.term);
         put_hard_state(replica, batch, hard_state);
     }
-    put_entries(replica, batch, ready);
 }
 
 static void send_messages(struct range_replica *replica, const struct raft_message *messages,

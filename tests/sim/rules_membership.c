@@ -181,7 +181,13 @@ uint64_t sim_rules_commits(struct sim *sim, const struct range_replica *replica,
     if (replica->leads) commit = raft_commit_index(replica->raft);
     /* It led until it removed itself: nobody can ask it any more what it has committed before. */
     if (!replica->raft && seen->led_term == replica->written.term) commit = replica->log.last_index;
-    uint64_t from = seen->version > 0 && seen->version < to ? seen->version : to;
+    /* The same, when it has only lost its vote: it steps down as it applies that, in its term. */
+    bool demoted = replica->raft && !replica->leads && seen->version < to &&
+                   seen->led_term == raft_term(replica->raft);
+    if (demoted) commit = raft_commit_index(replica->raft);
+    /* By the rules of the version before, until it has applied the change: of one change at most,
+     * since who has an entry behind a change knows that it is committed (range/ready.c). */
+    uint64_t from = seen->version > 0 && seen->version < to ? to - 1 : to;
     for (uint64_t version = from; commit > 0 && version <= to; version++) {
         struct version_rules *known = version_slot(rules, version);
         if (known->committed < commit) known->committed = commit;
