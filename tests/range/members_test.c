@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "raft/message_codec.h"
 #include "range/limits.h"
 #include "range/membership.h"
 #include "range/metrics.h"
@@ -411,6 +412,45 @@ Test(range_members, demotes_the_leader) {
 static struct range_replica *leader_of(struct cluster *cluster) {
     struct range_store *store = cluster_store(cluster, cluster_wait_leader(cluster, 1));
     return range_worker_find(range_store_worker(store, 0), 1);
+}
+
+/* What a power cut leaves of the node: an entry behind a change that is committed, and that it is.
+ */
+static void check_commit_of_change_is_durable(struct cluster *cluster, uint64_t node) {
+    const struct range_replica *replica =
+        range_worker_find(range_store_worker(cluster_store(cluster, node), 0), 1);
+    struct buf bytes = {0};
+    struct raft_hard_state hard_state;
+    cr_assert_eq(raft_log_get_state(&replica->log, RAFT_LOG_HARD_STATE, &bytes), STATUS_OK);
+    cr_assert_eq(raft_decode_hard_state(slice_from_buf(&bytes), &hard_state), STATUS_OK);
+    cr_assert_gt(replica->log.last_index, replica->conf_entry);
+    cr_assert_geq(hard_state.commit, replica->conf_entry, "node %lu", (unsigned long)node);
+    buf_done(&bytes);
+}
+
+/* Else a majority of the old configuration that forgets its effects would elect and commit by
+ * itself, beside the new one. */
+Test(range_members, entries_behind_a_change_are_durable_with_its_commit) {
+    struct cluster *cluster = five_nodes(31);
+    change(cluster, RANGE_ADD_LEARNER, 4);
+    add(cluster, "sum", 1);
+    cluster_run_us(cluster, SECOND / 10);
+    for (uint64_t node = 1; node <= 3; node++)
+        check_commit_of_change_is_durable(cluster, node);
+    cluster_free(cluster);
+}
+
+/* The same for who gets the change, its commit and what comes behind in one message. */
+Test(range_members, catching_up_makes_the_commit_of_a_change_durable) {
+    struct cluster *cluster = five_nodes(32);
+    uint64_t late = cluster_wait_leader(cluster, 1) % 3 + 1;
+    cluster_isolate(cluster, late, true);
+    change(cluster, RANGE_ADD_LEARNER, 4);
+    add(cluster, "sum", 1);
+    cluster_heal(cluster);
+    cr_assert(cluster_converge(cluster, 5 * SECOND));
+    check_commit_of_change_is_durable(cluster, late);
+    cluster_free(cluster);
 }
 
 /* An entry that was made for another configuration changes nothing, on any replica, and stands in
