@@ -328,6 +328,9 @@ struct raft_ready {
     bool soft_state_changed; /* leader or role */
     uint64_t leader;
     enum raft_role role;
+    /* Term and vote have to be written when they change. The commit index alone need not be, but
+     * never may an entry behind a committed change of the configuration become durable before that
+     * commit: a replica that forgets it elects by the old configuration. */
     bool has_hard_state;
     struct raft_hard_state hard_state;
     bool must_sync; /* entries, term or vote changed: before messages_after_append, sync */
