@@ -41,6 +41,7 @@ enum status raft_handle_append(struct raft *raft, const struct raft_message *mes
                   (unsigned long)raft->log.committed);
         return status;
     }
+    if (message->truncated > raft->leader_truncated) raft->leader_truncated = message->truncated;
     /* The leader's commit index says nothing about what lies beyond this message. */
     uint64_t covered = message->log.index + message->entry_count;
     raft_core_log_commit_to(&raft->log, message->commit < covered ? message->commit : covered);

@@ -60,6 +60,8 @@ struct raft {
     uint32_t idle_elapsed; /* ticks since there was work, leaders only */
     bool leader_unheard;   /* woke without its leader, which was not heard since */
 
+    uint64_t leader_truncated; /* the highest that an append said */
+
     uint64_t now_us; /* 0: no time was ever handed in */
     uint64_t
         guard_until_us; /* no vote, no candidacy before: some leader may hold a lease (6.4.1) */

@@ -210,13 +210,16 @@ static bool message_valid(const struct raft *raft, const struct raft_message *me
         return false;
     }
     if (message->quiesce && message->kind != RAFT_MSG_HEARTBEAT) return false;
+    if (message->truncated > 0 && message->kind != RAFT_MSG_APPEND) return false;
     if (message->committed.index > 0 && message->kind != RAFT_MSG_VOTE_RESPONSE &&
         message->kind != RAFT_MSG_PRE_VOTE_RESPONSE) {
         return false;
     }
     switch (message->kind) {
     case RAFT_MSG_APPEND:
-        return message->log.term <= message->term && entries_valid(message);
+        /* The entry before the first that is sent has to be known. */
+        return message->log.term <= message->term && message->truncated <= message->log.index &&
+               entries_valid(message);
     case RAFT_MSG_PROPOSE:
         return message->entry_count > 0 && entries_valid(message);
     case RAFT_MSG_SNAPSHOT:

@@ -115,6 +115,7 @@ bool raft_maybe_send_append(struct raft *raft, struct raft_progress *progress, b
                                           .to = progress->id,
                                           .log = previous,
                                           .commit = raft->log.committed,
+                                          .truncated = raft_core_log_first_index(&raft->log) - 1,
                                           .entry_count = count});
     raft_progress_sent_entries(progress, count, bytes);
     progress->commit_sent = raft->log.committed;

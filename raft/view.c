@@ -62,6 +62,10 @@ enum raft_role raft_role(const struct raft *raft) {
     return raft->role;
 }
 
+uint64_t raft_leader_truncated(const struct raft *raft) {
+    return raft->leader_truncated;
+}
+
 uint64_t raft_commit_index(const struct raft *raft) {
     return raft->log.committed;
 }

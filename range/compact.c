@@ -1,15 +1,17 @@
 /* Log compaction: a local decision of every replica, taken while it applies.
  *
  * Never above what is applied. A leader whose followers all have everything keeps only a short
- * tail. Otherwise, and on followers (one of which may have to lead next), up to log_entries_kept
- * entries or log_bytes_kept bytes stay for those who are behind; then the log is cut anyway, and
- * who needs what is gone gets a snapshot. While a snapshot is on its way, what follows it is worth
+ * tail. Otherwise up to log_entries_kept entries or log_bytes_kept bytes stay for those who are
+ * behind; then the log is cut anyway, and who needs what is gone gets a snapshot. Followers, one
+ * of which may have to lead next, keep what their leader keeps: its appends say where its log
+ * begins. So entries of a range whose replicas keep up leave every node soon, most of them before a
+ * memtable is written out. While a snapshot is on its way, what follows it is worth
  * more: without that part its receiver would need another one at once. */
 #include "base/assert.h"
 #include "range/metrics.h"
 #include "range/worker.h"
 
-/* Up to where all followers have the log; the applied index when this replica does not lead. */
+/* Leaders: up to where all followers have the log and it is applied. */
 static uint64_t matched_index(const struct range_replica *replica) {
     struct raft_view view;
     raft_view(replica->raft, &view);
@@ -50,7 +52,11 @@ static uint64_t compaction_target(const struct range_replica *replica, uint64_t 
     uint64_t snapshot_index = range_snapshot_lowest_index(replica);
     uint64_t kept = entries_within_limits(replica, held, snapshot_index);
     uint64_t forced = applied > kept ? applied - kept : 0;
-    if (!replica->leads) return forced;
+    if (!replica->leads) {
+        uint64_t dropped = raft_leader_truncated(replica->raft);
+        if (dropped > applied) dropped = applied;
+        return dropped > forced ? dropped : forced;
+    }
     uint64_t free = matched_index(replica);
     if (snapshot_index < free) free = snapshot_index;
     uint64_t tail = applied > log_tail(replica) ? applied - log_tail(replica) : 0;

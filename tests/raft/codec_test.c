@@ -15,6 +15,7 @@ static void expect_same(const struct raft_message *a, const struct raft_message 
     cr_assert_eq(a->quiesce, b->quiesce);
     cr_assert(a->reject_hint == b->reject_hint && a->context == b->context);
     cr_assert(a->sent_us == b->sent_us && a->entry_count == b->entry_count);
+    cr_assert_eq(a->truncated, b->truncated);
     cr_assert(a->committed.term == b->committed.term && a->committed.index == b->committed.index);
     for (uint32_t at = 0; at < a->entry_count; at++) {
         cr_assert(a->entries[at].id.index == b->entries[at].id.index);
@@ -62,7 +63,8 @@ Test(raft_codec, survives_its_bytes_and_refuses_any_prefix) {
                                        .reject_hint = 8,
                                        .committed = {1, (uint64_t)(kind % 2)},
                                        .context = 1234567,
-                                       .sent_us = UINT64_MAX};
+                                       .sent_us = UINT64_MAX,
+                                       .truncated = kind % 3 == 1 ? 7 : 0};
         if (message.committed.index == 0) message.committed.term = 0;
         if (kind == RAFT_MSG_APPEND || kind == RAFT_MSG_PROPOSE) {
             message.entries = entries;

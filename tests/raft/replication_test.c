@@ -435,6 +435,8 @@ Test(raft_replication, refuses_malformed_messages) {
         {.kind = RAFT_MSG_PROPOSE, .from = 2},
         {.kind = RAFT_MSG_READ_INDEX, .from = 2},
         {.kind = RAFT_MSG_HEARTBEAT, .from = 2, .term = 2, .committed = {1, 10}},
+        {.kind = RAFT_MSG_HEARTBEAT, .from = 2, .term = 2, .truncated = 1},
+        {.kind = RAFT_MSG_APPEND, .from = 2, .term = 2, .log = {1, 10}, .truncated = 11},
     };
     for (size_t at = 0; at < sizeof(bad) / sizeof(bad[0]); at++) {
         cr_expect_eq(group_step(group, 1, bad[at]), STATUS_INVALID, "message %zu", at);
@@ -471,5 +473,24 @@ Test(raft_replication, knows_what_followers_still_need) {
     group_settle(group);
     cr_assert_eq(raft_min_match(group->nodes[1].raft), 13);
     cr_assert_eq(raft_min_match(group->nodes[2].raft), 13);
+    group_free(group);
+}
+
+/* Followers learn with entries where their leader's log begins, and keep the highest they heard. */
+Test(raft_replication, tells_followers_where_the_log_begins) {
+    struct group *group = group_new(3, NULL);
+    group_elect(group, 1);
+    group_write(group, 1, "a");
+    uint64_t before = raft_leader_truncated(group->nodes[2].raft);
+    group_write(group, 1, "b");
+    disk_compact(&group->nodes[1].disk, 12);
+    cr_assert_eq(raft_leader_truncated(group->nodes[2].raft), before, "nothing was sent since");
+    group_write(group, 1, "c");
+    cr_assert_eq(raft_leader_truncated(group->nodes[2].raft), 12);
+    cr_assert_eq(raft_leader_truncated(group->nodes[3].raft), 12);
+    group_elect(group, 2);
+    group_write(group, 2, "d");
+    cr_assert_eq(raft_leader_truncated(group->nodes[3].raft), 12, "the new one kept more");
+    group_expect_state(group, "abcd");
     group_free(group);
 }

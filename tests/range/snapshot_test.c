@@ -88,6 +88,44 @@ Test(range_snapshots, are_not_needed_while_logs_are_compacted_behind_all_replica
     cluster_free(cluster);
 }
 
+static uint64_t entries_held(struct cluster *cluster, uint64_t node) {
+    struct range_status status = status_of(cluster, node);
+    return status.applied_index + 1 - status.log_first_index;
+}
+
+/* Followers keep what their leader keeps: little while all keep up, all of it for one that is away,
+ * and little again when it has come back, although it may take thousands by its limits. */
+Test(range_snapshots, are_not_prepared_for_on_followers_more_than_on_the_leader) {
+    struct cluster_config config = cluster_config_default(14);
+    cr_assert_gt(config.log_entries_kept, 4 * ENTRIES);
+    struct cluster *cluster = cluster_new(&config);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    cr_assert_neq(cluster_wait_leader(cluster, 1), 0);
+    fill(cluster, 2 * ENTRIES, 10);
+    cr_assert(cluster_converge(cluster, SECOND));
+    /* What a leader drops its followers hear with the next entries. */
+    uint64_t most = 2 * RANGE_COMPACT_STEP + RANGE_LOG_TAIL;
+    for (uint64_t node = 1; node <= 3; node++)
+        cr_expect_leq(entries_held(cluster, node), most, "node %lu", (unsigned long)node);
+
+    uint64_t straggler = cluster_leader(cluster, 1) % 3 + 1;
+    cluster_isolate(cluster, straggler, true);
+    fill(cluster, 2 * ENTRIES, 10);
+    for (uint64_t node = 1; node <= 3; node++)
+        if (node != straggler)
+            cr_expect_leq(status_of(cluster, node).log_first_index,
+                          status_of(cluster, straggler).applied_index + 1, "node %lu",
+                          (unsigned long)node);
+    cluster_heal(cluster);
+    cr_assert(cluster_converge(cluster, 5 * SECOND));
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed);
+    fill(cluster, ENTRIES, 10);
+    cr_assert(cluster_converge(cluster, SECOND));
+    for (uint64_t node = 1; node <= 3; node++)
+        cr_expect_leq(entries_held(cluster, node), most, "node %lu", (unsigned long)node);
+    cluster_free(cluster);
+}
+
 /* The straggler gets everything, the request records too: as leader it answers an old retry. */
 Test(range_snapshots, carry_the_data_and_the_request_records) {
     uint64_t straggler = 0;

@@ -147,7 +147,7 @@ struct sending {
     char keys[KEYS_PER_OPERATION_MAX][64];
     struct slice key_slices[KEYS_PER_OPERATION_MAX];
     uint8_t number[TXN_NUMBER_TEXT_BYTES_MAX];
-    char end[48];
+    char end[64 + 1]; /* a key, and something behind it */
 };
 
 static struct slice number_text(struct sending *sending, int64_t number) {
