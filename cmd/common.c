@@ -14,8 +14,8 @@ const char *common_version(void) {
     return FLOTILLA_VERSION;
 }
 
-const char *common_rocksdb(void) {
-    return FLOTILLA_ROCKSDB;
+const char *common_libraries(void) {
+    return "RocksDB " FLOTILLA_ROCKSDB "\ngRPC core " FLOTILLA_GRPC;
 }
 
 /* Threads that wake up do not push others off the processor: when all processors are busy, work

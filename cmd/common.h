@@ -59,7 +59,8 @@ enum status common_write_file(const char *path, const char *line, struct buf *er
 enum status common_make_directory(const char *path, struct buf *error) MUST_CHECK;
 
 const char *common_version(void);
-/* Its version, and whether it is the system's or what `./dev rocksdb` has built. */
-const char *common_rocksdb(void);
+/* A line for each library that matters: its version, and whether it is the system's or what
+ * `./dev libraries` has built. */
+const char *common_libraries(void);
 
 #endif

@@ -64,7 +64,7 @@ static void print_usage(FILE *out) {
 }
 
 static int run_version(int argument_count, char **arguments) {
-    printf("flotilla %s\nRocksDB %s\n", common_version(), common_rocksdb());
+    printf("flotilla %s\n%s\n", common_version(), common_libraries());
     return CMD_OK;
 }
 

@@ -123,7 +123,7 @@ struct raft_message {
     uint64_t context;     /* ReadIndex token, echoed by heartbeats and their responses; 0: none */
     /* Vote refused: what the refusing replica knows to be committed; {0,0}: nothing. */
     struct raft_log_id committed;
-    uint64_t sent_us; /* leader's monotonic clock when sent, echoed in responses: lease (6.4.1) */
+    uint64_t sent_us;   /* leader's monotonic clock when sent, echoed in responses: lease (6.4.1) */
     uint64_t truncated; /* append: the leader keeps no entry up to here; 0: it has all */
     uint32_t entry_count;
     struct raft_entry *entries;
@@ -393,8 +393,9 @@ void raft_shrink(struct raft *raft);
  * not a matter of safety. */
 uint64_t raft_min_match(const struct raft *raft);
 
-/* Followers: up to where a leader, the most generous there was, said to have dropped its log when it
- * sent entries. What a leader does not keep, a follower need not keep for it. 0: nothing was said.
+/* Followers: up to where a leader, the most generous there was, said to have dropped its log when
+ * it sent entries. What a leader does not keep, a follower need not keep for it. 0: nothing was
+ * said.
  */
 uint64_t raft_leader_truncated(const struct raft *raft);
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -161,6 +162,12 @@ def output_of(command):
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def libraries():
+    """Versions of the libraries, and who compiled them."""
+    lines = output_of([os.environ["FLOTILLA_BIN"], "version"]).splitlines()[1:]
+    return dict(re.match(r"(\D+) (\d.*)", line).groups() for line in lines)
+
+
 def machine():
     """What the figures were made on and with."""
     model = ""
@@ -177,7 +184,7 @@ def machine():
         "kernel": platform.release(),
         "etcd": etcd[0].rpartition(" ")[2] if etcd else "?",
         "Flotilla": output_of(["git", "describe", "--always", "--dirty"]) or "?",
-        "RocksDB": output_of([os.environ["FLOTILLA_BIN"], "version"]).rpartition("RocksDB ")[2],
+        **libraries(),
         "day": time.strftime("%Y-%m-%d"),
     }
 
