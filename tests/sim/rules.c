@@ -171,13 +171,34 @@ static bool check_applied_entry(struct sim *sim, struct sim_node *node,
     return changed || changes;
 }
 
+/* The change of replicas that brought a version nobody had yet left the log in the round that
+ * applied it: what was applied before is gone, and none of what is left is a change. */
+static bool change_is_compacted(struct sim *sim, struct sim_node *node,
+                                const struct range_replica *replica) {
+    uint64_t range_id = range_replica_id(replica);
+    if (replica->descriptor.epoch.conf_version <= sim->rules->ranges[range_id].newest_version)
+        return false;
+    bool found = false;
+    for (uint64_t index = replica->log.first_index;
+         !found && index <= replica->applied.applied.index; index++) {
+        struct buf entry = {0};
+        found = sim_disk_entry(&node->host, range_id, index, &entry) == STATUS_OK &&
+                is_change(slice_from_buf(&entry), index);
+        buf_done(&entry);
+    }
+    return !found;
+}
+
 static void check_applied(struct sim *sim, struct sim_node *node,
                           const struct range_replica *replica, struct replica_rules *seen) {
     uint64_t applied = replica->applied.applied.index;
     bool changed = false;
     if (applied <= seen->applied || replica->installing) return;
     uint64_t from = seen->applied + 1;
-    if (from < replica->log.first_index) from = replica->log.first_index;
+    if (from < replica->log.first_index) {
+        from = replica->log.first_index;
+        changed = change_is_compacted(sim, node, replica);
+    }
     for (uint64_t index = from; index <= applied; index++)
         changed = check_applied_entry(sim, node, replica, index, changed);
     seen->applied = applied;
