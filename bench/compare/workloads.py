@@ -138,7 +138,9 @@ def put_group(settings):
     common = ["--keys", settings.keys, "--value-bytes", VALUE_BYTES, "--no-verify"]
     loads = [Load(f"put-{n}", "put", common, clients=n)
              for n in counts(settings, (1, 16, 64, 256, 1000), (1, 256, 1000))]
-    loads.append(Load("put-pipelined", "put", common, clients=8, in_flight=128, only="flotilla"))
+    # As deep as takes no longer than etcd's thousand clients wait, too.
+    loads += [Load("put-pipelined", "put", common, clients=8, in_flight=128, only="flotilla"),
+              Load("put-pipelined-4096", "put", common, clients=8, in_flight=512, only="flotilla")]
     return Group("put", loads)
 
 
@@ -154,7 +156,8 @@ def hot_group(settings):
     for n in counts(settings, (1, 4, 16, 64), (1, 64)):
         loads += [load(f"hot-one-{n}-read", 1, 0, n, known=False), load(f"hot-one-{n}-known", 1, 0, n, known=True),
                   load(f"hot-one-{n}", 1, 0, n)]
-    loads.append(load("hot-one-pipelined", 1, 0, 8, in_flight=64))
+    loads += [load("hot-one-pipelined", 1, 0, 8, in_flight=64),
+              load("hot-one-pipelined-4096", 1, 0, 8, in_flight=512)]
     for name, zipf in counts(settings, (("uniform", 0), ("zipf", 0.99)), (("zipf", 0.99),)):
         loads += [load(f"hot-{name}-64-read", ISSUERS, zipf, 64, known=False),
                   load(f"hot-{name}-64-known", ISSUERS, zipf, 64, known=True),
