@@ -75,7 +75,7 @@ Name: $1
 Description: compiled for production by ./dev libraries
 Version: $2
 Cflags: $3
-Libs: -Wno-alloc-size-larger-than -Wno-stringop-overflow -L\${pcfiledir}/.. $4
+Libs: -Wno-alloc-size-larger-than -Wno-stringop-overflow -Wno-lto-type-mismatch -L\${pcfiledir}/.. $4
 PC
 }
 
