@@ -389,14 +389,12 @@ uint64_t raft_commit_index(const struct raft *raft);
  * borrowed go. */
 void raft_shrink(struct raft *raft);
 
-/* Lowest index that some follower which is being fed may still need: compaction below it is kind,
- * not a matter of safety. */
+/* Leaders: up to where all replicas are known to have the log, those that are away too. Compaction
+ * below it costs nobody a snapshot; it is not a matter of safety. Others: the commit index. */
 uint64_t raft_min_match(const struct raft *raft);
 
-/* Followers: up to where a leader, the most generous there was, said to have dropped its log when
- * it sent entries. What a leader does not keep, a follower need not keep for it. 0: nothing was
- * said.
- */
+/* Followers: the highest index up to which a leader, sending entries, said to have dropped its log.
+ * What a leader does not keep, its followers need not keep. 0: nothing was said. */
 uint64_t raft_leader_truncated(const struct raft *raft);
 
 /* Walks the whole object and asserts its invariants (raft/README.md). */

@@ -317,10 +317,7 @@ uint64_t raft_min_match(const struct raft *raft) {
     if (raft->role != RAFT_LEADER) return lowest;
     for (uint32_t at = 0; at < raft->progress.count; at++) {
         const struct raft_progress *progress = &raft->progress.items[at];
-        if (progress->id == raft->config.id || !progress->recently_active) continue;
-        uint64_t needed = progress->state == RAFT_PROGRESS_SNAPSHOT ? progress->pending_snapshot
-                                                                    : progress->match;
-        if (needed < lowest) lowest = needed;
+        if (progress->id != raft->config.id && progress->match < lowest) lowest = progress->match;
     }
     return lowest;
 }

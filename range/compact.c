@@ -11,19 +11,6 @@
 #include "range/metrics.h"
 #include "range/worker.h"
 
-/* Leaders: up to where all followers have the log and it is applied. */
-static uint64_t matched_index(const struct range_replica *replica) {
-    struct raft_view view;
-    raft_view(replica->raft, &view);
-    uint64_t lowest = replica->applying.applied.index;
-    for (uint32_t i = 0; i < view.progress_count; i++) {
-        const struct raft_progress_view *progress = &view.progress[i];
-        if (progress->id != replica->replica_id && progress->match < lowest)
-            lowest = progress->match;
-    }
-    return lowest;
-}
-
 static uint64_t compact_step(const struct range_replica *replica) {
     const struct range_store_config *config = &replica->worker->store->config;
     return config->log_compact_step ? config->log_compact_step : RANGE_COMPACT_STEP;
@@ -57,7 +44,7 @@ static uint64_t compaction_target(const struct range_replica *replica, uint64_t 
         if (dropped > applied) dropped = applied;
         return dropped > forced ? dropped : forced;
     }
-    uint64_t free = matched_index(replica);
+    uint64_t free = raft_min_match(replica->raft);
     if (snapshot_index < free) free = snapshot_index;
     uint64_t tail = applied > log_tail(replica) ? applied - log_tail(replica) : 0;
     if (tail < free) free = tail;

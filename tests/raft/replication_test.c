@@ -460,13 +460,20 @@ Test(raft_replication, does_not_follow_a_second_leader_of_a_term) {
     group_free(group);
 }
 
-/* What followers still need bounds how far it is kind to compact. */
+/* What followers still need, one that is away too, bounds how far it is kind to compact. */
 Test(raft_replication, knows_what_followers_still_need) {
-    struct group *group = group_new(3, NULL);
+    struct raft_config config = group_config();
+    config.check_quorum = true;
+    struct group *group = group_new(3, &config);
     group_elect(group, 1);
     group_isolate(group, 3);
     group_write(group, 1, "a");
     group_write(group, 1, "b");
+    for (int tick = 0; tick < 50; tick++) { /* long enough to count as away */
+        group_tick(group, 1, 1);
+        group_settle(group);
+    }
+    cr_assert_not(group_progress(group, 1, 3).recently_active);
     cr_assert_eq(raft_min_match(group->nodes[1].raft), 11);
     group_heal(group);
     group_tick(group, 1, 1);

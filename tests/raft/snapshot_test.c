@@ -37,7 +37,6 @@ Test(raft_snapshot, pauses_replication_to_its_receiver_only) {
     group_write(group, 1, "c");
     cr_assert_eq(group_view(group, 1).commit, 14);
     cr_assert_eq(group->sent[RAFT_MSG_APPEND] - before, 2, "entry and commit index, to 2 alone");
-    cr_assert_eq(raft_min_match(group->nodes[1].raft), 13, "the log after the snapshot is needed");
     group_free(group);
 }
 
