@@ -442,6 +442,12 @@ void raft_tick(struct raft *raft) {
     }
 }
 
+void raft_miss_ticks(struct raft *raft, uint32_t ticks) {
+    if (raft->quiet || raft->role != RAFT_LEADER) return;
+    raft->ticks += ticks;
+    raft->heartbeat_elapsed += ticks;
+}
+
 enum status raft_forget_leader(struct raft *raft) {
     if (raft->config.read_mode == RAFT_READ_LEASE) return STATUS_UNSUPPORTED;
     if (raft->role != RAFT_FOLLOWER) return STATUS_OK;

@@ -228,6 +228,10 @@ void raft_prefetch_lists(const struct raft *raft);
  * is not older than what is stepped next (raft/README.md, L4). 0 is no time at all: no leases. */
 void raft_set_now(struct raft *raft, uint64_t now_us);
 void raft_tick(struct raft *raft);
+/* So many ticks have passed and are not delivered, because the owner was held up. A leader owes its
+ * followers heartbeats by all of them; nobody is doubted because of them. Call it before the tick
+ * that is delivered next. */
+void raft_miss_ticks(struct raft *raft, uint32_t ticks);
 /* INVALID: a message that no correct peer sends (the core is unchanged). DROPPED: a forwarded
  * proposal refused. NOT_FOUND: a response from a replica that is not in the configuration. BUSY:
  * too many reads wait. None of them is a reason to stop. */

@@ -109,6 +109,7 @@ static void apply_commands(struct range_replica *replica, const struct raft_entr
         if (pending) reply_outcome(pending, &outcome);
     }
     replica->writes_total += commands.count;
+    replica->worker->round_commands += commands.count;
     metric_add(&metric_range_commands_applied_total, commands.count);
 }
 
@@ -124,18 +125,28 @@ static void apply_entry(struct range_replica *replica, const struct raft_entry *
     replica->applying.applied = entry->id;
     if (!list_empty(&replica->changes)) range_change_settle(replica, entry->id);
     replica->applying_bytes += bytes.len;
+    replica->worker->round_bytes += bytes.len;
 }
 
-static void apply_job(const struct range_apply_job *job) {
+static bool round_is_full(const struct range_worker *worker) {
+    uint32_t commands_max = worker->store->config.apply_round_commands;
+    if (commands_max == 0) commands_max = RANGE_APPLY_ROUND_COMMANDS;
+    return worker->round_commands >= commands_max || worker->round_bytes >= RANGE_APPLY_ROUND_BYTES;
+}
+
+/* Entry by entry; what is left of the job when the round is full stays in it. */
+static void apply_job(struct range_apply_job *job) {
     struct range_replica *replica = job->replica;
     if (list_empty(&replica->in_round)) {
         list_push_back(&replica->worker->round, &replica->in_round);
         replica->applying = replica->applied;
         replica->applying_bytes = 0;
     }
-    /* What comes behind its own removal does not concern it. */
-    for (uint32_t i = 0; i < job->count && !replica->removed; i++)
-        apply_entry(replica, &job->entries[i]);
+    while (job->count > 0 && !replica->removed && !round_is_full(replica->worker)) {
+        apply_entry(replica, job->entries++);
+        job->count--;
+    }
+    if (replica->removed) job->count = 0; /* what comes behind that does not concern it */
 }
 
 static void prefetch_jobs(const struct range_worker *worker, uint32_t at) {
@@ -149,6 +160,20 @@ static void prefetch_jobs(const struct range_worker *worker, uint32_t at) {
         memory_prefetch(jobs[at + 2].entries[0].payload, PREFETCHED_PAYLOAD_BYTES);
         memory_prefetch(range_pending_of((struct list_node *)first), sizeof(struct range_pending));
     }
+}
+
+/* Applies jobs until the round is full; those that are not finished stay in front. */
+static void apply_jobs(struct range_worker *worker) {
+    uint32_t done = 0;
+    worker->round_commands = 0;
+    worker->round_bytes = 0;
+    while (done < worker->job_count && !round_is_full(worker)) {
+        prefetch_jobs(worker, done);
+        apply_job(&worker->jobs[done]);
+        if (worker->jobs[done].count == 0) done++;
+    }
+    worker->job_count -= done;
+    memmove(worker->jobs, worker->jobs + done, worker->job_count * sizeof(*worker->jobs));
 }
 
 void range_apply_forget(struct range_replica *replica) {
@@ -181,15 +206,11 @@ static void finish_round(struct range_worker *worker) {
     }
 }
 
-void range_apply_round(struct range_worker *worker) {
-    if (worker->job_count == 0) return;
+bool range_apply_round(struct range_worker *worker) {
+    if (worker->job_count == 0) return true;
     uint64_t begin_us = clock_monotonic_us(worker->store->clock);
     txn_apply_begin(worker->apply, worker->apply_batch);
-    for (uint32_t i = 0; i < worker->job_count; i++) {
-        prefetch_jobs(worker, i);
-        apply_job(&worker->jobs[i]);
-    }
-    worker->job_count = 0;
+    apply_jobs(worker);
     LIST_FOR_EACH (node, &worker->round) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_round);
         range_compact(replica, worker->apply_batch);
@@ -205,4 +226,5 @@ void range_apply_round(struct range_worker *worker) {
     uint64_t end_us = clock_monotonic_us(worker->store->clock);
     metric_observe(&metric_range_apply_latency_us, end_us - begin_us);
     range_stages_applied(worker, begin_us, end_us);
+    return worker->job_count == 0;
 }

@@ -66,6 +66,10 @@
 #define RANGE_LATE_TICKS_MAX 3u   /* delivered after a pause, however long it was */
 #define RANGE_READY_ROUNDS_MAX 8u /* ready works taken of one range in one phase of a turn */
 #define RANGE_APPLY_ROUNDS_MAX 4u /* engine writes of effects in one turn */
+/* A round that has applied so much is over, and the turn with it: the next one hears the others,
+ * beats, and sends what is to be replicated before it goes on applying. */
+#define RANGE_APPLY_ROUND_COMMANDS 4096u
+#define RANGE_APPLY_ROUND_BYTES (8u << 20)
 
 /* ---- apply states (positions.h) ---- */
 #define RANGE_POSITION_SLOTS 64u /* rows that hold the states of a round each, per worker */

@@ -464,7 +464,8 @@ void range_snapshot_install(struct range_replica *replica) {
     struct range_worker *worker = replica->worker;
     struct range_snapshot_receive *receive = replica->receive;
     /* Entries that were handed out before the snapshot came go first; it contains them. */
-    range_apply_round(worker);
+    while (!range_apply_round(worker)) {
+    }
     ASSERT(replica->raft); /* it is in the snapshot, so nothing before that removes it */
     struct range_descriptor before = {0};
     range_descriptor_copy(&before, &replica->descriptor);

@@ -110,10 +110,11 @@ void range_step_frame(struct range_worker *worker, uint64_t from_node, struct sl
 
 /* Quiet ranges cost nothing here. One that goes quiet now leaves the list with its ready work, or
  * without any: a range of one replica tells nobody. */
-static void tick_ranges(struct range_worker *worker) {
+static void tick_ranges(struct range_worker *worker, uint32_t missed_ticks) {
     LIST_FOR_EACH (node, &worker->awake) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_awake);
         raft_set_now(replica->raft, worker->now_us);
+        if (missed_ticks > 0) raft_miss_ticks(replica->raft, missed_ticks);
         raft_tick(replica->raft);
         range_replica_follow_role(replica);
         range_change_tick(replica);
@@ -128,22 +129,31 @@ static void look_after_one(struct range_worker *worker) {
     range_remove_doubt(CONTAINER_OF(worker->sampled, struct range_replica, in_all));
 }
 
-/* After a pause (a stopped process, a slow disk) the missed ticks are mostly forgotten: delivered
- * at once they would let a follower believe that its leader was silent all the time, while the
- * leader's messages are waiting in the mailbox behind them. */
-void range_step_ticks(struct range_worker *worker) {
+/* Takes the ticks that are due, RANGE_LATE_TICKS_MAX at most; the others are missed. */
+static uint32_t take_ticks(struct range_worker *worker, uint32_t *ret_missed) {
     uint64_t tick_us = worker->store->config.tick_us;
-    uint32_t due = 0;
-    while (worker->next_tick_us <= worker->now_us && due < RANGE_LATE_TICKS_MAX) {
-        worker->next_tick_us += tick_us;
-        due++;
-    }
+    uint64_t due = 0;
+    if (worker->next_tick_us <= worker->now_us)
+        due = (worker->now_us - worker->next_tick_us) / tick_us + 1;
+    uint64_t missed = due > RANGE_LATE_TICKS_MAX ? due - RANGE_LATE_TICKS_MAX : 0;
+    worker->next_tick_us = missed ? worker->now_us + tick_us : worker->next_tick_us + due * tick_us;
+    *ret_missed = missed > UINT16_MAX ? UINT16_MAX : (uint32_t)missed;
+    return (uint32_t)(due - missed);
+}
+
+/* After a pause (a stopped process, a slow disk, a long turn) most ticks are missed: delivered at
+ * once they would let a follower believe that its leader was silent all the time, while the
+ * leader's messages are waiting in the mailbox behind them. But what this node owes to others goes
+ * by all of them: a node whose turns are long must not look as if it were gone. */
+void range_step_ticks(struct range_worker *worker) {
+    uint32_t missed;
+    uint32_t due = take_ticks(worker, &missed);
     if (due == 0) return;
-    if (worker->next_tick_us <= worker->now_us) worker->next_tick_us = worker->now_us + tick_us;
+    worker->beat_elapsed += missed;
     for (uint32_t i = 0; i < due; i++) {
         worker->ticks++;
         range_liveness_tick(worker);
-        tick_ranges(worker);
+        tick_ranges(worker, i == 0 ? missed : 0);
     }
     range_pending_expire(worker);
     range_snapshot_expire_receives(worker);

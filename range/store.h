@@ -67,6 +67,8 @@ struct range_store_config {
                                 * (RANGE_COMPACT_STEP). Tests compact sooner. */
     uint32_t append_bytes_max; /* of the entries in one append to a follower; 0: the most there may
                                 * be (RANGE_APPEND_BYTES_MAX). Tests cut appends short. */
+    uint32_t apply_round_commands; /* that are applied with one write of effects; 0: the most there
+                                    * may be (RANGE_APPLY_ROUND_COMMANDS). Tests apply fewer. */
     uint64_t snapshot_bytes_per_s; /* sent by this node, all ranges together */
     /* Another one at every start: of the election time-outs, and what other nodes tell the runs of
      * this node apart by. */

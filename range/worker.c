@@ -171,8 +171,9 @@ static void renew_time(struct range_worker *worker) {
 
 /* What needs no further sync: effects, reads, replies. */
 static void finish(struct range_worker *worker) {
-    for (uint32_t i = 0; i < RANGE_APPLY_ROUNDS_MAX && worker->job_count > 0; i++) {
-        range_apply_round(worker);
+    bool all = true;
+    for (uint32_t i = 0; i < RANGE_APPLY_ROUNDS_MAX && all && worker->job_count > 0; i++) {
+        all = range_apply_round(worker);
         range_ready_take(worker);
     }
     range_read_serve(worker);

@@ -107,6 +107,8 @@ struct range_worker {
     struct range_apply_job *jobs;
     uint32_t job_count, job_cap;
     struct list_node round; /* replicas of the apply round */
+    uint32_t round_commands;
+    size_t round_bytes;
     struct range_positions positions;
     struct txn_apply *apply;
 
@@ -275,8 +277,9 @@ void range_apply_add(struct range_replica *replica, const struct raft_entry *ent
                      uint32_t count);
 /* What waits of the replica is not applied any more. */
 void range_apply_forget(struct range_replica *replica);
-/* One engine write for all that waits. */
-void range_apply_round(struct range_worker *worker);
+/* One engine write for what waits. False: so much waits that some of it has to wait for the next
+ * round (RANGE_APPLY_ROUND_*). */
+bool range_apply_round(struct range_worker *worker);
 
 /* compact.c */
 void range_compact(struct range_replica *replica, struct storage_batch *batch);

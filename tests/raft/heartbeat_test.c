@@ -60,6 +60,22 @@ Test(raft_heartbeat, is_sent_when_appends_are_not_answered) {
     group_free(group);
 }
 
+/* The owner was held up for more than an interval: heartbeats are due with the next tick, also to
+ * followers that answered before. Of the quorum that it did not hear meanwhile it has no doubt. */
+Test(raft_heartbeat, is_due_after_ticks_that_were_missed) {
+    struct group *group = sparing_group();
+    size_t before = group->sent[RAFT_MSG_HEARTBEAT];
+    raft_miss_ticks(group->nodes[1].raft, 100);
+    raft_miss_ticks(group->nodes[2].raft, 100);
+    group_tick(group, 1, 1);
+    group_tick(group, 2, 1);
+    group_settle(group);
+    cr_expect_eq(group->sent[RAFT_MSG_HEARTBEAT], before + 2);
+    cr_expect_eq(group_view(group, 1).role, RAFT_LEADER);
+    cr_expect_eq(group->sent[RAFT_MSG_PRE_VOTE], 0, "a follower does not count them");
+    group_free(group);
+}
+
 /* A round of a ReadIndex that was lost is repeated although appends flow. */
 Test(raft_heartbeat, repeats_a_lost_read_round_beside_appends) {
     struct group *group = sparing_group();

@@ -51,6 +51,7 @@ struct node {
     struct session *session;
     uint64_t incarnation;
     bool paused;
+    uint64_t slow_us;
     int64_t clock_ppm;
     uint64_t clock_offset_us;
     bool in_turn, working; /* in a worker's turn; and it has read the clock: now it is later */
@@ -294,7 +295,7 @@ static void worker_turn(struct node *node, uint32_t index) {
         driver->sync_done_us = cluster->now_us + cluster->config.sync_us;
     }
     node->in_turn = node->working = false;
-    driver->rest_until_us = cluster->now_us + TURN_US + cluster->config.work_us;
+    driver->rest_until_us = cluster->now_us + TURN_US + cluster->config.work_us + node->slow_us;
     if (!driver->syncing) range_worker_check(worker);
 }
 
@@ -416,6 +417,7 @@ void cluster_start(struct cluster *cluster, uint64_t id) {
                                               .log_entries_kept = config->log_entries_kept,
                                               .log_bytes_kept = config->log_bytes_kept,
                                               .log_compact_step = config->log_compact_step,
+                                              .apply_round_commands = config->apply_round_commands,
                                               .snapshot_bytes_per_s = config->snapshot_bytes_per_s,
                                               .slow_us = config->slow_us,
                                               .seed = config->seed + node->incarnation};
@@ -538,6 +540,10 @@ void cluster_pause(struct cluster *cluster, uint64_t node, bool paused) {
 
 void cluster_cut(struct cluster *cluster, uint64_t a, uint64_t b, bool cut) {
     cluster->cut[a][b] = cluster->cut[b][a] = cut;
+}
+
+void cluster_slow(struct cluster *cluster, uint64_t node, uint64_t turn_us) {
+    cluster->nodes[node].slow_us = turn_us;
 }
 
 void cluster_isolate(struct cluster *cluster, uint64_t node, bool cut) {

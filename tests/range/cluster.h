@@ -27,9 +27,9 @@ struct cluster_config {
     uint64_t work_us;   /* of a worker's part of a turn, by its clock; 0: it takes no time */
     uint64_t oracle_us; /* from request to answer */
     uint64_t log_entries_kept, log_bytes_kept, snapshot_bytes_per_s;
-    uint32_t log_compact_step; /* as range_store_config */
-    uint64_t slow_us;          /* as range_store_config */
-    int32_t clock_ppm;         /* node n's clock runs off by up to this, alternating in sign */
+    uint32_t log_compact_step, apply_round_commands; /* as range_store_config */
+    uint64_t slow_us;                                /* as range_store_config */
+    int32_t clock_ppm; /* node n's clock runs off by up to this, alternating in sign */
 };
 
 struct cluster_config cluster_config_default(uint64_t seed); /* 3 nodes, 1 range, no faults */
@@ -55,6 +55,8 @@ void cluster_kill(struct cluster *cluster, uint64_t node);
 void cluster_start(struct cluster *cluster, uint64_t node);
 bool cluster_is_up(const struct cluster *cluster, uint64_t node);
 void cluster_pause(struct cluster *cluster, uint64_t node, bool paused); /* as SIGSTOP */
+/* Its workers' turns are so long, as with a slow disk or much to do; 0: as configured. */
+void cluster_slow(struct cluster *cluster, uint64_t node, uint64_t turn_us);
 void cluster_cut(struct cluster *cluster, uint64_t a, uint64_t b, bool cut);
 void cluster_isolate(struct cluster *cluster, uint64_t node, bool cut); /* from all other nodes */
 void cluster_heal(struct cluster *cluster);                             /* all cuts and pauses */

@@ -36,6 +36,42 @@ static struct range_request write_of(const struct buf *command, uint64_t range_i
                                   .command = slice_from_buf(command)};
 }
 
+/* ---- much to apply ---- */
+
+/* A follower that was away has forty entries to apply at once, four with each write of effects: it
+ * takes ten turns, between which it hears and answers the others. */
+Test(range_faults, much_to_apply_is_not_applied_in_one_turn) {
+    enum { WRITES = 40, AT_ONCE = 4 };
+    struct cluster_config config = cluster_config_default(21);
+    config.apply_round_commands = AT_ONCE;
+    struct cluster *cluster = cluster_new(&config);
+    begin(cluster);
+    uint64_t away = 1 + cluster_leader(cluster, 1) % 3;
+    struct buf command = cluster_add(cluster_key(1, "sum"), 1, SLICE_EMPTY);
+    cr_assert_eq(cluster_write(cluster, 1, slice_from_buf(&command)).result, TXN_DONE);
+    cr_assert(cluster_converge(cluster, SECOND));
+    cluster_isolate(cluster, away, true);
+    for (int i = 0; i < WRITES; i++)
+        cr_assert_eq(cluster_write(cluster, 1, slice_from_buf(&command)).result, TXN_DONE);
+    struct range_status before, now;
+    cr_assert(cluster_status(cluster, away, 1, &before));
+    cluster_heal(cluster);
+    uint32_t turns = 0;
+    for (now = before; now.applied_index < before.applied_index + WRITES;) {
+        uint64_t applied = now.applied_index;
+        cluster_run_us(cluster, 5); /* at most one turn of its worker */
+        cr_assert(cluster_status(cluster, away, 1, &now));
+        cr_assert_leq(now.applied_index - applied, AT_ONCE);
+        if (now.applied_index > applied) turns++;
+        cr_assert_leq(cluster_now_us(cluster), 20 * SECOND);
+    }
+    cr_expect_geq(turns, WRITES / AT_ONCE);
+    cr_assert(cluster_converge(cluster, SECOND));
+    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 1 + WRITES);
+    buf_done(&command);
+    cluster_free(cluster);
+}
+
 /* ---- the leader dies with commands under way ---- */
 
 #define ADDS 100

@@ -147,6 +147,7 @@ static void run(uint64_t seed) {
     config.duplicate_per_mille = 10;
     config.log_entries_kept = 20;
     config.log_compact_step = 10;
+    config.apply_round_commands = (uint32_t)(seed % 4);
     config.workers = 1 + (uint32_t)(seed % 2);
     config.sync_us = 500;
     struct chaos chaos = {.cluster = cluster_new(&config)};

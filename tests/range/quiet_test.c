@@ -275,6 +275,40 @@ Test(range_quiet, a_stopped_node_is_replaced_and_comes_back) {
     cluster_free(cluster);
 }
 
+/* Turns of 110 ms, as under a heavy load or on a slow disk: what such a node owes the others goes
+ * by time, not by its turns, so nobody takes it for dead; whether its ranges are quiet or beat. */
+static void slow_node_keeps_its_ranges(uint32_t quiesce_ticks) {
+    enum { RANGES = 12 };
+    struct cluster_config config = cluster_config_default(10);
+    config.ranges = RANGES;
+    config.quiesce_ticks = quiesce_ticks;
+    struct cluster *cluster = cluster_new(&config);
+    cluster_run_us(cluster, SECOND);
+    uint64_t leaders[RANGES + 1];
+    bool led[4] = {false};
+    for (uint64_t range = 1; range <= RANGES; range++)
+        led[leaders[range] = cluster_leader(cluster, range)] = true;
+    cr_assert(led[2], "the seed lets the slow node lead some range");
+    int64_t lost = atomic_load(&metric_range_nodes_suspected_total.value);
+    cluster_slow(cluster, 2, 110000);
+    for (uint32_t i = 0; i < 20; i++) {
+        write_one(cluster, 1 + i % RANGES);
+        cluster_run_us(cluster, SECOND / 4);
+    }
+    cr_expect_eq(atomic_load(&metric_range_nodes_suspected_total.value), lost);
+    for (uint64_t range = 1; range <= RANGES; range++)
+        cr_expect_eq(cluster_leader(cluster, range), leaders[range], "range %lu", (long)range);
+    cluster_free(cluster);
+}
+
+Test(range_quiet, a_slow_node_is_not_taken_for_dead) {
+    slow_node_keeps_its_ranges(15);
+}
+
+Test(range_quiet, a_slow_node_is_not_taken_for_dead_where_ranges_beat) {
+    slow_node_keeps_its_ranges(0);
+}
+
 /* A link between two nodes is cut for longer than an election: the range goes on with the third,
  * and rests once the link is back. */
 Test(range_quiet, a_cut_link_heals) {

@@ -107,6 +107,7 @@ void sim_node_open(struct sim_node *node) {
         .log_bytes_kept = 32u << 20,
         .log_compact_step = config->log_compact_step,
         .append_bytes_max = config->append_bytes_max,
+        .apply_round_commands = config->apply_round_commands,
         .snapshot_bytes_per_s = 16u << 20,
         .seed = prng_next(&node->host.sim->prng),
     };

@@ -125,6 +125,9 @@ void sim_config_make(struct sim *sim) {
     /* Catching up takes several appends then, and what lies between them is seen. */
     config->append_bytes_max =
         sim_chance(sim, 300) ? (uint32_t)prng_between(&sim->prng, 1, 1000) : 0;
+    /* And applying it takes several rounds. No number of its own: known seeds stay what they are.
+     */
+    config->apply_round_commands = config->append_bytes_max % 8;
     config->delay_min_us = prng_between(&sim->prng, 50, 300);
     config->delay_max_us = config->delay_min_us + prng_below(&sim->prng, 1500);
     config->sync_us = prng_between(&sim->prng, 100, 3000);

@@ -207,10 +207,11 @@ struct sim_config {
     uint64_t while_max_us;             /* how long most faults last */
     uint64_t think_us;                 /* of a client between operations, about */
     uint64_t log_entries_kept;
-    uint32_t log_compact_step;   /* 0: as in production */
-    uint32_t append_bytes_max;   /* 0: as in production */
-    uint64_t attempt_timeout_us; /* of routers */
-    uint32_t quiesce_ticks;      /* 0: ranges never go quiet */
+    uint32_t log_compact_step;     /* 0: as in production */
+    uint32_t append_bytes_max;     /* 0: as in production */
+    uint32_t apply_round_commands; /* 0: as in production */
+    uint64_t attempt_timeout_us;   /* of routers */
+    uint32_t quiesce_ticks;        /* 0: ranges never go quiet */
     bool lease_reads;
     bool leases_fail; /* clocks pass the bound: what was read under a lease proves nothing */
     uint64_t delay_min_us, delay_max_us, sync_us;
