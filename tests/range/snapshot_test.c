@@ -126,6 +126,61 @@ Test(range_snapshots, are_not_prepared_for_on_followers_more_than_on_the_leader)
     cluster_free(cluster);
 }
 
+/* A follower whose disk keeps up and whose applying does not: an entry in each of its long turns.
+ */
+static struct cluster *with_slow_follower(uint64_t seed, uint64_t *ret_slow) {
+    struct cluster_config config = cluster_config_default(seed);
+    config.log_entries_kept = 5;
+    config.log_compact_step = 10;
+    config.apply_round_commands = 1;
+    struct cluster *cluster = cluster_new(&config);
+    cr_assert_neq(cluster_wait_leader(cluster, 1), 0);
+    cluster_run_us(cluster, SECOND / 10);
+    *ret_slow = cluster_leader(cluster, 1) % 3 + 1;
+    cluster_slow(cluster, *ret_slow, 30000);
+    return cluster;
+}
+
+/* What the leader has dropped and a follower has not applied yet, the follower keeps. */
+Test(range_snapshots, are_not_needed_by_who_applies_slowly) {
+    uint64_t slow = 0;
+    struct cluster *cluster = with_slow_follower(15, &slow);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    fill(cluster, 30, 10);
+    cluster_run_us(cluster, SECOND / 5); /* durable there, mostly not applied */
+    fill(cluster, 10, 10);               /* says where the leader's log begins by now */
+    cluster_run_us(cluster, SECOND / 5);
+    struct range_status status = status_of(cluster, slow);
+    cr_assert_gt(status_of(cluster, cluster_leader(cluster, 1)).log_first_index,
+                 status.applied_index + 1);
+    cr_assert(cluster_converge(cluster, 5 * SECOND));
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed);
+    cluster_free(cluster);
+}
+
+/* A snapshot comes while much that it contains is still to be applied. */
+Test(range_snapshots, replace_what_waits_to_be_applied) {
+    uint64_t slow = 0;
+    struct cluster *cluster = with_slow_follower(16, &slow);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    fill(cluster, 60, 10);
+    cluster_run_us(cluster, SECOND / 5);
+    cluster_isolate(cluster, slow, true);
+    fill(cluster, 60, 10);
+    struct range_status status = status_of(cluster, slow);
+    cr_assert_gt(status.commit_index, status.applied_index + 30);
+    cluster_heal(cluster);
+    for (int i = 0; i < 100; i++) {
+        if (metric_range_snapshots_installed_total.value > installed) break;
+        status = status_of(cluster, slow);
+        cluster_run_us(cluster, 10000);
+    }
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed + 1);
+    cr_assert_gt(status.commit_index, status.applied_index + 5, "it was in the middle of it");
+    cr_assert(cluster_converge(cluster, 5 * SECOND));
+    cluster_free(cluster);
+}
+
 /* The straggler gets everything, the request records too: as leader it answers an old retry. */
 Test(range_snapshots, carry_the_data_and_the_request_records) {
     uint64_t straggler = 0;
