@@ -72,6 +72,54 @@ Test(range_faults, much_to_apply_is_not_applied_in_one_turn) {
     cluster_free(cluster);
 }
 
+/* Few large commands are as much as many small ones: a turn stops at RANGE_APPLY_ROUND_BYTES, too,
+ * whatever waits of however many ranges. */
+Test(range_faults, large_values_are_not_applied_in_one_turn) {
+    enum {
+        RANGES = 16,
+        WRITES = 3,
+        VALUE_BYTES = 1000000,
+        AT_ONCE = 1 + RANGE_APPLY_ROUND_BYTES / VALUE_BYTES
+    };
+    struct cluster_config config = cluster_config_default(22);
+    config.ranges = RANGES;
+    struct cluster *cluster = cluster_new(&config);
+    begin(cluster);
+    uint64_t slow = 3;
+    cluster_slow(cluster, slow, 100000);
+    struct buf value = {0};
+    buf_reserve(&value, VALUE_BYTES);
+    memset(value.data, 'v', VALUE_BYTES);
+    value.len = VALUE_BYTES;
+    cluster_isolate(cluster, slow, true);
+    cluster_run_us(cluster, SECOND);
+    for (uint64_t range = 1; range <= RANGES; range++) {
+        struct buf command = cluster_put(cluster_key(range, "large"), slice_from_buf(&value));
+        for (int i = 0; i < WRITES; i++)
+            cr_assert_eq(cluster_write(cluster, range, slice_from_buf(&command)).result, TXN_DONE);
+        buf_done(&command);
+    }
+    cluster_heal(cluster);
+    uint64_t applied[RANGES + 1] = {0}, most = 0;
+    for (int step = 0; step < 100; step++) {
+        uint64_t in_turn = 0;
+        for (uint64_t range = 1; range <= RANGES; range++) {
+            struct range_status status;
+            cr_assert(cluster_status(cluster, slow, range, &status));
+            if (applied[range] > 0) in_turn += status.applied_index - applied[range];
+            applied[range] = status.applied_index;
+        }
+        if (in_turn > most) most = in_turn;
+        cluster_run_us(cluster, 50000); /* at most one turn of its worker */
+    }
+    /* The ranges that the slow node led have an empty entry of their new leader, too. */
+    cr_expect_leq(most, AT_ONCE + RANGES / 2);
+    cr_expect_geq(most, AT_ONCE - 1, "so much did wait at once");
+    cr_assert(cluster_converge(cluster, 5 * SECOND));
+    buf_done(&value);
+    cluster_free(cluster);
+}
+
 /* ---- the leader dies with commands under way ---- */
 
 #define ADDS 100
