@@ -141,6 +141,7 @@ struct node_process {
     struct rpc_timer drain_timer;
     uint64_t drain_until_us;
     uint64_t settle_until_us; /* 0: there are leaders to hand over */
+    bool declines_asked;      /* of the store, when nothing was left to hand over */
 };
 
 static void stop_loop(struct node_process *process) {
@@ -192,12 +193,22 @@ static bool drain_goes_on(struct node_process *process, const struct led_count *
     return now_us < process->settle_until_us;
 }
 
+/* Nothing is left to hand over; but another node that drains may be handing something to this one.
+ */
+static bool may_be_handed_more(struct node_process *process, bool declines, uint64_t now_us) {
+    if (declines || now_us >= process->drain_until_us) return false;
+    if (!process->declines_asked) range_store_decline(process->store);
+    process->declines_asked = true;
+    return true;
+}
+
 static void drain_step(struct rpc_timer *timer) {
     struct node_process *process = CONTAINER_OF(timer, struct node_process, drain_timer);
     struct led_count count = {0};
+    bool declines = range_store_declines(process->store); /* before the status: it tells of that */
     range_store_status(process->store, count_led, &count);
     uint64_t now_us = rpc_loop_now_us(process->loop);
-    if (drain_goes_on(process, &count, now_us)) {
+    if (drain_goes_on(process, &count, now_us) || may_be_handed_more(process, declines, now_us)) {
         rpc_timer_start(process->loop, timer, now_us + DRAIN_POLL_US);
         return;
     }

@@ -59,6 +59,7 @@ struct raft {
     bool quiet;            /* quiesce.c: neither ticks nor heartbeats */
     uint32_t idle_elapsed; /* ticks since there was work, leaders only */
     bool leader_unheard;   /* woke without its leader, which was not heard since */
+    bool declines;         /* stands for no election any more */
 
     uint64_t leader_truncated; /* the highest that an append said */
 

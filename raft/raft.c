@@ -82,7 +82,7 @@ struct raft_hard_state raft_hard_state_now(const struct raft *raft) {
 
 bool raft_promotable(const struct raft *raft) {
     const struct raft_progress *own = raft_progress_of(raft, raft->config.id);
-    return own && !own->learner && !raft->log.snapshot;
+    return own && !own->learner && !raft->log.snapshot && !raft->declines;
 }
 
 void raft_set_election_timeout(struct raft *raft, uint32_t ticks) {

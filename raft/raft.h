@@ -236,9 +236,13 @@ void raft_miss_ticks(struct raft *raft, uint32_t ticks);
  * proposal refused. NOT_FOUND: a response from a replica that is not in the configuration. BUSY:
  * too many reads wait. None of them is a reason to stop. */
 enum status raft_step(struct raft *raft, const struct raft_message *message) MUST_CHECK;
-/* Stands for election now. OK too when it leads already. DROPPED: not a voter, or a snapshot or
- * configuration change is yet to be applied. BUSY: a leader may still hold a lease. */
+/* Stands for election now. OK too when it leads already. DROPPED: not a voter, it declines, or a
+ * snapshot or configuration change is yet to be applied. BUSY: a leader may still hold a lease. */
 enum status raft_campaign(struct raft *raft);
+/* From now on, and for good: stands for no election, and takes no leadership that is handed to it
+ * (3.10; the leader notices by the time-out of its transfer). It goes on voting and taking entries,
+ * and leading if it leads. For an owner that is about to stop. */
+void raft_decline_leadership(struct raft *raft);
 
 /* Appends to the leader's log. Takes a reference on the payload. DROPPED: not leader, transferring,
  * too much uncommitted, or removed; nothing changed. ret_id may be NULL; it is {0,0} when the

@@ -31,6 +31,12 @@ void raft_continue_transfer(struct raft *raft, const struct raft_progress *progr
     if (progress->match == raft->log.last.index) send_timeout_now(raft, progress->id);
 }
 
+void raft_decline_leadership(struct raft *raft) {
+    raft->declines = true;
+    if (raft->role == RAFT_CANDIDATE || raft->role == RAFT_PRE_CANDIDATE)
+        raft_become_follower(raft, raft->term, RAFT_NO_REPLICA);
+}
+
 enum status raft_transfer_leader(struct raft *raft, uint64_t to) {
     if (raft->role == RAFT_LEADER) {
         struct raft_progress *progress = raft_progress_of(raft, to);

@@ -225,6 +225,17 @@ void range_store_drain(struct range_store *store) {
     push_control_to_all(store, RANGE_ITEM_DRAIN, 0);
 }
 
+void range_store_decline(struct range_store *store) {
+    push_control_to_all(store, RANGE_ITEM_DECLINE, 0);
+}
+
+bool range_store_declines(struct range_store *store) {
+    bool all = true;
+    for (uint32_t i = 0; i < store->worker_count; i++)
+        all = all && atomic_load(&store->workers[i]->decline_published);
+    return all;
+}
+
 void range_store_transfer(struct range_store *store, uint64_t range_id, uint64_t to_node) {
     struct range_item *item = item_new(RANGE_ITEM_TRANSFER, SLICE_EMPTY);
     item->range_id = range_id;

@@ -15,6 +15,7 @@ enum range_item_kind {
     RANGE_ITEM_CREATE,      /* data: encoded descriptor; flag: campaign */
     RANGE_ITEM_UNREACHABLE, /* node_id */
     RANGE_ITEM_DRAIN,
+    RANGE_ITEM_DECLINE,
     RANGE_ITEM_TRANSFER, /* range_id, node_id */
     RANGE_ITEM_STOP,
 };

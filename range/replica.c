@@ -153,6 +153,7 @@ void range_replica_activate(struct range_replica *replica, const struct raft_har
     replica->conf_entry = replica->log.last_index; /* whether one is there is not known */
     replica->raft =
         raft_new(&config, &storage, &initial, &replica->conf, replica->applied.applied.index);
+    if (replica->worker->declines) raft_decline_leadership(replica->raft);
     list_push_back(&replica->worker->awake, &replica->in_awake);
     range_liveness_watch(replica);
     range_replica_touch(replica);
@@ -199,6 +200,7 @@ static void leadership_gained(struct range_replica *replica, uint64_t term) {
     replica->lead_term = term;
     replica->transfer_to = 0;
     replica->transfer_retry_us = 0;
+    replica->leads_since_us = replica->worker->now_us;
     range_transfer_returned(replica);
     replica->last_proposed_ts = 0;
     replica->change_index = 0;

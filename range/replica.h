@@ -105,10 +105,11 @@ struct range_replica {
     /* Leadership that is handed on (transfer.c). */
     uint64_t transfer_to;       /* node that leadership was last offered to; 0: none */
     uint64_t transfer_retry_us; /* draining: not before */
-    uint32_t drain_offered;     /* draining: bit of the replica (its place in the descriptor) that
-                                 * was last asked to lead; 0: none yet */
-    uint32_t drain_returned;    /* draining: bits of those that led and did not keep it */
-    bool drain_given_up;        /* draining, and nobody is left that might keep the leadership */
+    uint64_t leads_since_us;
+    uint32_t drain_offered;  /* draining: bit of the replica (its place in the descriptor) that
+                              * was last asked to lead; 0: none yet */
+    uint32_t drain_returned; /* draining: bits of those that led and did not keep it */
+    bool drain_given_up;     /* draining, and nobody is left that might keep the leadership */
 
     /* Quiet ranges (liveness.c). */
     struct list_node in_waking; /* worker->waking: something happened to a node that it relies on */

@@ -67,13 +67,15 @@ void range_status_stale(struct range_replica *replica) {
 
 void range_status_flush(struct range_worker *worker) {
     struct list_node *node;
-    if (list_empty(&worker->stale)) return;
-    lock(worker);
-    while ((node = list_pop_front(&worker->stale)) != NULL) {
-        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_stale);
-        if (replica->raft) publish(replica);
+    if (!list_empty(&worker->stale)) {
+        lock(worker);
+        while ((node = list_pop_front(&worker->stale)) != NULL) {
+            struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_stale);
+            if (replica->raft) publish(replica);
+        }
+        unlock(worker);
     }
-    unlock(worker);
+    if (worker->declines) atomic_store(&worker->decline_published, true);
 }
 
 void range_status_unpublish(struct range_replica *replica) {

@@ -141,6 +141,13 @@ void range_store_create(struct range_store *store, const struct range_descriptor
 /* Leaders go elsewhere (shutdown, draining). Ask range_store_status how many are left, and which of
  * them have nowhere to go. */
 void range_store_drain(struct range_store *store);
+/* The end of draining. Whoever drains goes on taking leaderships, to hand them back (transfer.c),
+ * and one may be on its way while range_store_status says that nothing is led. So before a node may
+ * stop it declines: its replicas stand for no election any more and take nothing over, for good.
+ * What still came before that is drained as before. */
+void range_store_decline(struct range_store *store);
+/* Every worker does, and range_store_status has all that came before. */
+bool range_store_declines(struct range_store *store);
 void range_store_transfer(struct range_store *store, uint64_t range_id, uint64_t to_node);
 
 /* ---- reports ---- */

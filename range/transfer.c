@@ -57,7 +57,8 @@ void range_transfer_follow(struct range_replica *replica) {
  * Others may be draining, too, and hand back what they are handed. Nobody says so; it shows. Who
  * was handed the leadership and did not keep it is not asked again, and when nobody else is left
  * the leadership stays here: so it comes to rest on a node that does not drain, if there is one,
- * and otherwise after a few rounds, not at the end of everybody's time. */
+ * and otherwise after a few rounds, not at the end of everybody's time. Who is about to stop does
+ * not take it; then it is the others' turn. */
 
 _Static_assert(RANGE_REPLICAS_MAX <= 32, "one bit each in drain_returned");
 
@@ -66,8 +67,9 @@ static uint32_t bit_of(const struct range_descriptor *descriptor,
     return UINT32_C(1) << (replica - descriptor->replicas);
 }
 
-/* The voter that is furthest with the log, of those that answer and may keep the leadership. */
-static const struct range_replica_ref *best_successor(const struct range_replica *replica) {
+/* The voter that is furthest with the log, of those that answer and are not to be avoided. */
+static const struct range_replica_ref *best_successor(const struct range_replica *replica,
+                                                      uint32_t avoided) {
     struct raft_view view;
     raft_view(replica->raft, &view);
     const struct range_replica_ref *best = NULL;
@@ -79,7 +81,7 @@ static const struct range_replica_ref *best_successor(const struct range_replica
         const struct range_replica_ref *to =
             range_descriptor_replica(&replica->descriptor, progress->id);
         if (!to || !range_replica_stays_voter(to)) continue;
-        if (replica->drain_returned & bit_of(&replica->descriptor, to)) continue;
+        if (avoided & bit_of(&replica->descriptor, to)) continue;
         if (best && progress->match <= best_match) continue;
         best = to;
         best_match = progress->match;
@@ -91,9 +93,34 @@ void range_transfer_returned(struct range_replica *replica) {
     replica->drain_returned |= replica->drain_offered;
 }
 
+/* Nobody who handed it back; and who did not take it at all only if there is no other. */
+static const struct range_replica_ref *drain_successor(const struct range_replica *replica) {
+    const struct range_replica_ref *fresh =
+        best_successor(replica, replica->drain_returned | replica->drain_offered);
+    return fresh ? fresh : best_successor(replica, replica->drain_returned);
+}
+
+static bool all_returned(const struct range_replica *replica) {
+    const struct range_descriptor *descriptor = &replica->descriptor;
+    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
+        const struct range_replica_ref *other = &descriptor->replicas[i];
+        if (other->replica_id == replica->replica_id || !range_replica_stays_voter(other)) continue;
+        if (!(replica->drain_returned & bit_of(descriptor, other))) return false;
+    }
+    return true;
+}
+
+/* Who has only just come to lead has heard of the others no more than their votes. */
+static bool others_had_time(const struct range_replica *replica) {
+    const struct range_worker *worker = replica->worker;
+    const struct range_store_config *config = &worker->store->config;
+    return worker->now_us - replica->leads_since_us >= config->election_ticks * config->tick_us;
+}
+
 static void drain_one(struct range_replica *replica, uint64_t retry_us) {
-    const struct range_replica_ref *to = best_successor(replica);
-    bool given_up = !to && replica->drain_returned != 0;
+    const struct range_replica_ref *to = drain_successor(replica);
+    bool given_up =
+        !to && replica->drain_returned != 0 && (all_returned(replica) || others_had_time(replica));
     if (given_up != replica->drain_given_up) {
         replica->drain_given_up = given_up;
         range_replica_touch(replica); /* so that the report says it */
@@ -111,5 +138,16 @@ void range_transfer_drain(struct range_worker *worker) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
         if (!replica->leads || worker->now_us < replica->transfer_retry_us) continue;
         drain_one(replica, retry_us);
+    }
+}
+
+void range_transfer_decline(struct range_worker *worker) {
+    worker->declines = true;
+    LIST_FOR_EACH (node, &worker->all) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
+        if (!replica->raft) continue;
+        raft_decline_leadership(replica->raft);
+        range_replica_follow_role(replica);
+        range_replica_touch(replica);
     }
 }

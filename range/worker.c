@@ -134,6 +134,9 @@ static void process_item(struct range_worker *worker, struct range_item *item) {
     case RANGE_ITEM_DRAIN:
         worker->draining = true;
         break;
+    case RANGE_ITEM_DECLINE:
+        range_transfer_decline(worker);
+        break;
     case RANGE_ITEM_TRANSFER:
         range_transfer_to_node(worker, item->range_id, item->node_id);
         break;

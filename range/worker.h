@@ -69,6 +69,7 @@ struct range_worker {
     _Atomic uint64_t queued;       /* items pushed since the last drain, for range_worker_pending */
     _Atomic uint64_t queued_bytes; /* the same, for worth_lending */
     _Atomic uint32_t leader_count;
+    _Atomic bool decline_published; /* it declines, and the published statuses are not older */
 
     /* Held by whoever runs a turn (worker_run.c); everything below belongs to the holder. */
     pthread_mutex_t turn_lock;
@@ -86,6 +87,7 @@ struct range_worker {
     bool syncing; /* between a turn that returned true and range_worker_synced */
     bool stopped;
     bool draining;
+    bool declines; /* leaderships, before it stops */
 
     struct idmap ranges; /* every replica, by range id */
     struct list_node all;
@@ -288,6 +290,7 @@ void range_compact(struct range_replica *replica, struct storage_batch *batch);
 void range_transfer_request(struct range_pending *pending);
 void range_transfer_to_node(struct range_worker *worker, uint64_t range_id, uint64_t to_node);
 void range_transfer_drain(struct range_worker *worker);
+void range_transfer_decline(struct range_worker *worker);
 /* Draining: the replica leads again. */
 void range_transfer_returned(struct range_replica *replica);
 void range_transfer_follow(struct range_replica *replica);

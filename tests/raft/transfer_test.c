@@ -141,3 +141,45 @@ Test(raft_transfer, is_ignored_by_who_is_no_member) {
     cr_assert_eq(group_view(group, 4).role, RAFT_FOLLOWER);
     group_free(group);
 }
+
+/* An owner that is about to stop: no leadership handed over, no candidacy of its own, not even one
+ * that is under way; but votes and entries as before. */
+Test(raft_transfer, is_ignored_by_who_declines) {
+    struct group *group = group_new(3, NULL);
+    group_elect(group, 1);
+    raft_decline_leadership(group->nodes[2].raft);
+    cr_assert_eq(raft_transfer_leader(group->nodes[1].raft, 2), STATUS_OK);
+    group_settle(group);
+    cr_expect_eq(group_view(group, 2).role, RAFT_FOLLOWER);
+    cr_expect_eq(group_view(group, 1).role, RAFT_LEADER);
+    cr_expect_eq(raft_campaign(group->nodes[2].raft), STATUS_DROPPED);
+    group_tick(group, 2, 100);
+    cr_expect_eq(group_view(group, 2).role, RAFT_FOLLOWER);
+
+    group_isolate(group, 1);
+    group_elect(group, 3);
+    cr_expect_eq(group_view(group, 3).role, RAFT_LEADER, "with the vote of who declines");
+    uint64_t before = group_view(group, 2).commit;
+    group_write(group, 3, "a");
+    group_tick(group, 3, 10);
+    group_settle(group);
+    cr_expect_gt(group_view(group, 2).commit, before);
+    group_free(group);
+}
+
+Test(raft_transfer, who_declines_ends_its_candidacy_but_goes_on_leading) {
+    struct group *group = group_new(3, NULL);
+    cr_assert_eq(raft_campaign(group->nodes[2].raft), STATUS_OK);
+    group_drain(group, 2);
+    raft_decline_leadership(group->nodes[2].raft);
+    group_settle(group); /* the votes come in */
+    cr_expect_eq(group_view(group, 2).role, RAFT_FOLLOWER);
+
+    group_elect(group, 1);
+    cr_assert_eq(group_view(group, 1).role, RAFT_LEADER);
+    raft_decline_leadership(group->nodes[1].raft);
+    group_write(group, 1, "a");
+    cr_expect_eq(group_view(group, 1).role, RAFT_LEADER);
+    group_expect_state(group, "a");
+    group_free(group);
+}

@@ -383,6 +383,120 @@ Test(range_refusals, of_timestamps_from_the_past) {
     cluster_free(cluster);
 }
 
+static bool declines(void *ctx) {
+    return range_store_declines(ctx);
+}
+
+/* What is handed to a node that is about to stop does not arrive, and the node knows from when on:
+ * a range that came to it at the last moment would lose its leader with it. */
+Test(range_store, a_node_that_declines_is_handed_nothing) {
+    struct cluster *cluster = new_cluster(14, 6);
+    uint64_t leader = cluster_leader(cluster, 1), other = leader % 3 + 1;
+    struct range_store *store = cluster_store(cluster, other);
+    cr_expect_not(range_store_declines(store));
+    range_store_decline(store);
+    cr_expect_not(range_store_declines(store), "nothing is known before a turn has taken it in");
+    range_store_transfer(cluster_store(cluster, leader), 1, other);
+    cr_assert(cluster_run_until(cluster, SECOND, declines, store));
+    cluster_run_us(cluster, SECOND);
+    cr_expect_eq(cluster_leader(cluster, 1), leader);
+    put(cluster, 1, "after", "declined");
+    cluster_free(cluster);
+}
+
+/* Not even what is born there later. */
+Test(range_store, a_node_that_declines_leads_no_new_range) {
+    struct cluster *cluster = new_cluster(17, 1);
+    struct range_descriptor alone = {
+        .range_id = 77,
+        .epoch = {1, 1},
+        .next_replica_id = 2,
+        .replica_count = 1,
+        .replicas = {{.replica_id = 1, .node_id = 1, .role = RANGE_VOTER}}};
+    buf_append(&alone.start, cluster_key(77, ""));
+    for (int declining = 0; declining < 2; declining++) {
+        struct range_store *store = cluster_store(cluster, 1);
+        if (declining) range_store_decline(store);
+        range_store_create(store, &alone, true);
+        cluster_run_us(cluster, SECOND);
+        struct range_status status;
+        cr_assert(cluster_status(cluster, 1, alone.range_id, &status));
+        cr_expect_eq(status.leads, !declining);
+        buf_append(&alone.end, slice_from_buf(&alone.start));
+        buf_clear(&alone.start);
+        buf_append(&alone.start, cluster_key(76, ""));
+        alone.range_id = 76;
+    }
+    range_descriptor_done(&alone);
+    cluster_free(cluster);
+}
+
+/* Nobody says that he declines. A node that drains tries the other one next. */
+Test(range_store, a_draining_node_turns_to_who_does_not_decline) {
+    for (uint64_t by = 1; by <= 2; by++) {
+        struct cluster *cluster = new_cluster(15, 6);
+        uint64_t node = cluster_leader(cluster, 1);
+        uint64_t stopping = (node - 1 + by) % 3 + 1, staying = (node - 1 + 3 - by) % 3 + 1;
+        range_store_drain(cluster_store(cluster, stopping));
+        cluster_run_us(cluster, SECOND);
+        range_store_decline(cluster_store(cluster, stopping));
+        range_store_drain(cluster_store(cluster, node));
+        cluster_run_us(cluster, SECOND);
+        for (uint64_t range = 1; range <= 6; range++)
+            cr_expect_eq(cluster_leader(cluster, range), staying);
+        cr_expect_eq(range_store_leader_count(cluster_store(cluster, stopping)), 0);
+        cluster_free(cluster);
+    }
+}
+
+static void expect_not_given_up(struct cluster *cluster, uint64_t node) {
+    for (uint64_t range = 1; range <= 6; range++) {
+        struct range_status status;
+        cr_assert(cluster_status(cluster, node, range, &status));
+        cr_expect_not(status.drain_given_up, "range %d by node %d", (int)range, (int)node);
+    }
+}
+
+/* Two drain, and hand to each other until both know better; meanwhile neither believes that there
+ * is nobody else, only because the third has not answered yet. */
+Test(range_store, two_draining_nodes_never_give_up_the_third) {
+    for (uint64_t seed = 100; seed < 110; seed++) {
+        struct cluster *cluster = new_cluster(seed, 6);
+        cluster_slow(cluster, 3, SECOND / 40);
+        range_store_drain(cluster_store(cluster, 1));
+        range_store_drain(cluster_store(cluster, 2));
+        for (int step = 0; step < 500; step++) {
+            cluster_run_us(cluster, SECOND / 1000);
+            expect_not_given_up(cluster, 1);
+            expect_not_given_up(cluster, 2);
+        }
+        for (uint64_t range = 1; range <= 6; range++)
+            cr_expect_eq(cluster_leader(cluster, range), 3);
+        cluster_free(cluster);
+    }
+}
+
+/* When all drain, each gives up what it was handed back by everybody; when only one other answers,
+ * what that one handed back. */
+Test(range_store, a_draining_node_gives_up_when_nobody_is_left) {
+    for (uint64_t up = 2; up <= 3; up++) {
+        struct cluster *cluster = new_cluster(16, 6);
+        if (up == 2) cluster_crash(cluster, 3);
+        for (uint64_t range = 1; range <= 6; range++)
+            cr_assert_neq(cluster_wait_leader(cluster, range), 0);
+        for (uint64_t node = 1; node <= up; node++)
+            range_store_drain(cluster_store(cluster, node));
+        cluster_run_us(cluster, up == 2 ? SECOND : SECOND / 10);
+        for (uint64_t range = 1; range <= 6; range++) {
+            struct range_status status;
+            uint64_t leader = cluster_leader(cluster, range);
+            cr_assert(cluster_status(cluster, leader, range, &status));
+            cr_expect(status.drain_given_up, "range %d by node %d", (int)range, (int)leader);
+        }
+        cluster_free(cluster);
+    }
+}
+
 /* A node that drains hands every leadership over, and everything goes on elsewhere. */
 Test(range_store, a_draining_node_leads_nothing_any_more) {
     struct cluster *cluster = new_cluster(13, 6);
