@@ -24,6 +24,7 @@
 #include "cmd/node_identity.h"
 #include "cmd/router_runtime.h"
 #include "cmd/signals.h"
+#include "range/drain.h"
 #include "range/limits.h"
 #include "range/metrics.h"
 #include "range/router/metrics.h"
@@ -37,9 +38,6 @@
 #include "storage/metrics.h"
 #include "storage/rocksdb_engine.h"
 
-#define DRAIN_POLL_US 5000u
-/* For a successor to be heard: its election may need the vote of the node that leaves. */
-#define DRAIN_SETTLE_US 500000u
 #define LEAVE_TIMEOUT_MS 300u
 
 struct node_options {
@@ -139,9 +137,7 @@ struct node_process {
     pthread_t *workers;
     uint32_t worker_count;
     struct rpc_timer drain_timer;
-    uint64_t drain_until_us;
-    uint64_t settle_until_us; /* 0: there are leaders to hand over */
-    bool declines_asked;      /* of the store, when nothing was left to hand over */
+    struct range_drain drain;
 };
 
 static void stop_loop(struct node_process *process) {
@@ -165,59 +161,20 @@ static void leave(struct node_process *process) {
     placement_client_leave(process->placement, LEAVE_TIMEOUT_MS, left, process);
 }
 
-struct led_count {
-    uint32_t movable; /* led ranges that have another replica to lead them */
-    uint32_t kept;    /* led ranges whose other replicas are on nodes that stop, too */
-    uint32_t offered; /* ranges whose new leader is yet to be heard */
-};
-
-static void count_led(void *ctx, const struct range_status *status) {
-    struct led_count *count = ctx;
-    if (status->drain_offered) count->offered++;
-    if (!status->leads || status->descriptor->replica_count == 1) return;
-    if (status->drain_given_up)
-        count->kept++;
-    else
-        count->movable++;
-}
-
-/* A range whose new leader is not heard does not keep the node for long: there may be no quorum. */
-static bool drain_goes_on(struct node_process *process, const struct led_count *count,
-                          uint64_t now_us) {
-    if (count->movable > 0) {
-        process->settle_until_us = 0;
-        return now_us < process->drain_until_us;
-    }
-    if (count->offered == 0) return false;
-    if (process->settle_until_us == 0) process->settle_until_us = now_us + DRAIN_SETTLE_US;
-    return now_us < process->settle_until_us;
-}
-
-/* Nothing is left to hand over; but another node that drains may be handing something to this one.
- */
-static bool may_be_handed_more(struct node_process *process, bool declines, uint64_t now_us) {
-    if (declines || now_us >= process->drain_until_us) return false;
-    if (!process->declines_asked) range_store_decline(process->store);
-    process->declines_asked = true;
-    return true;
-}
-
 static void drain_step(struct rpc_timer *timer) {
     struct node_process *process = CONTAINER_OF(timer, struct node_process, drain_timer);
-    struct led_count count = {0};
-    bool declines = range_store_declines(process->store); /* before the status: it tells of that */
-    range_store_status(process->store, count_led, &count);
+    struct range_drain *drain = &process->drain;
     uint64_t now_us = rpc_loop_now_us(process->loop);
-    if (drain_goes_on(process, &count, now_us) || may_be_handed_more(process, declines, now_us)) {
-        rpc_timer_start(process->loop, timer, now_us + DRAIN_POLL_US);
+    if (!range_drain_step(drain, now_us)) {
+        rpc_timer_start(process->loop, timer, now_us + RANGE_DRAIN_POLL_US);
         return;
     }
-    if (count.movable > 0)
+    if (drain->left > 0)
         log_warn("drain_incomplete", "node=%" PRIu64 " leaders_left=%u after_ms=%" PRIu64,
-                 process->identity.node_id, count.movable, process->options.drain_ms);
+                 process->identity.node_id, drain->left, process->options.drain_ms);
     else
         log_info("drained", "node=%" PRIu64 " leaders_kept=%u", process->identity.node_id,
-                 count.kept);
+                 drain->kept);
     leave(process);
 }
 
@@ -229,8 +186,8 @@ static void signal_caught(void *ctx, uint32_t number) {
         process->state = DRAINING;
         rpc_health_set(process->health, "", false);
         if (process->router) rpc_health_set(process->health, "flotilla.v1.KeyValue", false);
-        process->drain_until_us = rpc_loop_now_us(process->loop) + process->options.drain_ms * 1000;
-        range_store_drain(process->store);
+        range_drain_begin(&process->drain, process->store,
+                          rpc_loop_now_us(process->loop) + process->options.drain_ms * 1000);
         process->drain_timer.fire = drain_step;
         drain_step(&process->drain_timer);
         return;

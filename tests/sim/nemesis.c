@@ -145,6 +145,57 @@ static void stop(struct sim *sim, struct sim_host *host, enum sim_end end) {
     sim_timer_start(sim, &host->restart, sim->now_us + some_while(sim));
 }
 
+/* A process that was told to stop, as `flotilla node` does it. */
+struct stopping {
+    struct sim_timer timer;
+    struct sim_node *node;
+    uint64_t incarnation;
+    struct range_drain drain;
+};
+
+static void drop_stopping(struct sim_timer *timer) {
+    memory_free(CONTAINER_OF(timer, struct stopping, timer));
+}
+
+static void go_on_stopping(struct sim *sim, struct sim_timer *timer) {
+    struct stopping *stopping = CONTAINER_OF(timer, struct stopping, timer);
+    struct sim_node *node = stopping->node;
+    if (!node->host.up || node->host.incarnation != stopping->incarnation) {
+        memory_free(stopping); /* something else ended it */
+        return;
+    }
+    if (!sim->hurting) { /* it comes back at once, and drains no more */
+        memory_free(stopping);
+        sim_host_stop(&node->host, SIM_END_KILL);
+        sim_host_start(&node->host);
+        return;
+    }
+    if (node->host.paused || !range_drain_step(&stopping->drain, sim->now_us)) {
+        sim_node_schedule(node); /* it may have been told to decline */
+        sim_timer_start(sim, timer, sim->now_us + RANGE_DRAIN_POLL_US);
+        return;
+    }
+    sim_rules_drained(sim, node, &stopping->drain);
+    memory_free(stopping);
+    stop(sim, &node->host, SIM_END_KILL);
+}
+
+static void drain(struct sim *sim) {
+    struct sim_node *node = CONTAINER_OF(some_node(sim), struct sim_node, host);
+    if (!node->host.up || !node->store) return;
+    sim_note(sim, "node %u: told to stop", node->host.number);
+    sim->life.drains++;
+    struct stopping *stopping = MEMORY_NEW(struct stopping);
+    stopping->timer.fire = go_on_stopping;
+    stopping->timer.drop = drop_stopping;
+    stopping->node = node;
+    stopping->incarnation = node->host.incarnation;
+    range_drain_begin(&stopping->drain, node->store,
+                      sim->now_us + prng_between(&sim->prng, 50000, 3000000));
+    sim_node_schedule(node);
+    sim_timer_start(sim, &stopping->timer, sim->now_us + RANGE_DRAIN_POLL_US);
+}
+
 static void crash_all(struct sim *sim) {
     for (uint32_t i = 0; i < sim->config.nodes + sim->config.members; i++)
         stop(sim, sim->hosts[i], SIM_END_CRASH);
@@ -337,6 +388,9 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
         break;
     case SIM_FAULT_ROUTER:
         stop(sim, &sim->routers[prng_below(&sim->prng, SIM_ROUTERS)].host, SIM_END_KILL);
+        break;
+    case SIM_FAULT_DRAIN:
+        drain(sim);
         break;
     case SIM_FAULT_COUNT:
         ASSERT(!"a fault");

@@ -411,6 +411,21 @@ void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t index
     range_worker_check(worker);
 }
 
+/* What it leads now it led when it looked, and nobody else would have it; unless its time is up. */
+void sim_rules_drained(struct sim *sim, const struct sim_node *node,
+                       const struct range_drain *drain) {
+    uint32_t led = 0;
+    for (uint64_t range = 1; range <= sim->config.ranges; range++) {
+        const struct range_replica *replica = sim_replica_on(node, range);
+        if (replica && replica->raft && raft_role(replica->raft) == RAFT_LEADER &&
+            replica->descriptor.replica_count > 1)
+            led++;
+    }
+    if (sim->now_us < drain->until_us && led > drain->kept)
+        sim_broken(sim, "nothing is led by who leaves", "node %u leads %u ranges, and knows of %u",
+                   node->host.number, led, drain->kept);
+}
+
 void sim_rules_process_ended(struct sim *sim, struct sim_node *node) {
     for (uint32_t range = 1; range <= SIM_RANGES_MAX; range++) {
         struct replica_rules *seen = &sim->rules->replicas[node->host.number - 1][range];

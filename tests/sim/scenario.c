@@ -8,7 +8,7 @@
 #define NETWORK                                                                                  \
     (BIT(LOSS) | BIT(CLOG) | BIT(PARTITION) | BIT(ONE_WAY) | BIT(BRIDGE) | BIT(ISOLATE_LEADER) | \
      BIT(MUTE_LEADER) | BIT(FLAP) | BIT(SWIZZLE))
-#define MACHINES (BIT(CRASH) | BIT(CRASH_ALL) | BIT(KILL) | BIT(PAUSE) | BIT(ROUTER))
+#define MACHINES (BIT(CRASH) | BIT(CRASH_ALL) | BIT(KILL) | BIT(PAUSE) | BIT(ROUTER) | BIT(DRAIN))
 #define DISKS                                                                              \
     (BIT(CRASH) | BIT(CRASH_ALL) | BIT(SLOW_DISK) | BIT(SYNC_FAILURE) | BIT(WRITE_ERROR) | \
      BIT(DISK_FULL) | BIT(READ_ERROR))
@@ -35,7 +35,7 @@ static const struct scenario scenarios[] = {
     {"mixed", "any fault, mixed anew by each seed", EVERYTHING, 0, 0, 0, false, false},
     {"calm", "no faults", 0, 0, 0, 0, false, false},
     {"network", "losses, delays, partitions", NETWORK, 0, 0, 0, false, false},
-    {"machines", "crashes, restarts, pauses", MACHINES, 0, 0, 0, false, false},
+    {"machines", "crashes, restarts, drains, pauses", MACHINES, 0, 0, 0, false, false},
     {"disks", "unsynced writes lost, slow and full disks, failing syncs, writes and reads", DISKS,
      0, 0, 0, false, false},
     {"leases", "pauses, drifting clocks, leaders cut off, with lease reads",
@@ -48,8 +48,8 @@ static const struct scenario scenarios[] = {
          BIT(TRANSFER),
      16, 3, 0, false, true},
     {.name = "handovers",
-     .what = "leaders that fall silent with answers under way, slow disks, many reads",
-     .faults = BIT(MUTE_LEADER) | BIT(TRANSFER) | BIT(ISOLATE_LEADER) | BIT(KILL),
+     .what = "leaders that fall silent with answers under way or hand over, slow disks, many reads",
+     .faults = BIT(MUTE_LEADER) | BIT(TRANSFER) | BIT(ISOLATE_LEADER) | BIT(KILL) | BIT(DRAIN),
      .ranges = 8,
      .nodes = 3,
      .lease_reads_always = true,

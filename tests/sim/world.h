@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "base/prng.h"
 #include "placement/placement.h"
+#include "range/drain.h"
 #include "range/router/router.h"
 #include "range/store.h"
 #include "storage/memory_engine.h"
@@ -197,6 +198,7 @@ enum sim_fault {
     SIM_FAULT_TRANSFER,
     SIM_FAULT_PLACEMENT,
     SIM_FAULT_ROUTER,
+    SIM_FAULT_DRAIN, /* a node is told to stop */
     SIM_FAULT_COUNT,
 };
 
@@ -377,6 +379,9 @@ void sim_rules_free(struct sim *sim);
 void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t worker);
 /* Half a turn is done; what it promises waits for the disk. */
 void sim_rules_before_sync(struct sim *sim, struct sim_node *node, uint32_t worker);
+/* It says that it may leave. */
+void sim_rules_drained(struct sim *sim, const struct sim_node *node,
+                       const struct range_drain *drain);
 void sim_rules_process_ended(struct sim *sim, struct sim_node *node);
 void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_t first,
                        uint64_t count);
