@@ -199,6 +199,8 @@ bool range_membership_advance(struct range_descriptor *descriptor,
     struct raft_conf_state conf = range_conf_from_descriptor(descriptor);
     struct raft_conf_edit edit;
     if (raft_conf_apply(&conf, change, &edit) != STATUS_OK) return false;
+    /* A descriptor has no word for a joint configuration that does not end by itself. */
+    if (edit.conf.auto_leave != raft_conf_state_joint(&edit.conf)) return false;
     if (!knows_all(descriptor, membership, &edit.members)) return false;
     if (membership) join(descriptor, membership);
     assign_roles(descriptor, &edit.conf);
