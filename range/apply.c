@@ -185,6 +185,16 @@ void range_apply_forget(struct range_replica *replica) {
     worker->job_count = kept;
 }
 
+void range_apply_skip(struct range_replica *replica) {
+    const struct range_worker *worker = replica->worker;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < worker->job_count; i++)
+        for (uint32_t j = 0; worker->jobs[i].replica == replica && j < worker->jobs[i].count; j++)
+            bytes += payload_slice(worker->jobs[i].entries[j].payload).len;
+    range_apply_forget(replica);
+    raft_apply_done(replica->raft, replica->applied.applied.index, bytes);
+}
+
 /* The core has heard of a change in the middle of the round; its role may be another now. */
 static void finish_change(struct range_replica *replica) {
     replica->record_changed = false;

@@ -445,6 +445,7 @@ struct storage_batch *range_snapshot_stage(struct range_replica *replica,
     ASSERT_CMP(snapshot->id.index, ==, receive->state.applied.index);
     ASSERT_CMP(snapshot->id.term, ==, receive->state.applied.term);
     ASSERT_CMP(snapshot->id.index, >, replica->applied.applied.index);
+    range_apply_skip(replica);
     receive->batch = storage_batch_new(replica->worker->store->engine);
     receive->conf = snapshot->conf;
     raft_log_reset(&replica->log, receive->batch, snapshot->id.index);
@@ -461,12 +462,7 @@ static void settle_proposed(struct range_replica *replica, uint64_t index) {
 }
 
 void range_snapshot_install(struct range_replica *replica) {
-    struct range_worker *worker = replica->worker;
     struct range_snapshot_receive *receive = replica->receive;
-    /* Entries that were handed out before the snapshot came go first; it contains them. */
-    while (!range_apply_round(worker)) {
-    }
-    ASSERT(replica->raft); /* it is in the snapshot, so nothing before that removes it */
     struct range_descriptor before = {0};
     range_descriptor_copy(&before, &replica->descriptor);
     range_descriptor_copy(&replica->descriptor, &receive->descriptor);

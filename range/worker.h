@@ -279,6 +279,9 @@ void range_apply_add(struct range_replica *replica, const struct raft_entry *ent
                      uint32_t count);
 /* What waits of the replica is not applied any more. */
 void range_apply_forget(struct range_replica *replica);
+/* A snapshot contains what waits to be applied. The core has its configuration already, so that a
+ * change of an older one could not be applied any more. */
+void range_apply_skip(struct range_replica *replica);
 /* One engine write for what waits. False: so much waits that some of it has to wait for the next
  * round (RANGE_APPLY_ROUND_*). */
 bool range_apply_round(struct range_worker *worker);

@@ -14,6 +14,8 @@
 #include "tests/range/cluster.h"
 
 #define SECOND 1000000u
+#define LARGE_BYTES (128u << 10)
+#define AT_ONCE ((int)(RANGE_APPLY_BYTES_MAX / LARGE_BYTES)) /* so many wait to be applied */
 
 static void quiet(void) {
     log_set_level(LOG_NONE);
@@ -21,14 +23,17 @@ static void quiet(void) {
 
 TestSuite(range_members, .init = quiet, .timeout = 60);
 
-static struct cluster *five_nodes(uint64_t seed) {
-    struct cluster_config config = cluster_config_default(seed);
+static struct cluster *five_nodes_as(struct cluster_config config) {
     config.nodes = 5;
     config.replicas = 3;
     struct cluster *cluster = cluster_new(&config);
     cr_assert_neq(cluster_wait_leader(cluster, 1), 0);
     cluster_run_us(cluster, SECOND / 10); /* it has applied an entry of its term */
     return cluster;
+}
+
+static struct cluster *five_nodes(uint64_t seed) {
+    return five_nodes_as(cluster_config_default(seed));
 }
 
 static struct cluster_call *ask(struct cluster *cluster, const struct range_replica_change *changes,
@@ -380,6 +385,72 @@ Test(range_members, refuses_a_stale_epoch) {
     cr_assert_eq(call->reply.code, RANGE_REPLY_STALE_EPOCH);
     cr_assert_eq(call->reply.descriptor->epoch.conf_version, 2);
     cluster_call_free(cluster, call);
+    cluster_free(cluster);
+}
+
+static struct range_status status_of(struct cluster *cluster, uint64_t node) {
+    struct range_status status;
+    cr_assert(cluster_status(cluster, node, 1, &status));
+    return status;
+}
+
+/* Entries that are large and leave nothing behind: there is a "sum" already. */
+static void insert_in_vain(struct cluster *cluster, int count) {
+    struct buf value = {0};
+    buf_reserve(&value, LARGE_BYTES);
+    memset(value.data, 'v', LARGE_BYTES);
+    struct txn_op op = {.kind = TXN_OP_INSERT,
+                        .key = cluster_key(1, "sum"),
+                        .value = slice_make(value.data, LARGE_BYTES)};
+    struct buf command = cluster_command(&(struct txn_command){.op_count = 1, .ops = &op});
+    for (int i = 0; i < count; i++)
+        cr_assert_eq(cluster_write(cluster, 1, slice_from_buf(&command)).result,
+                     TXN_REFUSED_EXISTS);
+    buf_done(&command);
+    buf_done(&value);
+}
+
+/* A follower whose disk keeps up and whose applying does not, a command in each of its long turns,
+ * gets a snapshot while two changes that it contains are not applied yet, the first of them waiting
+ * here. */
+static void snapshot_over_changes(struct cluster *cluster, enum range_replica_change_kind kind) {
+    uint64_t slow = cluster_leader(cluster, 1) % 3 + 1;
+    cluster_slow(cluster, slow, 30000);
+    insert_in_vain(cluster, AT_ONCE / 2);
+    change(cluster, kind, 4);
+    insert_in_vain(cluster, AT_ONCE);
+    cluster_run_us(cluster, SECOND / 20); /* durable there */
+    cluster_isolate(cluster, slow, true);
+    uint64_t durable = status_of(cluster, slow).commit_index;
+    change(cluster, kind, 5);
+    insert_in_vain(cluster, AT_ONCE);
+    struct range_status status = status_of(cluster, slow);
+    cr_assert_gt(status_of(cluster, cluster_leader(cluster, 1)).log_first_index, durable + 1);
+    cluster_heal(cluster);
+    for (int i = 0; i < 100 && status_of(cluster, slow).applied_index <= durable; i++) {
+        status = status_of(cluster, slow);
+        cluster_run_us(cluster, 10000);
+    }
+    cr_assert_gt(status_of(cluster, slow).applied_index, durable, "a snapshot came");
+    cr_assert_lt(status.applied_index + AT_ONCE, durable, "in the middle of it");
+    cluster_slow(cluster, slow, 0);
+}
+
+/* What waits to be applied gives way to the snapshot, changes too, and what comes then finds room:
+ * twice as much was dropped as a replica takes to be applied. */
+Test(range_members, changes_that_wait_to_be_applied_give_way_to_a_snapshot) {
+    struct cluster_config config = cluster_config_default(12);
+    config.log_entries_kept = 5;
+    config.log_compact_step = 10;
+    config.apply_round_commands = 1;
+    struct cluster *cluster = five_nodes_as(config);
+    add(cluster, "sum", 5);
+    for (int i = 0; i < 2; i++) {
+        snapshot_over_changes(cluster, RANGE_ADD_LEARNER);
+        cr_assert(cluster_converge(cluster, 5 * SECOND));
+        snapshot_over_changes(cluster, RANGE_REMOVE);
+        cr_assert(cluster_converge(cluster, 5 * SECOND));
+    }
     cluster_free(cluster);
 }
 
