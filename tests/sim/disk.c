@@ -14,7 +14,9 @@ uint64_t sim_disk_sync_time(struct sim_host *host) {
 
 uint64_t sim_disk_stall_time(struct sim_host *host) {
     if (host->sync_us <= host->sim->config.sync_us) return 0;
-    return sim_chance(host->sim, 100) ? prng_below(&host->sim->prng, host->sync_us) : 0;
+    return sim_chance(host->sim, host->sim->config.stall_per_mille)
+               ? prng_below(&host->sim->prng, host->sync_us)
+               : 0;
 }
 
 enum status sim_disk_sync(struct sim_host *host, struct storage_batch *batch) {

@@ -21,6 +21,8 @@ struct speech {
     struct sim *sim;
     const struct sim_host *from, *to;
     uint64_t group;
+    /* Says itself that it is no replica; it may have become one since, in the same turn. */
+    bool stray;
     const struct raft_message *message;
 };
 
@@ -149,7 +151,7 @@ static void check_stray(const struct speech *speech) {
 }
 
 static void check_speech(const struct speech *speech) {
-    if (!is_active(speech, speech->from, speech->message->from)) {
+    if (speech->stray || !is_active(speech, speech->from, speech->message->from)) {
         check_stray(speech);
         return;
     }
@@ -192,7 +194,11 @@ void sim_rules_raft_frame(struct sim *sim, const struct sim_host *from, const st
     ASSERT(status == STATUS_OK);
     while (range_raft_frame_next(&messages, &envelope)) {
         if (envelope.range_id == 0 || envelope.removed) continue; /* no Raft message */
-        struct speech speech = {.sim = sim, .from = from, .to = to, .group = envelope.range_id};
+        struct speech speech = {.sim = sim,
+                                .from = from,
+                                .to = to,
+                                .group = envelope.range_id,
+                                .stray = envelope.conf_version == 0};
         check_encoded(&speech, envelope.message);
     }
 }

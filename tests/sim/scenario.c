@@ -29,6 +29,7 @@ struct scenario {
     bool hasty;    /* faults come and go within election time-outs */
     bool sluggish; /* every sync is slow: much happens during each */
     bool members;  /* an operator changes the replicas of ranges */
+    bool backlogs; /* a turn applies little, and on a slow disk takes long */
 };
 
 static const struct scenario scenarios[] = {
@@ -67,6 +68,14 @@ static const struct scenario scenarios[] = {
      .faults = EVERYTHING,
      .nodes = 5,
      .members = true},
+    {.name = "backlogs",
+     .what = "nodes that apply far behind their logs, cut off, short of log, replicas changed",
+     .faults = BIT(SLOW_DISK) | BIT(FLAP) | BIT(PARTITION) | BIT(ISOLATE_LEADER) | BIT(PAUSE) |
+               BIT(TRANSFER) | BIT(KILL) | BIT(DRAIN),
+     .ranges = 4,
+     .nodes = 5,
+     .members = true,
+     .backlogs = true},
     {"placement", "trouble at placement and with its clocks",
      BIT(PLACEMENT) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE) | BIT(DISK_FULL) |
          BIT(READ_ERROR),
@@ -146,6 +155,15 @@ void sim_config_make(struct sim *sim) {
         config->think_us = 3000;
     }
     config->while_max_us = 1500000;
+    config->stall_per_mille = 100;
+    if (scenario->backlogs) {
+        config->apply_round_commands = (uint32_t)prng_between(&sim->prng, 1, 3);
+        config->log_entries_kept = prng_between(&sim->prng, 1, 10);
+        config->log_compact_step = 1;
+        config->stall_per_mille = 500;
+        config->fault_pause_us = prng_between(&sim->prng, 30000, 100000);
+        config->think_us = 1000;
+    }
     if (scenario->hasty) {
         config->fault_pause_us = prng_between(&sim->prng, 30000, 200000);
         config->while_max_us = prng_between(&sim->prng, 100000, 500000);

@@ -217,8 +217,9 @@ struct sim_config {
     bool lease_reads;
     bool leases_fail; /* clocks pass the bound: what was read under a lease proves nothing */
     uint64_t delay_min_us, delay_max_us, sync_us;
-    uint64_t order_pause_us; /* of the operator between two orders, about; 0: there is none */
-    bool careful_operator;   /* no range has fewer than three voters, in neither half */
+    uint32_t stall_per_mille; /* of the turns on a slow disk: sim_disk_stall_time */
+    uint64_t order_pause_us;  /* of the operator between two orders, about; 0: there is none */
+    bool careful_operator;    /* no range has fewer than three voters, in neither half */
     uint32_t check_every; /* turns at least between two walks over all of a worker's invariants */
 };
 
