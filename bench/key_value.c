@@ -116,6 +116,7 @@ static void request(void *ctx, const struct bench_op *op, struct router_request 
     buf_clear(&workload->key);
     append_key(&workload->key, op->subject);
     workload->key_slice = slice_from_buf(&workload->key);
+    if (op->read && workload->config.stale_reads) ret_request->read_mode = RANGE_READ_STALE;
     if (op->read && workload->config.scan_rows > 0) {
         ret_request->op = ROUTER_SCAN;
         ret_request->start = workload->key_slice;
@@ -220,7 +221,7 @@ static bool next_of_run(void *ctx, struct bench_op *op) {
     struct key_value *workload = ctx;
     workload->preloading = false;
     if (!next(ctx, op)) return false;
-    op->must_exist = op->read && is_written(workload, op->subject);
+    op->must_exist = op->read && !workload->config.stale_reads && is_written(workload, op->subject);
     return true;
 }
 

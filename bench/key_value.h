@@ -26,6 +26,7 @@ struct key_value_config {
     uint32_t read_percent; /* 0: put, 100: get */
     uint32_t scan_rows;    /* a read fetches so many rows from its key on; 0: its key alone */
     bool request_ids;      /* writes carry a request id */
+    bool stale_reads;      /* they need not show what was acknowledged, only what was written */
     uint64_t seed, run;
 };
 

@@ -112,7 +112,6 @@ static struct connection connect_to(struct rpc_loop *loop,
         connection.flotilla = kv_client_new(loop, &flotilla);
     } else {
         struct etcd_client_config etcd = {.addresses = (const char *)addresses.data,
-                                          .serializable = config->stale_reads,
                                           .remembers = config->etcd_remembers,
                                           .outstanding_max = outstanding_max};
         connection.etcd = etcd_client_new(loop, &etcd);

@@ -19,7 +19,6 @@ struct bench_session_config {
     const char *addresses; /* host:port of routers or nodes, or etcd's members, with commas */
     uint32_t clients, connections; /* client i uses connection i modulo connections */
     bool unary;                    /* a gRPC call per request instead of the Pipe stream */
-    bool stale_reads;              /* etcd: serializable */
     bool etcd_remembers;  /* updates begin with what the client knows (rpc/etcd/client.h) */
     bool spreads;         /* connections begin at the addresses in turn; else all with the first */
     uint32_t in_flight;   /* per client, at most */

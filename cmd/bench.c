@@ -45,10 +45,6 @@ static enum status check_target(const struct load_options *options, struct buf *
         buf_printf(error, "--target etcd needs --endpoints: the addresses of its members");
         return STATUS_INVALID;
     }
-    if (!etcd && options->stale_reads) {
-        buf_printf(error, "--stale-reads: Flotilla has none yet, only etcd");
-        return STATUS_INVALID;
-    }
     if (options->connections > options->clients) {
         buf_printf(error, "--connections is %" PRIu64 ", more than the %" PRIu64 " clients",
                    options->connections, options->clients);
@@ -83,7 +79,6 @@ static struct bench_session *open_session(struct load_run *run) {
         .clients = (uint32_t)options->clients,
         .connections = (uint32_t)connections,
         .unary = options->unary,
-        .stale_reads = options->stale_reads,
         .etcd_remembers = options->etcd_remembers,
         .spreads = options->spreads,
         .in_flight = in_flight,

@@ -11,7 +11,7 @@ struct load_options {
     char *target, *router, *endpoints;
     uint64_t clients, connections, in_flight, count, duration_s, warm_up_s, rate, timeout_ms,
         settle_s, seed;
-    bool unary, stale_reads, etcd_remembers, spreads, progress, verify, stages;
+    bool unary, etcd_remembers, spreads, progress, verify, stages;
     char *json, *placement;
 };
 
@@ -29,8 +29,6 @@ struct load_options {
                    "connections go to the addresses in turn; else all to the first that answers"), \
         LOAD_ENTRY(type, "etcd-remember", CONFIG_BOOL, etcd_remembers, "false", "", 0, 0,          \
                    "reservations begin with the revision that the client made last, unread"),      \
-        LOAD_ENTRY(type, "stale-reads", CONFIG_BOOL, stale_reads, "false", "", 0, 0,               \
-                   "etcd: reads are serializable, from the asked member's own state"),             \
         LOAD_ENTRY(type, "clients", CONFIG_U64, clients, "8", "", 1, BENCH_CLIENTS_MAX,            \
                    "clients"),                                                                     \
         LOAD_ENTRY(type, "connections", CONFIG_U64, connections, "0", "", 0, BENCH_CLIENTS_MAX,    \

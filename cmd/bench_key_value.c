@@ -13,7 +13,7 @@ struct key_value_options {
     uint64_t keys, value_bytes, read_percent, scan_rows;
     char *distribution;
     double zipf;
-    bool preload, request_ids;
+    bool preload, request_ids, stale_reads;
 };
 
 #define KV_OPTION(name, kind, field, fallback, unit, minimum, maximum, help)                     \
@@ -39,6 +39,9 @@ struct key_value_options {
                       "write every key once before the run"),                                      \
             KV_OPTION("request-ids", CONFIG_BOOL, request_ids, "false", "", 0, 0,                  \
                       "writes carry a request id (a put may be repeated without)"),                \
+            KV_OPTION("stale-reads", CONFIG_BOOL, stale_reads, "false", "", 0, 0,                  \
+                      "reads are answered by the asked node from what it has (etcd: by any "       \
+                      "member, serializable)"),                                                    \
             LOAD_OPTIONS(struct key_value_options), COMMON_OPTIONS(struct key_value_options),      \
     }
 
@@ -195,6 +198,7 @@ static int run_key_value(const struct config_table *table, const char *unit,
                                               .read_percent = (uint32_t)options->read_percent,
                                               .scan_rows = (uint32_t)options->scan_rows,
                                               .request_ids = options->request_ids,
+                                              .stale_reads = options->stale_reads,
                                               .seed = options->load.seed,
                                               .run = load_run_random()});
     int exit_code = run_phases(&run, options, &workload);

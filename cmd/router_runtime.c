@@ -123,6 +123,7 @@ enum status router_runtime_new(struct rpc_loop *loop, const struct router_runtim
 void router_runtime_set_store(struct router_runtime *runtime, uint64_t node_id,
                               struct range_store *store) {
     rpc_node_client_set_store(runtime->nodes, node_id, store);
+    router_set_near_node(runtime->router, node_id);
     ask_first_map(&runtime->first_timer);
 }
 

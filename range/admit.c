@@ -55,6 +55,18 @@ static bool check_epoch(const struct admission *call) {
     return false;
 }
 
+/* Replicas come and go without a change of what the others hold. */
+static bool check_span(const struct admission *call) {
+    uint64_t asked = call->request.epoch.span_version;
+    uint64_t own = call->replica->descriptor.epoch.span_version;
+    if (asked == own) return true;
+    if (asked > own)
+        range_refuse_not_leader(call->replica, call->client, call->request.call_id);
+    else
+        range_refuse_stale_epoch(call->replica, call->client, call->request.call_id);
+    return false;
+}
+
 static bool check_leader(const struct admission *call) {
     if (call->replica->leads) return true;
     range_refuse_not_leader(call->replica, call->client, call->request.call_id);
@@ -162,6 +174,16 @@ static void admit_read(struct admission *call) {
     range_read_enqueue(pending);
 }
 
+static bool is_stale_read(const struct range_request *request) {
+    return (request->kind == RANGE_GET || request->kind == RANGE_SCAN) &&
+           request->read_mode == RANGE_READ_STALE;
+}
+
+static void admit_stale_read(const struct admission *call) {
+    if (check_span(call) && check_read(call))
+        range_read_stale(call->replica, call->client, &call->request);
+}
+
 static void admit_transfer(struct admission *call) {
     const struct range_replica_ref *to =
         range_descriptor_on_node(&call->replica->descriptor, call->request.to_node);
@@ -248,6 +270,10 @@ static void admit_call(struct admission *call) {
     }
     if (call->request.kind == RANGE_DESCRIBE) {
         if (check_leader(call)) admit_describe(call);
+        return;
+    }
+    if (is_stale_read(&call->request)) {
+        admit_stale_read(call);
         return;
     }
     if (!check_epoch(call) || !check_leader(call)) return;

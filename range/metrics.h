@@ -20,6 +20,7 @@
     X(range_commands_applied_total, COUNTER, "commands", "commands applied, all replicas")        \
     X(range_reads_total, COUNTER, "requests", "reads served")                                     \
     X(range_reads_leased_total, COUNTER, "requests", "reads served under a lease")                \
+    X(range_reads_stale_total, COUNTER, "requests", "stale reads served by any replica")          \
     X(range_apply_latency_us, HISTOGRAM, "us", "one round of applying, engine write included")    \
     X(range_commit_latency_us, HISTOGRAM, "us", "a command from its proposal to its outcome")     \
     X(range_stage_mailbox_us, HISTOGRAM, "us", "a write in the worker's mailbox")                 \

@@ -1,4 +1,4 @@
-/* Linearizable reads at the leader.
+/* Linearizable reads at the leader, and stale ones at any replica.
  *
  * A read gets an index that covers every write acknowledged before it arrived, and is served once
  * that index is applied and written:
@@ -7,6 +7,8 @@
  *     before the read began, the lease would have been over at that reading;
  *   - else by ReadIndex: all reads of a range that wait share one context (thesis 6.4).
  * A read whose index is known stays valid when leadership is lost afterwards.
+ *
+ * A stale read is served at once, at what is applied.
  *
  * Reads see the newest version of every key: only this worker writes to the range, and nothing is
  * served while an apply round is half written, so the engine's latest state is the state at
@@ -27,7 +29,9 @@ static void reply_rows(struct range_replica *replica, struct range_client *clien
                                 .kind = request->kind,
                                 .row_count = row_count,
                                 .rows = rows,
-                                .more = more};
+                                .more = more,
+                                .stale = request->read_mode == RANGE_READ_STALE,
+                                .as_of = replica->applied.last_commit_ts};
     replica->reads_total++;
     metric_add(&metric_range_reads_total, 1);
     range_client_reply(replica->worker, client, &reply);
@@ -166,6 +170,12 @@ bool range_read_try_lease(struct range_replica *replica, struct range_client *cl
     serve(replica, client, request);
     metric_add(&metric_range_reads_leased_total, 1);
     return true;
+}
+
+void range_read_stale(struct range_replica *replica, struct range_client *client,
+                      const struct range_request *request) {
+    serve(replica, client, request);
+    metric_add(&metric_range_reads_stale_total, 1);
 }
 
 static void follow_reading(struct range_replica *replica) {

@@ -11,9 +11,10 @@
  * and of replies, by code:
  *
  *   OK                    kind u8 ‖ by kind:
- *     GET                   row_count varint ‖ (version varint ‖ value, only when version > 0)*
+ *     GET                   row_count varint ‖ (version varint ‖ value, only when version > 0)* ‖
+ *                           as_of varint, only when the read was stale
  *     SCAN                  flags u8 (bit 0 more) ‖ row_count varint ‖ (key ‖ version varint ‖
- *                           value)*
+ *                           value)* ‖ as_of varint, only when the read was stale
  *     WRITE                 outcome (layout in txn/outcome.c)
  *     TRANSFER              nothing
  *     CHANGE_REPLICAS       descriptor
@@ -122,6 +123,7 @@ static void encode_rows(struct buf *frame, const struct range_reply *reply) {
         encode_varint(frame, row->version);
         if (scan || row->version > 0) encode_bytes(frame, row->value);
     }
+    if (reply->stale) encode_varint(frame, reply->as_of);
 }
 
 static void encode_progress(struct buf *frame, const struct range_reply *reply) {
@@ -223,7 +225,7 @@ static uint32_t decode_u32_varint(struct decoder *in) {
 
 static void decode_read_mode(struct decoder *in, struct range_request *request) {
     uint8_t mode = decode_u8(in);
-    if (mode > RANGE_READ_INDEX) in->failed = true;
+    if (mode > RANGE_READ_STALE) in->failed = true;
     request->read_mode = (enum range_read_mode)mode;
 }
 
@@ -315,6 +317,8 @@ static void decode_rows(struct decoder *in, struct arena *arena, struct range_re
         row->version = decode_varint(in);
         if (scan || row->version > 0) row->value = decode_bytes(in);
     }
+    reply->stale = !in->failed && decoder_left(in) > 0;
+    if (reply->stale) reply->as_of = decode_varint(in);
 }
 
 static void decode_progress(struct decoder *in, struct arena *arena, struct range_reply *reply) {

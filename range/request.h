@@ -47,6 +47,9 @@ struct range_replica_change {
 enum range_read_mode {
     RANGE_READ_LINEARIZABLE = 0, /* lease when valid, else ReadIndex */
     RANGE_READ_INDEX = 1,        /* ReadIndex always: needs no clock assumption */
+    /* What the asked replica has applied, leader or not, however old; asks nobody, so that it is
+     * answered without a quorum, too. */
+    RANGE_READ_STALE = 2,
 };
 
 struct range_request {
@@ -112,7 +115,10 @@ struct range_reply {
     struct slice text;       /* INVALID, UNAVAILABLE */
     uint32_t row_count;      /* GET: one per key, see RANGE_REPLY_BYTES_MAX; SCAN */
     struct range_row *rows;
-    bool more;                  /* SCAN: a limit ended it; go on after the last row */
+    bool more;      /* SCAN: a limit ended it; go on after the last row */
+    bool stale;     /* GET, SCAN: it was asked for as a stale read */
+    uint64_t as_of; /* stale: every write of the range up to this commit timestamp is shown, and
+                       none above it; 0: the range had no write yet */
     struct txn_outcome outcome; /* WRITE */
     /* DESCRIBE: of a leader that may have been followed by another meanwhile. What is done about it
      * names the descriptor's epoch, and is refused if that is not the present one. */

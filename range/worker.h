@@ -261,6 +261,8 @@ void range_propose_timestamps(struct range_worker *worker, uint64_t first, uint3
 /* True when the read was answered at once. */
 bool range_read_try_lease(struct range_replica *replica, struct range_client *client,
                           const struct range_request *request);
+void range_read_stale(struct range_replica *replica, struct range_client *client,
+                      const struct range_request *request);
 void range_read_enqueue(struct range_pending *pending);
 void range_read_ask(struct range_worker *worker);
 void range_read_indexed(struct range_replica *replica, const struct raft_read_state *state);

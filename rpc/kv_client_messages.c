@@ -163,6 +163,7 @@ static void read_rows(struct arena *arena, const Flotilla__V1__ScanResponse *sca
     reply->row_count = (uint32_t)scan->n_rows;
     reply->rows = rows;
     reply->more = scan->more;
+    reply->as_of = scan->as_of;
 }
 
 static void read_outcome(struct arena *arena, const Flotilla__V1__WriteResponse *write,
@@ -198,9 +199,11 @@ void kv_reply_from_proto(struct arena *arena, kv_request_case request_case, bool
     switch (request_case) {
     case FLOTILLA__V1__PIPE_CALL__REQUEST_GET:
         read_values(arena, &reply->get, 1, ret_reply);
+        ret_reply->as_of = reply->get->as_of;
         break;
     case FLOTILLA__V1__PIPE_CALL__REQUEST_BATCH_GET:
         read_values(arena, reply->batch_get->results, reply->batch_get->n_results, ret_reply);
+        ret_reply->as_of = reply->batch_get->as_of;
         break;
     case FLOTILLA__V1__PIPE_CALL__REQUEST_SCAN:
         read_rows(arena, reply->scan, ret_reply);

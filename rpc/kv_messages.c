@@ -12,7 +12,8 @@ _Static_assert((int)FLOTILLA__V1__REFUSAL__REFUSAL_GUARD == (int)TXN_REFUSED_GUA
                    (int)FLOTILLA__V1__REFUSAL__REFUSAL_REQUEST_ID_REUSED ==
                        (int)TXN_REFUSED_REQUEST_ID_REUSED,
                "refusals have the same numbers inside and outside");
-_Static_assert((int)FLOTILLA__V1__READ_MODE__READ_MODE_READ_INDEX == (int)RANGE_READ_INDEX,
+_Static_assert((int)FLOTILLA__V1__READ_MODE__READ_MODE_READ_INDEX == (int)RANGE_READ_INDEX &&
+                   (int)FLOTILLA__V1__READ_MODE__READ_MODE_STALE == (int)RANGE_READ_STALE,
                "read modes have the same numbers inside and outside");
 _Static_assert(FLOTILLA__V1__PIPE_REPLY__RESPONSE_GET == FLOTILLA__V1__PIPE_CALL__REQUEST_GET + 2 &&
                    FLOTILLA__V1__PIPE_REPLY__RESPONSE_WRITE ==
@@ -85,7 +86,7 @@ enum router_code kv_code_to_router(enum rpc_code code, bool write) {
 
 static bool read_mode(Flotilla__V1__ReadMode mode, struct router_request *request,
                       struct buf *error) {
-    if ((unsigned)mode > (unsigned)RANGE_READ_INDEX) {
+    if ((unsigned)mode > (unsigned)RANGE_READ_STALE) {
         buf_printf(error, "unknown read mode %d", (int)mode);
         return false;
     }
@@ -270,6 +271,7 @@ static Flotilla__V1__BatchGetResponse *write_values(struct arena *arena,
                                                     const struct router_reply *reply) {
     Flotilla__V1__BatchGetResponse *response =
         KV_NEW(arena, Flotilla__V1__BatchGetResponse, flotilla__v1__batch_get_response);
+    response->as_of = reply->as_of;
     response->n_results = reply->row_count;
     response->results = ARENA_NEW_ARRAY(arena, Flotilla__V1__GetResponse *, reply->row_count);
     for (uint32_t i = 0; i < reply->row_count; i++)
@@ -282,6 +284,7 @@ static Flotilla__V1__ScanResponse *write_rows(struct arena *arena,
     Flotilla__V1__ScanResponse *response =
         KV_NEW(arena, Flotilla__V1__ScanResponse, flotilla__v1__scan_response);
     response->more = reply->more;
+    response->as_of = reply->as_of;
     response->n_rows = reply->row_count;
     response->rows = ARENA_NEW_ARRAY(arena, Flotilla__V1__Row *, reply->row_count);
     for (uint32_t i = 0; i < reply->row_count; i++) {
@@ -356,6 +359,7 @@ void kv_reply_to_proto(struct arena *arena, kv_request_case request_case,
     case FLOTILLA__V1__PIPE_CALL__REQUEST_GET:
         ASSERT_CMP(reply->row_count, ==, 1);
         ret_reply->get = write_value(arena, &reply->rows[0]);
+        ret_reply->get->as_of = reply->as_of;
         break;
     case FLOTILLA__V1__PIPE_CALL__REQUEST_BATCH_GET:
         ret_reply->batch_get = write_values(arena, reply);

@@ -4,8 +4,8 @@ group on one system and then on the other.
 Both get the same generator, threads, value sizes, keys and number of gRPC connections: three, however many clients,
 because both systems are fastest with few, shared ones (at 256 clients etcd by 70 %, Flotilla by 40 %, against one
 connection per client). Writes and linearizable reads all go to the leader, which was better for etcd than its members in
-turn (puts of 64 clients by a third); etcd's serializable reads and updates of one hot row, and clients that must survive the
-leader, go to all members in turn. Flotilla's router stands by: its nodes serve clients themselves, as etcd's members do.
+turn (puts of 64 clients by a third); etcd's updates of one hot row, and of both systems stale reads (etcd's serializable
+ones) and clients that must survive the leader go to all members in turn. Flotilla's router stands by: its nodes serve clients themselves, as etcd's members do.
 """
 
 import os
@@ -52,7 +52,7 @@ class Load:
     in_flight: int = 1
     only: str = ""  # the system that has such a thing; empty: both
     spread: bool = False  # etcd: over the members in turn; else all to the leader
-    survive: bool = False  # both: over the members in turn, because the leader goes
+    everywhere: bool = False  # both: over the members in turn, because the leader goes, or any may answer
     own: dict = field(default_factory=dict)  # further options, by system
 
     def arguments(self, system_name, settings):
@@ -60,7 +60,7 @@ class Load:
         options = ["--clients", self.clients, "--in-flight", self.in_flight,
                    "--connections", min(self.clients, settings.connections),
                    *self.options, *self.own.get(system_name, [])]
-        spread = self.survive or (self.spread if system_name == "etcd" else settings.ranges > 1)
+        spread = self.everywhere or (self.spread if system_name == "etcd" else settings.ranges > 1)
         if not spread:
             options.append("--no-spread")
         if system_name == "flotilla" and self.in_flight == 1:
@@ -180,7 +180,7 @@ def read_group(settings):
     loads = []
     for n in counts(settings, (1, 64, 256), (256,)):
         loads += [Load(f"get-{n}", "get", common, clients=n),
-                  Load(f"get-stale-{n}", "get", [*common, "--stale-reads"], clients=n, only="etcd", spread=True)]
+                  Load(f"get-stale-{n}", "get", [*common, "--stale-reads"], clients=n, everywhere=True)]
     loads += [
         Load("get-pipelined", "get", common, clients=8, in_flight=64, only="flotilla"),
         Load("scan-64", "scan", [*common, "--scan-rows", SCAN_ROWS], clients=64),
@@ -211,7 +211,7 @@ def failover(system, settings, say):
     """The longest gap between any two acknowledgements to 16 clients whose leader is killed."""
     seconds = max(settings.seconds * 2, 8)
     load = Load("failover", "put", ["--keys", settings.keys, "--value-bytes", VALUE_BYTES, "--timeout-ms", 1000,
-                                    "--duration-s", seconds, "--no-verify"], clients=16, survive=True)
+                                    "--duration-s", seconds, "--no-verify"], clients=16, everywhere=True)
     leader = system.leader()
     generator = measure.Generator(system, load.workload, load.arguments(system.name, settings))
     killers = []
@@ -245,7 +245,7 @@ def restart(system, settings, say):
     cluster.wait_until("a client's port is open", lambda: any(map(systems.accepts, system.client_ports())),
                        120, poll_s=0.005)
     first = Load("first", "put", ["--keys", 1, "--value-bytes", VALUE_BYTES, "--count", 1, "--duration-s", 0,
-                                  "--timeout-ms", 200, "--settle-s", 120, "--no-verify"], survive=True)
+                                  "--timeout-ms", 200, "--settle-s", 120, "--no-verify"], everywhere=True)
     generator = measure.Generator(system, first.workload, first.arguments(system.name, settings), options)
     result = generator.run(150)
     ready_s = time.monotonic() - began

@@ -57,6 +57,10 @@ void router_part_dispatch(struct router_part *part) {
     if (part->call->op == ROUTER_GET) router_get_fit(part, route);
     if (part->call->op == ROUTER_SCAN) router_scan_fit(part, route);
     if (part->call->op == ROUTER_WRITE && !router_write_fit(part, route)) return;
+    if (router_part_stale(part)) {
+        router_stale_dispatch(part, route);
+        return;
+    }
     part->range_id = route->descriptor.range_id;
     part->sent = route->descriptor.epoch;
     if (!route->searching && route->leader_node != 0 &&
@@ -121,6 +125,12 @@ static void encode_attempt(struct router_part *part, const struct route *route, 
     range_request_encode(frame, &request);
 }
 
+static uint64_t patience_us(const struct router_part *part) {
+    uint64_t patience_us = router_part_stale(part) ? ROUTER_SEARCH_PATIENCE_US
+                                                   : part->call->router->config.attempt_timeout_us;
+    return patience_us << (part->silences < 4 ? part->silences : 4);
+}
+
 /* Silence is only watched where something can be done about it. */
 void router_part_send(struct router_part *part, const struct route *route, uint64_t node_id) {
     struct router *router = part->call->router;
@@ -138,11 +148,8 @@ void router_part_send(struct router_part *part, const struct route *route, uint6
     part->sent = route->descriptor.epoch;
     if (!route->searching) part->obstacle = OBSTACLE_NONE;
     list_push_back(&node->framed, &part->link);
-    if (router_part_repeatable(part)) {
-        uint32_t silences = part->silences < 4 ? part->silences : 4;
-        router_timer_set(router, &part->timer,
-                         router->now_us + (router->config.attempt_timeout_us << silences));
-    }
+    if (router_part_repeatable(part))
+        router_timer_set(router, &part->timer, router->now_us + patience_us(part));
     if (node->frame.len >= ROUTER_FRAME_BYTES) router_node_send(router, node);
 }
 
@@ -163,7 +170,10 @@ void router_part_give_up(struct router_part *part, const char *why) {
 /* The end of a pause, or a node that keeps silent: others are asked who leads by now. */
 void router_part_timer(struct router_part *part) {
     struct router *router = part->call->router;
-    if (part->state == PART_SENT) {
+    if (part->state == PART_SENT && router_part_stale(part)) {
+        part->silences++;
+        router_stale_unanswered(part);
+    } else if (part->state == PART_SENT) {
         struct route *route = route_cache_by_id(&router->cache, part->range_id);
         part->silences++;
         if (route) route->silent_node = part->node_id;

@@ -132,6 +132,11 @@ void router_describe_route(struct buf *out, const struct route *route) {
                range->end.len > 0 ? log_bytes(slice_from_buf(&range->end)) : "end");
 }
 
+static void describe_nodes(struct buf *out, const struct range_descriptor *range) {
+    for (uint32_t i = 0; i < range->replica_count; i++)
+        buf_printf(out, "%s%" PRIu64, i > 0 ? ", " : " on nodes ", range->replicas[i].node_id);
+}
+
 static void describe_no_leader(struct buf *out, const struct route *route) {
     const struct range_descriptor *range = &route->descriptor;
     router_describe_route(out, route);
@@ -150,9 +155,8 @@ static void describe_no_leader(struct buf *out, const struct route *route) {
                    route->silent_node);
     else
         buf_printf(out, ": no leader elected");
-    buf_printf(out, "; replicas on nodes ");
-    for (uint32_t i = 0; i < range->replica_count; i++)
-        buf_printf(out, "%s%" PRIu64, i > 0 ? ", " : "", range->replicas[i].node_id);
+    buf_printf(out, "; replicas");
+    describe_nodes(out, range);
 }
 
 /* What stands in the part's way, and which code that is when nothing was proposed. */
@@ -175,6 +179,12 @@ static enum router_code describe_obstacle(const struct router_part *part, struct
         router_describe_route(out, route);
         buf_printf(out, ": overloaded; retry after a pause");
         return ROUTER_BUSY;
+    }
+    if (part->obstacle == OBSTACLE_NO_REPLICA) {
+        router_describe_route(out, route);
+        buf_printf(out, ": no replica answers; they are");
+        describe_nodes(out, &route->descriptor);
+        return ROUTER_UNAVAILABLE;
     }
     if (part->state == PART_WAITING || part->obstacle == OBSTACLE_NO_LEADER) {
         describe_no_leader(out, route);

@@ -97,8 +97,10 @@ enum status router_get_reply(struct router_part *part, const struct range_reply 
         return STATUS_OK;
     }
     if (call->answered == call->key_count) {
-        struct router_reply done = {
-            .code = ROUTER_OK, .row_count = call->key_count, .rows = call->rows};
+        struct router_reply done = {.code = ROUTER_OK,
+                                    .row_count = call->key_count,
+                                    .rows = call->rows,
+                                    .as_of = call->as_of};
         router_call_finish(call, &done);
         return STATUS_OK;
     }

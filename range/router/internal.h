@@ -73,6 +73,7 @@ struct route_cache {
 struct router_node {
     struct idmap_node by_id;
     bool down;
+    bool silent;             /* has let the time of a stale read pass, and said nothing since */
     uint64_t retry_at_us;    /* when a node that is down may be tried all the same */
     struct buf frame;        /* empty: nothing to send */
     struct list_node framed; /* parts in the frame */
@@ -93,6 +94,7 @@ enum part_state {
 enum part_obstacle {
     OBSTACLE_NONE,
     OBSTACLE_NO_LEADER,
+    OBSTACLE_NO_REPLICA, /* stale reads: none of those asked so far serves the range */
     OBSTACLE_BUSY,
 };
 
@@ -110,6 +112,8 @@ struct router_part {
     bool fits;                 /* WRITE: its keys lie in range_id as of `sent` */
     bool uncertain;
     uint32_t silences, pauses, busy; /* so far, for the back-off */
+    uint32_t asked;                  /* stale: steps through the replicas of range_id (stale.c) */
+    uint64_t first_asked;            /* the replica of the first step */
     uint32_t first, last;            /* GET: positions [first, last) of call.order */
 };
 
@@ -143,6 +147,8 @@ struct router_call {
     struct range_row *rows;
     uint32_t row_count, row_cap; /* SCAN */
     size_t row_bytes;
+    bool stale_seen; /* a part of a stale read was answered: */
+    uint64_t as_of;  /* the least that one of them said */
     /* ---- SCAN: [start, end) shrinks from its front (or back, when reverse) ---- */
     struct slice start, end;
     struct slice piece_start, piece_end; /* as last sent */
@@ -165,6 +171,8 @@ struct router {
     struct prng prng;
     uint64_t now_us; /* of the entry point */
     uint64_t next_attempt_id;
+    uint64_t near_node;   /* 0: none */
+    uint64_t stale_reads; /* sent to no near node: whose turn it is */
     struct route_cache cache;
     struct idmap nodes;
     struct idmap attempts;
@@ -298,5 +306,13 @@ enum status router_describe_reply(struct router_part *part,
                                   const struct range_reply *reply) MUST_CHECK;
 /* A change that this attempt did not make: the call ends, BUSY or UNKNOWN. */
 void router_change_refused(struct router_part *part, struct slice why);
+
+/* ---- stale.c ---- */
+bool router_part_stale(const struct router_part *part);
+void router_stale_dispatch(struct router_part *part, const struct route *route);
+/* By a replica that cannot serve the range as it was asked for. */
+void router_stale_refused(struct router_part *part, const struct range_reply *reply);
+void router_stale_unanswered(struct router_part *part);
+void router_stale_answered(struct router_part *part, uint64_t as_of);
 
 #endif

@@ -32,6 +32,7 @@ bool router_node_usable(struct router *router, uint64_t node_id) {
 
 static void mark_down(struct router *router, struct router_node *node) {
     node->down = true;
+    node->silent = false;
     node->retry_at_us = router->now_us + ROUTER_NODE_RETRY_US;
 }
 

@@ -17,7 +17,12 @@ static enum status on_ok(struct router_part *part, const struct range_reply *rep
     struct router_call *call = part->call;
     struct router *router = call->router;
     struct route *route = route_cache_by_id(&router->cache, part->range_id);
-    if (route) hear_leader(router, route, part->node_id);
+    bool stale = router_part_stale(part);
+    if (reply->stale != stale) return STATUS_CORRUPTION;
+    if (stale)
+        router_stale_answered(part, reply->as_of);
+    else if (route)
+        hear_leader(router, route, part->node_id);
     struct router_reply done = {.code = ROUTER_OK};
     switch (call->op) {
     case ROUTER_GET:
@@ -168,12 +173,21 @@ static void on_unknown(struct router_part *part) {
     if (route) route_probe_failed(router, route, attempt_id);
 }
 
+static bool refuses_to_serve(enum range_reply_code code) {
+    return code == RANGE_REPLY_NOT_LEADER || code == RANGE_REPLY_NO_RANGE ||
+           code == RANGE_REPLY_UNAVAILABLE;
+}
+
 static enum status handle_reply(struct router *router, uint64_t node_id,
                                 const struct range_reply *reply) {
     struct idmap_node *attempt = idmap_get(&router->attempts, reply->call_id);
     if (!attempt) return STATUS_OK; /* given up meanwhile */
     struct router_part *part = CONTAINER_OF(attempt, struct router_part, attempt);
     if (part->node_id != node_id || part->state != PART_SENT) return STATUS_CORRUPTION;
+    if (router_part_stale(part) && refuses_to_serve(reply->code)) {
+        router_stale_refused(part, reply);
+        return STATUS_OK;
+    }
     switch (reply->code) {
     case RANGE_REPLY_OK:
         return on_ok(part, reply);
@@ -209,6 +223,7 @@ static enum status handle_reply(struct router *router, uint64_t node_id,
 enum status router_replies(struct router *router, uint64_t node_id, struct slice frame,
                            uint64_t now_us) {
     router_enter(router, now_us);
+    router_node(router, node_id)->silent = false;
     struct decoder calls;
     struct slice call;
     enum status status = range_frame_open(frame, &calls);

@@ -93,6 +93,9 @@ struct router_reply {
     uint32_t row_count;      /* GET: one per key, in the asked order; SCAN: in key order */
     const struct range_row *rows;
     bool more;
+    /* Stale reads: every write of the ranges read up to this timestamp is shown (the smallest of
+     * what the ranges said, each of which shows nothing above its own); 0: no more than that. */
+    uint64_t as_of;
     const struct txn_outcome *outcome;      /* WRITE, OK: done or refused */
     const struct router_replicas *replicas; /* DESCRIBE, OK */
 };
@@ -119,6 +122,8 @@ enum status router_replies(struct router *router, uint64_t node_id, struct slice
 /* The stream broke: what was sent there may or may not have arrived. */
 void router_node_down(struct router *router, uint64_t node_id, uint64_t now_us);
 void router_node_up(struct router *router, uint64_t node_id, uint64_t now_us);
+/* Stale reads go to this node's replicas, where it has one; 0, and at first: to all in turn. */
+void router_set_near_node(struct router *router, uint64_t node_id);
 struct router_range {
     struct range_descriptor descriptor;
     uint64_t leader_node; /* 0: unknown */

@@ -115,7 +115,7 @@ enum status router_scan_reply(struct router_part *part, const struct range_reply
     bool remains = advance(call, reply);
     bool full = call->row_count + reply->row_count >= call->row_limit ||
                 call->row_bytes >= call->byte_limit;
-    struct router_reply done = {.code = ROUTER_OK, .more = remains};
+    struct router_reply done = {.code = ROUTER_OK, .more = remains, .as_of = call->as_of};
     if ((full || !remains) && call->row_count == 0) {
         done.row_count = reply->row_count;
         done.rows = reply->rows;

@@ -161,7 +161,7 @@ static void dispatch(struct etcd_call *call, const struct router_request *reques
             etcd_update_start(call);
             return;
         }
-    } else if (etcd_range_of(request, call->client->config.serializable, &range)) {
+    } else if (etcd_range_of(request, &range)) {
         rpc_response_fn *done = request->op == ROUTER_GET ? on_value : on_page;
         (void)etcd_call_send(call, ETCD_RANGE, &range.base, done); /* answered if too late */
         return;

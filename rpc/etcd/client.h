@@ -26,7 +26,6 @@ struct etcd_client_config {
     /* "127.0.0.1:2379", or several, comma-separated: the first that takes the connection, and when
      * it breaks, the next. */
     const char *addresses;
-    bool serializable; /* reads are answered from the member's own state, however old */
     /* An update begins with what this client knows from its last update of the key, and learns the
      * present value from the transaction that failed. Otherwise it reads before each transaction.
      */

@@ -37,12 +37,11 @@ void etcd_update_done(struct etcd_update *update) {
     buf_done(&update->record_value);
 }
 
-bool etcd_range_of(const struct router_request *request, bool serializable,
-                   Etcdserverpb__RangeRequest *ret_range) {
+bool etcd_range_of(const struct router_request *request, Etcdserverpb__RangeRequest *ret_range) {
     /* etcd knows no empty keys: one zero byte is the first key, and as an end it means "all". */
     static const struct slice zero = {(const uint8_t *)"\0", 1};
     etcdserverpb__range_request__init(ret_range);
-    ret_range->serializable = serializable;
+    ret_range->serializable = request->read_mode == RANGE_READ_STALE;
     if (request->op == ROUTER_GET) {
         if (request->key_count != 1) return false;
         ret_range->key = rpc_bytes_from_slice(request->keys[0]);

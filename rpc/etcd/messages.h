@@ -30,9 +30,9 @@ bool etcd_put_of(const struct txn_command *command, Etcdserverpb__PutRequest *re
  * buffers of an earlier one. */
 bool etcd_update_of(const struct txn_command *command, struct etcd_update *ret_update);
 void etcd_update_done(struct etcd_update *update);
-/* False: something that Range does not do (several keys, backwards). */
-bool etcd_range_of(const struct router_request *request, bool serializable,
-                   Etcdserverpb__RangeRequest *ret_range);
+/* False: something that Range does not do (several keys, backwards). A stale read is a serializable
+ * one: from the asked member's own state, however old. */
+bool etcd_range_of(const struct router_request *request, Etcdserverpb__RangeRequest *ret_range);
 
 /* The transaction that makes the counter's next value, if nobody has changed it since that revision
  * and the record does not exist. When it fails it tells whether the record exists and, with

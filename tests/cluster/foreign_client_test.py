@@ -5,6 +5,7 @@ nothing and harms nobody."""
 
 import socket
 import sys
+import time
 import unittest
 
 import cluster
@@ -69,6 +70,22 @@ class Works(unittest.TestCase):
                              [None if k == b"missing" else k + b"!" for k in keys])
         for key in keys:
             stub.Delete(kv.DeleteRequest(key=key), timeout=10)
+
+    def test_stale_reads_say_how_far_they_go(self):
+        """Once every replica has the last write, any of them shows it; without the mode nothing is told."""
+        version = stub.Put(kv.PutRequest(key=b"stale/a", value=b"1"), timeout=10).version
+        deadline, seen = time.monotonic() + 20, 0
+        while seen < 12:  # in a row: all replicas, each several times
+            self.assertLess(time.monotonic(), deadline)
+            answer = stub.Get(kv.GetRequest(key=b"stale/a", mode=kv.READ_MODE_STALE), timeout=10)
+            self.assertLessEqual(answer.version, answer.as_of)
+            seen = seen + 1 if (answer.value, answer.version) == (b"1", version) else 0
+        self.assertGreaterEqual(answer.as_of, version)
+        batch = stub.BatchGet(kv.BatchGetRequest(keys=[b"stale/a"], mode=kv.READ_MODE_STALE), timeout=10)
+        self.assertEqual(batch.results[0].version, version)
+        self.assertGreaterEqual(batch.as_of, version)
+        self.assertEqual(stub.Get(kv.GetRequest(key=b"stale/a"), timeout=10).as_of, 0)
+        stub.Delete(kv.DeleteRequest(key=b"stale/a"), timeout=10)
 
     def test_scan_forward_and_reverse_over_ranges_in_parts(self):
         keys = sorted(b"issuer/%s-%d/scan" % (s, n) for s in (b"AGCY", b"HYLD", b"PFND", b"SUPR")

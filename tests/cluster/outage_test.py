@@ -43,7 +43,10 @@ class Outage(unittest.TestCase):
         c.wait_led()
 
     def test_no_quorum(self):
-        put(b"quorum", b"1")
+        """Whoever asks for what is linearizable is refused in time; stale reads go on."""
+        version = put(b"quorum", b"1").version
+        for _ in range(2 * len(c.nodes)):  # by every replica in turn
+            wait_until("every replica has it", lambda: self.stale(b"quorum").version == version, 10)
         for node in c.nodes[1:]:
             node.kill()
         S = grpc.StatusCode
@@ -52,11 +55,22 @@ class Outage(unittest.TestCase):
                           lambda: put(b"quorum", b"2", timeout=2, request_id=b"no-quorum"))
         self.assertLess(took, 3)
         wait_until("reads refuse too", lambda: self.read_refuses(b"quorum"), 10)
+        for _ in range(2 * len(c.nodes)):
+            answer = self.stale(b"quorum")
+            self.assertEqual((answer.value, answer.version), (b"1", version))
+            self.assertGreaterEqual(answer.as_of, version)
+        rows = stub.Scan(kv.ScanRequest(start=b"quorum", end=b"quorun", mode=kv.READ_MODE_STALE), timeout=5)
+        self.assertEqual([row.key for row in rows.rows], [b"quorum"])
+        self.assertGreaterEqual(rows.as_of, version)
         c.nodes[1].start()
         wait_until("two of three serve", lambda: self.tries(lambda: put(b"quorum", b"3")), 20)
         self.assertEqual(get(b"quorum"), b"3")
         c.nodes[2].start()
         c.wait_led()
+
+    @staticmethod
+    def stale(key):
+        return stub.Get(kv.GetRequest(key=key, mode=kv.READ_MODE_STALE), timeout=5)
 
     def read_refuses(self, key):
         try:

@@ -177,6 +177,13 @@ static void encode_requests(struct buf *frame) {
     range_request_encode(frame, &change);
     struct range_request describe = {.call_id = 6, .kind = RANGE_DESCRIBE, .range_id = 2};
     range_request_encode(frame, &describe);
+    struct range_request stale = {.call_id = 7,
+                                  .kind = RANGE_GET,
+                                  .range_id = 2,
+                                  .read_mode = RANGE_READ_STALE,
+                                  .key_count = 1,
+                                  .keys = keys};
+    range_request_encode(frame, &stale);
 }
 
 /* A frame of every kind of request is read as it was written, and can be dispatched by its heads.
@@ -224,6 +231,10 @@ Test(range_request, reads_back_what_it_writes) {
     cr_assert(range_frame_next(&calls, &call));
     cr_assert_eq(range_request_decode(call, &arena, &request), STATUS_OK);
     cr_assert(request.kind == RANGE_DESCRIBE && request.range_id == 2);
+
+    cr_assert(range_frame_next(&calls, &call));
+    cr_assert_eq(range_request_decode(call, &arena, &request), STATUS_OK);
+    cr_assert(request.kind == RANGE_GET && request.read_mode == RANGE_READ_STALE);
     cr_assert(!range_frame_next(&calls, &call) && !calls.failed);
     buf_done(&frame);
     arena_done(&arena);
@@ -246,7 +257,7 @@ Test(range_request, notices_cut_frames) {
             while (range_frame_next(&calls, &call))
                 sound += range_request_decode(call, &arena, &request) == STATUS_OK;
         }
-        cr_assert_lt(sound, 6, "cut to %zu of %zu", len, frame.len);
+        cr_assert_lt(sound, 7, "cut to %zu of %zu", len, frame.len);
         free(cut);
     }
     buf_done(&frame);
@@ -260,7 +271,7 @@ Test(range_request, refuses_what_it_does_not_know) {
     uint64_t call_id, range_id;
     arena_init(&arena, 0);
     static const uint8_t unknown_kind[] = {5, 99, 7, 1, 1, 0, 1, 2, 3};
-    static const uint8_t unknown_mode[] = {5, RANGE_GET, 7, 1, 1, 0, 2, 0};
+    static const uint8_t unknown_mode[] = {5, RANGE_GET, 7, 1, 1, 0, 3, 0};
     static const uint8_t unknown_flag[] = {5, RANGE_SCAN, 7, 1, 1, 0, 0, 4, 0, 0, 0, 0};
     static const uint8_t unknown_change[] = {5, RANGE_CHANGE_REPLICAS, 7, 1, 1, 0, 1, 5, 2};
     struct slice call = slice_make(unknown_kind, sizeof(unknown_kind));
@@ -314,6 +325,14 @@ static void encode_replies(struct buf *frame, const struct range_descriptor *des
          .commit_index = 300,
          .progress_count = 2,
          .progress = progress},
+        {.call_id = 16,
+         .code = RANGE_REPLY_OK,
+         .kind = RANGE_GET,
+         .row_count = 2,
+         .rows = rows,
+         .stale = true,
+         .as_of = 300},
+        {.call_id = 17, .code = RANGE_REPLY_OK, .kind = RANGE_SCAN, .stale = true},
     };
     range_frame_begin(frame);
     for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++)
@@ -327,7 +346,7 @@ Test(range_reply, reads_back_what_it_writes) {
     struct arena arena;
     struct decoder calls;
     struct slice call;
-    struct range_reply replies[15];
+    struct range_reply replies[17];
     size_t count = 0;
     arena_init(&arena, 0);
     sample_descriptor(&descriptor);
@@ -337,11 +356,11 @@ Test(range_reply, reads_back_what_it_writes) {
         struct range_reply *reply = &replies[count++];
         cr_assert_eq(range_reply_decode(call, &arena, &storage, reply), STATUS_OK);
         cr_assert_eq(reply->call_id, count);
-        bool described = count == 5 || count == 7 || count >= 14;
+        bool described = count == 5 || count == 7 || count == 14 || count == 15;
         cr_assert_eq(reply->descriptor != NULL, described);
         if (described) cr_assert(range_descriptor_equal(reply->descriptor, &descriptor));
     }
-    cr_assert(count == 15 && !calls.failed);
+    cr_assert(count == 17 && !calls.failed);
     cr_assert(replies[14].term == 7 && replies[14].commit_index == 300);
     cr_assert(replies[14].progress_count == 2 && replies[14].progress[0].active);
     cr_assert(replies[14].progress[1].match == 12 && replies[14].progress[1].gets_snapshot);
@@ -354,6 +373,9 @@ Test(range_reply, reads_back_what_it_writes) {
     cr_assert_eq(replies[4].leader_node, 3);
     cr_assert_eq(replies[8].retry_after_us, 1234);
     cr_assert(slice_equal(replies[11].text, text("why")));
+    cr_assert(!replies[0].stale && !replies[1].stale && !replies[2].stale);
+    cr_assert(replies[15].stale && replies[15].as_of == 300 && replies[15].row_count == 2);
+    cr_assert(replies[16].stale && replies[16].as_of == 0 && replies[16].row_count == 0);
     range_descriptor_done(&descriptor);
     range_descriptor_done(&storage);
     buf_done(&frame);

@@ -209,6 +209,22 @@ static bool same_epoch(struct range_epoch a, struct range_epoch b) {
     return a.conf_version == b.conf_version && a.span_version == b.span_version;
 }
 
+/* By whichever node: that of the range, and not behind. */
+static void serve_stale(struct fake *fake, uint64_t node_id, struct fake_range *range,
+                        const struct range_request *request, struct range_reply *reply) {
+    if (request->epoch.span_version != range->descriptor.epoch.span_version) {
+        reply->code = RANGE_REPLY_STALE_EPOCH;
+        reply->descriptor = &range->descriptor;
+    } else if (fake->nodes[node_id].behind) {
+        reply->code = RANGE_REPLY_NOT_LEADER;
+        reply->leader_node = range->leader;
+    } else {
+        serve_as_leader(fake, range, request, reply);
+        reply->stale = true;
+        reply->as_of = fake->nodes[node_id].as_of;
+    }
+}
+
 static struct range_reply serve(struct fake *fake, uint64_t node_id,
                                 const struct range_request *request) {
     struct range_reply reply = {.call_id = request->call_id};
@@ -219,6 +235,8 @@ static struct range_reply serve(struct fake *fake, uint64_t node_id,
         reply.retry_after_us = 3000;
     } else if (!range || range->gone_from == node_id) {
         reply.code = RANGE_REPLY_NO_RANGE;
+    } else if (request->read_mode == RANGE_READ_STALE) {
+        serve_stale(fake, node_id, range, request, &reply);
     } else if (request->kind != RANGE_DESCRIBE &&
                !same_epoch(request->epoch, range->descriptor.epoch)) {
         reply.code = RANGE_REPLY_STALE_EPOCH;
@@ -413,6 +431,7 @@ void answer_set(void *ctx, const struct router_reply *reply) {
     answer->retry_after_us = reply->retry_after_us;
     answer->row_count = reply->row_count;
     answer->more = reply->more;
+    answer->as_of = reply->as_of;
     (void)snprintf(answer->text, sizeof(answer->text), "%.*s", (int)reply->text.len,
                    reply->text.len > 0 ? (const char *)reply->text.data : "");
     size_t at = 0;

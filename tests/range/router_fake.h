@@ -23,6 +23,8 @@ struct fake_node {
     uint32_t generation; /* of the stream: what is on the way dies with it */
     uint64_t requests, frames;
     uint64_t writes_seen;
+    uint64_t as_of; /* what it says with stale reads */
+    bool behind;    /* refuses those: it does not know the range as it is asked for */
 };
 
 struct fake_range {
@@ -98,6 +100,7 @@ struct answer {
     char text[512];
     uint32_t retry_after_us, row_count;
     bool more;
+    uint64_t as_of;
     char rows[4096]; /* "key=value," of all rows; "-," for an absent key */
     struct txn_outcome outcome;
     int64_t first_number;

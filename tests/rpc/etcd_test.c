@@ -28,10 +28,9 @@ struct heard {
     uint64_t version;          /* of the first row */
 };
 
-static void connect_client(bool remembers, bool serializable) {
+static void connect_client(bool remembers) {
     struct etcd_client_config config = {.addresses = fake.address,
                                         .remembers = remembers,
-                                        .serializable = serializable,
                                         .default_timeout_us = WAIT_US / 2,
                                         .outstanding_max = 4};
     client = etcd_client_new(loop, &config);
@@ -147,17 +146,18 @@ Test(rpc_etcd_messages, a_range_is_what_the_public_api_says) {
     static const uint8_t interval[] = {0x0a, 1, 'a', 0x12, 1, 0, 0x18, 7, 0x40, 1};
     struct slice key = SLICE_LITERAL("k");
     Etcdserverpb__RangeRequest range;
-    struct router_request one = {.op = ROUTER_GET, .key_count = 1, .keys = &key};
-    cr_assert(etcd_range_of(&one, true, &range));
+    struct router_request one = {
+        .op = ROUTER_GET, .key_count = 1, .keys = &key, .read_mode = RANGE_READ_STALE};
+    cr_assert(etcd_range_of(&one, &range));
     expect_bytes(&range.base, single, sizeof(single));
     struct router_request many = {
         .op = ROUTER_SCAN, .start = SLICE_LITERAL("a"), .row_limit = 7, .keys_only = true};
-    cr_assert(etcd_range_of(&many, false, &range));
+    cr_assert(etcd_range_of(&many, &range));
     expect_bytes(&range.base, interval, sizeof(interval));
     many.reverse = true;
-    cr_expect(!etcd_range_of(&many, false, &range));
+    cr_expect(!etcd_range_of(&many, &range));
     one.key_count = 2;
-    cr_expect(!etcd_range_of(&one, false, &range));
+    cr_expect(!etcd_range_of(&one, &range));
 }
 
 /* compare = 1 {target = 2 (MOD = 2, CREATE = 1), key = 3, create_revision = 5 or mod_revision = 6},
@@ -205,7 +205,7 @@ Test(rpc_etcd_messages, other_commands_are_neither_puts_nor_updates) {
 
 /* A value that was put is read back with the revision it was told. */
 Test(rpc_etcd, puts_and_gets) {
-    connect_client(false, false);
+    connect_client(false);
     struct heard written = put("k", "v");
     cr_assert_eq(written.code, ROUTER_OK, "%s", written.text);
     cr_expect(written.has_outcome && written.outcome.result == TXN_DONE);
@@ -221,14 +221,17 @@ Test(rpc_etcd, puts_and_gets) {
 
 /* The reads that are compared with stale ones must say so to the server. */
 Test(rpc_etcd, stale_reads_are_serializable) {
-    connect_client(false, true);
-    (void)get("k");
+    connect_client(false);
+    struct slice key = SLICE_LITERAL("k");
+    (void)ask(0,
+              &(struct router_request){
+                  .op = ROUTER_GET, .key_count = 1, .keys = &key, .read_mode = RANGE_READ_STALE});
     cr_expect(fake.last_serializable);
 }
 
 /* Pages: in order, up to the limit, and told when there is more. */
 Test(rpc_etcd, scans_in_pages) {
-    connect_client(false, false);
+    connect_client(false);
     static const char *const keys[] = {"b", "a", "d", "c"};
     for (size_t i = 0; i < 4; i++)
         (void)put(keys[i], "v");
@@ -243,7 +246,7 @@ Test(rpc_etcd, scans_in_pages) {
 
 /* A put whose answer is lost may have been done; only "too many requests" is known not to be. */
 Test(rpc_etcd, failed_puts_are_unknown) {
-    connect_client(false, false);
+    connect_client(false);
     fake.answers_lost = 1;
     cr_expect_eq(put("k", "v").code, ROUTER_UNKNOWN);
     fake.refuse_code = RPC_RESOURCE_EXHAUSTED;
@@ -269,7 +272,7 @@ Test(rpc_etcd, another_member_serves_when_the_first_is_gone) {
 
 /* The plain way: read, then a transaction. */
 Test(rpc_etcd, an_update_reads_and_transacts) {
-    connect_client(false, false);
+    connect_client(false);
     struct heard first = reserve(0, 7, 100, "r1");
     cr_assert_eq(first.code, ROUTER_OK, "%s", first.text);
     cr_expect_eq(first.outcome.result, TXN_DONE);
@@ -285,7 +288,7 @@ Test(rpc_etcd, an_update_reads_and_transacts) {
 
 /* When others are faster, again, until it holds; none of theirs is lost. */
 static void check_conflicts(bool remembers, uint32_t ranges) {
-    connect_client(remembers, false);
+    connect_client(remembers);
     fake.rivals = 3;
     struct heard heard = reserve(0, 7, NO_BOUND, "r1");
     cr_assert_eq(heard.code, ROUTER_OK, "%s", heard.text);
@@ -306,7 +309,7 @@ Test(rpc_etcd, a_failed_transaction_tells_what_the_next_one_needs) {
 
 /* Each caller knows its own last update, and nobody else's: it reads before its first only. */
 Test(rpc_etcd, callers_remember_their_own_updates) {
-    connect_client(true, false);
+    connect_client(true);
     (void)reserve(1, 1, NO_BOUND, "r1");
     (void)reserve(1, 1, NO_BOUND, "r2");
     cr_expect_eq(fake.ranges, 1);
@@ -320,7 +323,7 @@ Test(rpc_etcd, callers_remember_their_own_updates) {
 
 /* An answer was lost after the update was done: asked again, it is done once. */
 static void check_lost_answer(bool remembers) {
-    connect_client(remembers, false);
+    connect_client(remembers);
     fake.answers_lost = 1;
     cr_expect_eq(reserve(0, 7, 100, "r1").code, ROUTER_UNKNOWN);
     struct heard again = reserve(0, 7, 100, "r1");
@@ -340,7 +343,7 @@ Test(rpc_etcd, a_repeated_remembered_update_counts_once) {
 
 /* The same where the first attempt used the bound up: done, and no refusal. */
 Test(rpc_etcd, a_repeated_update_at_the_bound_is_no_refusal) {
-    connect_client(true, false);
+    connect_client(true);
     fake.answers_lost = 1;
     cr_expect_eq(reserve(0, 60, 100, "r1").code, ROUTER_UNKNOWN);
     cr_expect_eq(reserve(0, 60, 100, "r1").outcome.result, TXN_DONE);
@@ -350,7 +353,7 @@ Test(rpc_etcd, a_repeated_update_at_the_bound_is_no_refusal) {
 /* A refusal rests on a fresh read: what the caller remembered is over the bound, what is there now
  * is not. */
 Test(rpc_etcd, the_bound_refuses_by_what_is_there_now) {
-    connect_client(true, false);
+    connect_client(true);
     (void)reserve(0, 90, 100, "r1");
     struct heard refused = reserve(0, 20, 100, "r2");
     cr_expect_eq(refused.code, ROUTER_OK);
@@ -371,7 +374,7 @@ Test(rpc_etcd, closing_answers_everybody) {
     struct txn_op op = {.kind = TXN_OP_PUT, .key = SLICE_LITERAL("k")};
     struct txn_command command = {.op_count = 1, .ops = &op};
     struct router_request request = {.op = ROUTER_WRITE, .command = &command};
-    connect_client(false, false);
+    connect_client(false);
     etcd_client_submit(client, 0, &request, on_reply, &heard);
     etcd_client_free(client);
     client = NULL;
@@ -383,7 +386,7 @@ Test(rpc_etcd, closing_answers_everybody) {
 Test(rpc_etcd, refuses_too_many_and_the_unsupported) {
     struct heard heard[5] = {0};
     struct txn_op op = {.kind = TXN_OP_DELETE, .key = SLICE_LITERAL("k")};
-    connect_client(false, false);
+    connect_client(false);
     cr_expect_eq(write_ops(0, &op, 1).code, ROUTER_INVALID);
     op.kind = TXN_OP_PUT;
     struct txn_command command = {.op_count = 1, .ops = &op};

@@ -69,7 +69,8 @@ static int64_t check_row(struct client *client, struct issuer *issuer,
     struct reservation *reservation = find_reservation(issuer, number);
     bool right = reservation && reservation->amount == amount &&
                  reservation->state != RESERVATION_REFUSED &&
-                 !(reservation->cancelled && reservation->cancelled < client->operation.called) &&
+                 (client->operation.stale || !reservation->cancelled ||
+                  reservation->cancelled >= client->operation.called) &&
                  (!client->operation.verify || reservation->state == RESERVATION_APPROVED);
     if (!right)
         sim_broken(client->sim, "only what was approved is reserved",
@@ -112,6 +113,7 @@ static void told_statement(struct client *client, const struct router_reply *rep
         sim_broken(client->sim, "an issuer's exposure is the sum of its reservations",
                    "issuer %u: exposure %" PRId64 ", reservations %" PRId64 ", limit %d",
                    client->operation.issuer, exposure, sum, ISSUER_LIMIT);
+    if (client->operation.stale) return; /* it was so once: the sum is right at any index */
     check_complete(client, issuer);
     if (!client->operation.verify) return;
     for (size_t i = 0; i < issuer->count; i++)
@@ -169,6 +171,26 @@ static void told_rows(struct client *client, const struct router_reply *reply) {
     if (at != reply->row_count)
         sim_broken(client->sim, "a scan holds what it was asked for", "%u rows of %u are foreign",
                    reply->row_count - at, reply->row_count);
+}
+
+/* Nothing says that it is new. But what was known to be written by now, up to as_of, it shows, or
+ * what came after that. */
+static void told_stale(struct client *client, const struct router_reply *reply) {
+    const struct operation *operation = &client->operation;
+    bool scan = operation->kind == OPERATION_SCAN;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < operation->key_count; i++) {
+        char key[48];
+        client_register_key(key, sizeof(key), operation->registers[i]);
+        const struct range_row *row = at < reply->row_count ? &reply->rows[at] : NULL;
+        if (!row || (scan && !slice_equal(row->key, slice_from_text(key)))) continue;
+        at++;
+        uint64_t known = client->sim->clients->histories[operation->registers[i]].newest_ts;
+        if (row->version != 0 && known <= reply->as_of && row->version < known)
+            sim_broken(client->sim, "a stale read shows what was written up to as_of",
+                       "register %u: version %" PRIu64 " as of %" PRIu64 ", known is %" PRIu64,
+                       operation->registers[i], row->version, reply->as_of, known);
+    }
 }
 
 static void told_change(struct client *client, const struct txn_outcome *outcome) {
@@ -247,6 +269,8 @@ void client_told(struct client *client, const struct router_reply *reply) {
         told_outcome(client, reply->outcome);
     else if (operation->kind == OPERATION_STATEMENT)
         told_statement(client, reply);
+    else if (operation->stale)
+        told_stale(client, reply);
     else
         told_rows(client, reply);
     if (!reply->outcome && !operation->unjudged) decided(client);

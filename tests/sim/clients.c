@@ -7,6 +7,7 @@
 #include "txn/number.h"
 
 #define RETRY_US 20000u
+#define STALE_EVERY 8u /* operations, if they are reads: no chance of its own */
 
 /* ---- keys: ranges are cut so that an issuer, or a group of registers, has one of its own ---- */
 
@@ -123,7 +124,9 @@ static void begin_operation(struct client *client) {
         begin_register_ops(client, REGISTER_GET, first, count);
     }
     bool read = !client->operation.request_id[0] && client->operation.kind != OPERATION_CHANGE;
-    client->operation.unjudged = read && sim->config.leases_fail && sim_chance(sim, 300);
+    client->operation.stale = read && client->operation.number % STALE_EVERY == 0;
+    client->operation.unjudged =
+        read && !client->operation.stale && sim->config.leases_fail && sim_chance(sim, 300);
     client->busy = true;
 }
 
@@ -233,6 +236,7 @@ static void send_operation(struct client *client) {
     sending->request.command = &sending->command;
     if (sim->config.leases_fail ? !operation->unjudged : sim_chance(sim, 200))
         sending->request.read_mode = RANGE_READ_INDEX;
+    if (operation->stale) sending->request.read_mode = RANGE_READ_STALE;
     if (operation->kind <= OPERATION_STATEMENT)
         fill_issuer(client, sending);
     else

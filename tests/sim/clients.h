@@ -1,9 +1,10 @@
 /* Clients of the simulated cluster, and what they were told. Shared by clients*.c only.
  *
  * Harbor Point: reservations against an issuer's limit, in one command each (exposure and
- * reservation), cancelled now and then. Registers: every operation of the language, their histories
- * kept for the check of linearizability. Every write carries a request id, but for some of the
- * registers', whose outcome may then stay unknown. */
+ * reservation), cancelled now and then. Some of the statements and reads are stale ones. Registers:
+ * every operation of the language, their histories kept for the check of linearizability. Every
+ * write carries a request id, but for some of the registers', whose outcome may then stay unknown.
+ */
 #ifndef FLOTILLA_TESTS_SIM_CLIENTS_H
 #define FLOTILLA_TESTS_SIM_CLIENTS_H
 
@@ -67,6 +68,7 @@ struct operation {
     bool repeated; /* sent again although it was decided: the answer must be the same */
     bool unjudged; /* read under a lease although leases fail: the answer may be anything */
     bool verify;   /* STATEMENT: nothing else is under way */
+    bool stale;    /* STATEMENT, READ, SCAN: of whatever some replicas have */
     uint64_t told_ts;
     int64_t told_number;
     /* RESERVE, CANCEL, STATEMENT */

@@ -217,6 +217,19 @@ static struct read_rules *read_slot(struct sim *sim, const struct sim_node *node
     return &sim->rules->reads[node->host.number - 1][router->number - 1][call_id % READS_KEPT];
 }
 
+/* What the replica has applied, all of it and nothing else. */
+static void check_stale(struct sim *sim, const struct sim_node *node,
+                        const struct range_replica *replica, const struct range_reply *reply) {
+    uint64_t newest = 0;
+    for (uint32_t i = 0; i < reply->row_count; i++)
+        if (reply->rows[i].version > newest) newest = reply->rows[i].version;
+    if (newest > reply->as_of || reply->as_of > replica->applied.last_commit_ts)
+        sim_broken(sim, "a stale read shows what its replica had applied",
+                   "node %u range %" PRIu64 ": version %" PRIu64 " as of %" PRIu64 " at %" PRIu64,
+                   node->host.number, range_replica_id(replica), newest, reply->as_of,
+                   replica->applied.last_commit_ts);
+}
+
 /* By whichever replica: what is applied anywhere is committed, so that any read that comes later
  * has to show it. */
 void sim_rules_requests(struct sim *sim, const struct sim_node *node, const struct sim_host *router,
@@ -258,7 +271,9 @@ void sim_rules_replies(struct sim *sim, const struct sim_node *node, const struc
             continue;
         const struct range_replica *replica = sim_replica_on(node, read->range_id);
         if (!replica) continue; /* removed in the turn that served it */
-        if (replica->applied.applied.index < read->floor)
+        if (reply.stale)
+            check_stale(sim, node, replica, &reply);
+        else if (replica->applied.applied.index < read->floor)
             sim_broken(sim, "a read shows everything that was applied before it came",
                        "node %u served range %" PRIu64 " at index %" PRIu64 ", %" PRIu64
                        " was applied before",

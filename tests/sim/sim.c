@@ -262,6 +262,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result) {
     ret_result->life.snapshots = metric_of(&metric_range_snapshots_installed_total);
     ret_result->life.compacted = metric_of(&metric_range_log_entries_compacted_total);
     ret_result->life.reads_leased = metric_of(&metric_range_reads_leased_total);
+    ret_result->life.reads_stale = metric_of(&metric_range_reads_stale_total);
     ret_result->life.busy = metric_of(&metric_range_refused_busy_total);
     ret_result->events = sim->events;
     ret_result->virtual_us = sim->now_us - SIM_SECOND_US;

@@ -30,6 +30,7 @@ struct sim_options {
     X(changes, "changes of replicas done")            \
     X(removed, "replicas removed")                    \
     X(reads_leased, "reads under a lease")            \
+    X(reads_stale, "stale reads")                     \
     X(busy, "requests refused by a full queue")       \
     X(memory_mib, "MiB at most, all processes, summed over seeds")
 
