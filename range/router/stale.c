@@ -23,9 +23,10 @@ static uint64_t first_replica(struct router *router, const struct range_descript
 static uint64_t next_node(struct router *router, const struct range_descriptor *range,
                           struct router_part *part) {
     if (part->asked == 0) part->first_asked = first_replica(router, range);
-    for (; part->asked < 2 * range->replica_count; part->asked++) {
-        bool again = part->asked >= range->replica_count;
-        uint64_t at = (part->first_asked + part->asked) % range->replica_count;
+    const uint32_t count = range->replica_count;
+    for (; count > 0 && part->asked < 2 * count; part->asked++) {
+        bool again = part->asked >= count;
+        uint64_t at = (part->first_asked + part->asked) % count;
         uint64_t node_id = range->replicas[at].node_id;
         if (router_node_usable(router, node_id) && router_node(router, node_id)->silent == again)
             return node_id;
