@@ -15,8 +15,8 @@ static void count_answer(void *ctx, const struct router_reply *reply) {
     (*(uint32_t *)ctx)++;
 }
 
-/* A get, a scan, a write, a change and a description (attempts 1 to 5) wait at node 1, which leads
- * the one range. */
+/* A get, a scan, a write, a change, a description (attempts 1 to 5) and two stale reads (6 and 7)
+ * wait at node 1, which leads the one range. */
 static void feed_router(struct slice frame) {
     struct router_io io = {.send = take_frame, .refresh = no_refresh};
     struct router_config config = {.seed = 1};
@@ -38,9 +38,12 @@ static void feed_router(struct slice frame) {
         {.op = ROUTER_WRITE, .command = &command},
         {.op = ROUTER_CHANGE_REPLICAS, .range_id = 1, .change_count = 1, .changes = &change},
         {.op = ROUTER_DESCRIBE, .range_id = 1},
+        {.op = ROUTER_GET, .read_mode = RANGE_READ_STALE, .key_count = 2, .keys = keys},
+        {.op = ROUTER_SCAN, .read_mode = RANGE_READ_STALE},
     };
     uint32_t answered = 0, count = sizeof(requests) / sizeof(requests[0]);
     router_set_ranges(router, &range, 1, 1);
+    router_set_near_node(router, 1);
     for (uint32_t i = 0; i < count; i++)
         router_submit(router, &requests[i], 1, count_answer, &answered);
     router_flush(router, 1);
