@@ -71,13 +71,17 @@ enum status raft_decode_conf_change(const struct raft_entry *entry,
     return STATUS_OK;
 }
 
+bool raft_conf_change_pending(const struct raft *raft) {
+    return raft->pending_conf_index > raft->log.applied;
+}
+
 enum status raft_vet_conf_change(struct raft *raft, struct raft_entry *entry, uint64_t index) {
     struct raft_conf_change change;
     enum status status = raft_decode_conf_change(entry, &change);
     if (status != STATUS_OK) return status;
     struct raft_conf_edit edit;
-    bool pending = raft->pending_conf_index > raft->log.applied;
-    bool allowed = !pending && raft_conf_apply(&raft->conf, &change, &edit) == STATUS_OK;
+    bool allowed = !raft_conf_change_pending(raft) &&
+                   raft_conf_apply(&raft->conf, &change, &edit) == STATUS_OK;
     if (allowed || raft->config.conf_change_unchecked) {
         raft->pending_conf_index = index;
     } else {
@@ -153,7 +157,7 @@ void raft_apply_conf_change(struct raft *raft, const struct raft_conf_change *ch
  * the next applied entry, or the next leader, asks again. */
 void raft_maybe_auto_leave(struct raft *raft) {
     if (!raft->conf.auto_leave || raft->role != RAFT_LEADER) return;
-    if (raft->log.applied < raft->pending_conf_index) return;
+    if (raft_conf_change_pending(raft)) return;
     struct raft_entry leave = {.kind = RAFT_ENTRY_CONF_CHANGE_V2};
     (void)raft_propose_entries(raft, &leave, 1);
 }

@@ -286,6 +286,10 @@ enum status raft_decode_conf_change(const struct raft_entry *entry,
 void raft_apply_conf_change(struct raft *raft, const struct raft_conf_change *change,
                             struct raft_conf_state *ret_conf);
 
+/* A leader's log may hold a change that is not applied here yet. What is appended meanwhile is
+ * counted by the configuration before it. */
+bool raft_conf_change_pending(const struct raft *raft);
+
 /* Hands leadership to a voter; a follower forwards the wish. The leader accepts no proposals until
  * the target leads or an election time-out has passed. DROPPED: no leader known. INVALID: `to` is
  * not a voter. */

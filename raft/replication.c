@@ -199,7 +199,7 @@ static void note_contact(struct raft *raft, struct raft_progress *progress,
 
 /* Whether a commit is worth a message of its own. */
 static bool tells_commits(const struct raft *raft) {
-    return !raft->config.lazy_commits || raft->pending_conf_index > raft->log.applied;
+    return !raft->config.lazy_commits || raft_conf_change_pending(raft);
 }
 
 void raft_handle_append_response(struct raft *raft, const struct raft_message *message) {

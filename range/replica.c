@@ -266,7 +266,8 @@ void range_replica_follow_quiet(struct range_replica *replica) {
 }
 
 bool range_replica_may_propose(const struct range_replica *replica) {
-    return replica->leads && replica->applied.applied.term == replica->lead_term;
+    return replica->leads && replica->applied.applied.term == replica->lead_term &&
+           !raft_conf_change_pending(replica->raft);
 }
 
 uint64_t range_replica_node_of(const struct range_replica *replica, uint64_t replica_id) {

@@ -170,7 +170,9 @@ void range_replica_follow_role(struct range_replica *replica);
 /* To be called after everything that can make it go quiet or wake. */
 void range_replica_follow_quiet(struct range_replica *replica);
 /* Leads, and has applied an entry of its own term: then everything that earlier leaders put into
- * the log is applied, and last_commit_ts is above the timestamps of all of it. */
+ * the log is applied, and last_commit_ts is above the timestamps of all of it. And no change of
+ * replicas is on its way: what is appended behind one is counted by the configuration before it,
+ * together with a replica that deletes it as soon as it hears of its own removal. */
 bool range_replica_may_propose(const struct range_replica *replica);
 /* Where a replica of the range is, as far as this one knows; 0: unknown. */
 uint64_t range_replica_node_of(const struct range_replica *replica, uint64_t replica_id);

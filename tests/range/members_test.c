@@ -454,6 +454,45 @@ Test(range_members, changes_that_wait_to_be_applied_give_way_to_a_snapshot) {
     cluster_free(cluster);
 }
 
+static uint64_t last_index(struct cluster *cluster, uint64_t node) {
+    struct range_worker *worker = range_store_worker(cluster_store(cluster, node), 0);
+    return range_worker_find(worker, 1)->log.last_index;
+}
+
+/* What stood behind a change would be counted by the replicas before it, with one among them that
+ * deletes its log once it hears of its removal. */
+Test(range_members, nothing_is_proposed_behind_a_change_that_is_not_applied) {
+    struct cluster *cluster = five_nodes(13);
+    uint64_t leader = cluster_leader(cluster, 1), index = last_index(cluster, leader);
+    struct range_replica_change remove = {RANGE_REMOVE, leader % 3 + 1};
+    struct range_request request = {.kind = RANGE_CHANGE_REPLICAS,
+                                    .range_id = 1,
+                                    .timeout_us = 2 * SECOND,
+                                    .change_count = 1,
+                                    .changes = &remove};
+    cluster_isolate(cluster, leader, true); /* for less than makes it doubt its leadership */
+    struct cluster_call *change = cluster_send(cluster, leader, &request);
+    cluster_run_us(cluster, 5000);
+    struct buf command = cluster_add(cluster_key(1, "sum"), 5, SLICE_EMPTY);
+    request = (struct range_request){.kind = RANGE_WRITE,
+                                     .range_id = 1,
+                                     .timeout_us = 2 * SECOND,
+                                     .command = slice_from_buf(&command)};
+    struct cluster_call *write = cluster_send(cluster, leader, &request);
+    cluster_run_us(cluster, 30000);
+    cr_assert_eq(last_index(cluster, leader), index + 1, "the change, and nothing else");
+    cluster_heal(cluster);
+    cr_assert(cluster_await(cluster, change, 2 * SECOND));
+    cr_assert_eq(change->reply.code, RANGE_REPLY_OK);
+    cr_assert(cluster_await(cluster, write, 2 * SECOND));
+    cr_assert_eq(write->reply.code, RANGE_REPLY_OK);
+    cr_assert_eq(last_index(cluster, leader), index + 2);
+    cluster_call_free(cluster, change);
+    cluster_call_free(cluster, write);
+    buf_done(&command);
+    cluster_free(cluster);
+}
+
 /* A learner that has nothing yet is no voter to be: promoting it waits until it has caught up. */
 Test(range_members, promotes_nobody_who_lags) {
     struct cluster *cluster = five_nodes(10);

@@ -40,7 +40,7 @@ void sim_rules_free(struct sim *sim) {
 
 /* ---- entries ---- */
 
-uint64_t sim_rules_entry_checksum(struct slice entry) {
+static uint64_t entry_checksum(struct slice entry) {
     uint64_t checksum = checksum64(entry);
     return checksum ? checksum : 1;
 }
@@ -76,7 +76,7 @@ bool sim_rules_on_disk(struct sim_node *node, uint64_t range_id, uint64_t index,
     bool there = false;
     enum status status = sim_disk_entry(&node->host, range_id, index, &value);
     if (status == STATUS_OK) {
-        there = sim_rules_entry_checksum(slice_from_buf(&value)) == checksum;
+        there = entry_checksum(slice_from_buf(&value)) == checksum;
     } else {
         ASSERT(status == STATUS_NOT_FOUND);
         status = sim_disk_state(&node->host, range_id, RAFT_LOG_TRUNCATION, &value);
@@ -116,7 +116,7 @@ static void judge_committed(struct sim *sim, struct sim_node *node,
         struct applied_entry *entry = entry_slot(rules, index);
         struct buf bytes = {0};
         if (!entry->judged && sim_disk_entry(&node->host, range_id, index, &bytes) == STATUS_OK) {
-            uint64_t checksum = sim_rules_entry_checksum(slice_from_buf(&bytes));
+            uint64_t checksum = entry_checksum(slice_from_buf(&bytes));
             if (sim_rules_quorum_has(sim, replica, index, checksum, true)) entry->judged = checksum;
         }
         buf_done(&bytes);
@@ -154,7 +154,7 @@ static bool check_applied_entry(struct sim *sim, struct sim_node *node,
         sim_broken(sim, "what is applied is in the log",
                    "node %u range %" PRIu64 " index %" PRIu64 ": %s", node->host.number,
                    descriptor->range_id, index, status_name(status));
-    uint64_t checksum = sim_rules_entry_checksum(slice_from_buf(&entry));
+    uint64_t checksum = entry_checksum(slice_from_buf(&entry));
     bool changes = descriptor->epoch.conf_version > rules->newest_version &&
                    is_change(slice_from_buf(&entry), index);
     buf_done(&entry);
@@ -399,10 +399,7 @@ void sim_rules_after_turn(struct sim *sim, struct sim_node *node, uint32_t index
     LIST_FOR_EACH (at, &worker->all) {
         const struct range_replica *replica = CONTAINER_OF(at, struct range_replica, in_all);
         if (!replica->raft) {
-            if (has_log(replica)) {
-                check_progress(sim, node, replica, seen_of(sim, node, replica));
-                sim_rules_replica_departs(sim, node, replica);
-            }
+            if (has_log(replica)) check_progress(sim, node, replica, seen_of(sim, node, replica));
             sim_rules_replica_gone(sim, node, replica);
             continue;
         }

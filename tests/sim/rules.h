@@ -31,13 +31,6 @@ struct version_rules {
     uint64_t since; /* who has applied so far has this version, or a later one */
 };
 
-/* What the log of a removed replica held behind what it had applied: it may have acknowledged that,
- * and a leader that has not applied the removal yet counts it. Deleted with the replica. */
-struct departed_log {
-    uint64_t replica_id, first, count;
-    uint64_t *checksums; /* of first ... first + count - 1 */
-};
-
 struct range_rules {
     struct applied_entry *applied; /* RANGE_INITIAL_INDEX + 1 ... */
     size_t applied_count, applied_cap;
@@ -46,8 +39,6 @@ struct range_rules {
     struct content contents[CONTENTS_KEPT]; /* by index */
     struct version_rules *versions;         /* by conf_version */
     uint64_t version_cap, newest_version;
-    struct departed_log *departed;
-    uint32_t departed_count;
 };
 
 struct replica_rules {
@@ -93,7 +84,6 @@ enum status sim_disk_entry(const struct sim_host *host, uint64_t group, uint64_t
                            struct buf *ret);
 enum status sim_disk_state(const struct sim_host *host, uint64_t group, enum raft_log_state state,
                            struct buf *ret);
-uint64_t sim_rules_entry_checksum(struct slice encoded);
 /* Whether the node's disk holds this entry, or has gone beyond it by compaction or a snapshot. */
 bool sim_rules_on_disk(struct sim_node *node, uint64_t range_id, uint64_t index, uint64_t checksum);
 uint64_t sim_rules_content_hash(struct sim_node *node, const struct range_descriptor *descriptor);
@@ -102,9 +92,6 @@ uint64_t sim_rules_content_hash(struct sim_node *node, const struct range_descri
 /* First of all: what was seen of another replica of this range, on this node, is of no use. */
 void sim_rules_replica_identity(struct sim *sim, struct sim_node *node,
                                 const struct range_replica *replica, struct replica_rules *seen);
-/* A replica that is removed, while its log is still there. */
-void sim_rules_replica_departs(struct sim *sim, const struct sim_node *node,
-                               const struct range_replica *replica);
 /* A replica that is not active; it may have been removed. */
 void sim_rules_replica_gone(struct sim *sim, struct sim_node *node,
                             const struct range_replica *replica);

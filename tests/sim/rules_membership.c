@@ -34,9 +34,6 @@ void sim_rules_membership_free(struct range_rules *rules) {
     for (uint64_t i = 0; i < rules->version_cap; i++)
         range_descriptor_done(&rules->versions[i].descriptor);
     memory_free(rules->versions);
-    for (uint32_t i = 0; i < rules->departed_count; i++)
-        memory_free(rules->departed[i].checksums);
-    memory_free(rules->departed);
 }
 
 static _Noreturn void broken(struct sim *sim, const char *rule, const struct sim_node *node,
@@ -143,37 +140,6 @@ void sim_rules_replica_identity(struct sim *sim, struct sim_node *node,
     seen->replica_id = replica->replica_id;
 }
 
-static struct departed_log *departed_log(struct range_rules *rules, uint64_t replica_id) {
-    for (uint32_t i = 0; i < rules->departed_count; i++)
-        if (rules->departed[i].replica_id == replica_id) return &rules->departed[i];
-    return NULL;
-}
-
-static bool departed_with(struct range_rules *rules, uint64_t replica_id, uint64_t index,
-                          uint64_t checksum) {
-    const struct departed_log *log = departed_log(rules, replica_id);
-    return log && index >= log->first && index - log->first < log->count &&
-           log->checksums[index - log->first] == checksum;
-}
-
-void sim_rules_replica_departs(struct sim *sim, const struct sim_node *node,
-                               const struct range_replica *replica) {
-    uint64_t range_id = range_replica_id(replica);
-    struct range_rules *rules = &sim->rules->ranges[range_id];
-    if (departed_log(rules, replica->replica_id)) return;
-    struct departed_log log = {.replica_id = replica->replica_id,
-                               .first = replica->applied.applied.index + 1};
-    struct buf entry = {0};
-    while (sim_disk_entry(&node->host, range_id, log.first + log.count, &entry) == STATUS_OK) {
-        log.checksums = memory_realloc(log.checksums, (log.count + 1) * sizeof(*log.checksums));
-        log.checksums[log.count++] = sim_rules_entry_checksum(slice_from_buf(&entry));
-    }
-    buf_done(&entry);
-    rules->departed =
-        memory_realloc(rules->departed, (rules->departed_count + 1) * sizeof(*rules->departed));
-    rules->departed[rules->departed_count++] = log;
-}
-
 void sim_rules_replica_gone(struct sim *sim, struct sim_node *node,
                             const struct range_replica *replica) {
     uint64_t range_id = range_replica_id(replica);
@@ -256,14 +222,10 @@ static bool half_has(struct sim *sim, const struct range_descriptor *descriptor,
     uint32_t holders = 0, voters = 0;
     for (uint32_t i = 0; i < descriptor->replica_count; i++) {
         if (!votes_in(descriptor->replicas[i].role, outgoing)) continue;
-        const struct range_replica_ref *voter = &descriptor->replicas[i];
-        struct sim_node *node = sim_node_by_id(sim, voter->node_id);
+        struct sim_node *node = sim_node_by_id(sim, descriptor->replicas[i].node_id);
         ASSERT(node);
         voters++;
-        if (sim_rules_on_disk(node, descriptor->range_id, index, checksum) ||
-            departed_with(&sim->rules->ranges[descriptor->range_id], voter->replica_id, index,
-                          checksum))
-            holders++;
+        holders += sim_rules_on_disk(node, descriptor->range_id, index, checksum) ? 1 : 0;
     }
     return holders * 2 > voters;
 }
