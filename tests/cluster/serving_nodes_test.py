@@ -2,6 +2,7 @@
 """Nodes serve clients without a router between: for ranges that they lead and for all others, while
 leaders move and nodes die. Told not to, they say so."""
 
+import re
 import signal
 import sys
 import time
@@ -20,6 +21,13 @@ def stub(node):
 
 def addresses():
     return ",".join(f"127.0.0.1:{node.port}" for node in c.nodes)
+
+
+def stale_reads(node):
+    """That the node's replicas have answered."""
+    code, out, err = cluster.run(["admin", "metrics", "--address", f"127.0.0.1:{node.port}"])
+    assert code == 0, err
+    return int(re.search(r"(?m)^range_reads_stale_total (\d+)", out).group(1))
 
 
 class ServingNodes(unittest.TestCase):
@@ -41,6 +49,20 @@ class ServingNodes(unittest.TestCase):
                 self.assertEqual({r.key for r in rows}, set(KEYS))
                 self.assertEqual({r.value for r in rows}, {b"%d" % i})
         for key in KEYS:  # the load generator knows all that begins with issuer/
+            stub(c.nodes[0]).Delete(kv.DeleteRequest(key=key), timeout=10)
+
+    def test_answers_stale_reads_itself(self):
+        """Each node from its own replicas, whoever leads the ranges."""
+        for key in KEYS:
+            stub(c.nodes[0]).Put(kv.PutRequest(key=key, value=b"s"), timeout=10)
+        for node in c.nodes:
+            before = [stale_reads(other) for other in c.nodes]
+            for key in KEYS:
+                answer = stub(node).Get(kv.GetRequest(key=key, mode=kv.READ_MODE_STALE), timeout=10)
+                self.assertLessEqual(answer.version, answer.as_of)
+            more = [stale_reads(other) - count for other, count in zip(c.nodes, before)]
+            self.assertEqual(more, [len(KEYS) if other is node else 0 for other in c.nodes])
+        for key in KEYS:
             stub(c.nodes[0]).Delete(kv.DeleteRequest(key=key), timeout=10)
 
     def test_load_on_the_nodes_loses_nothing_when_one_is_killed_and_one_stops(self):
