@@ -71,7 +71,7 @@ static const struct scenario scenarios[] = {
     {.name = "backlogs",
      .what = "nodes that apply far behind their logs, cut off, short of log, replicas changed",
      .faults = BIT(SLOW_DISK) | BIT(FLAP) | BIT(PARTITION) | BIT(ISOLATE_LEADER) | BIT(PAUSE) |
-               BIT(TRANSFER) | BIT(KILL) | BIT(DRAIN),
+               BIT(TRANSFER),
      .ranges = 4,
      .nodes = 5,
      .members = true,
@@ -157,7 +157,8 @@ void sim_config_make(struct sim *sim) {
     config->while_max_us = 1500000;
     config->stall_per_mille = 100;
     if (scenario->backlogs) {
-        config->apply_round_commands = (uint32_t)prng_between(&sim->prng, 1, 3);
+        config->apply_round_commands = 1;
+        config->clients = 16;
         config->log_entries_kept = prng_between(&sim->prng, 1, 10);
         config->log_compact_step = 1;
         config->stall_per_mille = 500;
