@@ -195,6 +195,10 @@ uint64_t storage_approximate_bytes(struct storage_engine *engine, const struct s
     return engine->ops->approximate_bytes(engine, span);
 }
 
+uint64_t storage_synced_sequence(const struct storage_engine *engine) {
+    return engine->ops->synced_sequence(engine);
+}
+
 void storage_describe(struct storage_engine *engine, struct buf *out) {
     engine->ops->describe(engine, out);
 }

@@ -130,6 +130,12 @@ void storage_ingest_free(
 /* Bytes that the keys of a span take, roughly (the real engine counts files, compressed, and leaves
  * out what is only in memory yet); for split decisions and heartbeats. */
 uint64_t storage_approximate_bytes(struct storage_engine *engine, const struct storage_span *span);
+/* A sequence number that every synced write raises and that only grows, over restarts too: all
+ * writes up to it survive a power cut. So an engine that opens below a number that it once reported
+ * has lost synced writes: it is an older copy, or its disk lost its tail. The number says nothing
+ * about another directory. Cheap: no I/O; what is reported right after a synced write
+ * covers that write. */
+uint64_t storage_synced_sequence(const struct storage_engine *engine);
 /* Appends "name value" lines for the operator. */
 void storage_describe(struct storage_engine *engine, struct buf *out);
 

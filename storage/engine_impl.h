@@ -81,6 +81,7 @@ struct storage_ops {
     void (*ingest_free)(struct storage_ingest *ingest);
 
     uint64_t (*approximate_bytes)(struct storage_engine *engine, const struct storage_span *span);
+    uint64_t (*synced_sequence)(const struct storage_engine *engine);
     void (*describe)(struct storage_engine *engine, struct buf *out);
 };
 

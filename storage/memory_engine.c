@@ -674,6 +674,14 @@ enum status memory_engine_peek(struct storage_engine *base, bool durable,
     return status;
 }
 
+static uint64_t memory_synced_sequence(const struct storage_engine *base) {
+    struct memory_engine *engine = memory_engine_of((struct storage_engine *)base);
+    lock(engine);
+    uint64_t synced = engine->synced;
+    unlock(engine);
+    return synced;
+}
+
 static void memory_describe(struct storage_engine *base, struct buf *out) {
     struct memory_engine *engine = memory_engine_of(base);
     lock(engine);
@@ -722,5 +730,6 @@ static const struct storage_ops memory_ops = {
     .ingest_commit = memory_ingest_commit,
     .ingest_free = memory_ingest_free,
     .approximate_bytes = memory_approximate_bytes,
+    .synced_sequence = memory_synced_sequence,
     .describe = memory_describe,
 };

@@ -188,6 +188,8 @@ static void release(struct rocksdb_engine *engine) {
 }
 
 static enum status recover(struct rocksdb_engine *engine, struct buf *error) {
+    /* What was read from the logs stands in tables by now. */
+    rocksdb_engine_raise_synced(engine, rocksdb_get_latest_sequence_number(engine->db));
     enum status status = rocksdb_engine_ingest_recover(engine);
     if (status != STATUS_OK) explain_failure(engine, error, status, NULL);
     return status;
@@ -250,7 +252,8 @@ static void describe_property(struct rocksdb_engine *engine, unsigned family, co
 
 static void rocksdb_engine_describe(struct storage_engine *base, struct buf *out) {
     struct rocksdb_engine *engine = rocksdb_engine_of(base);
-    buf_printf(out, "engine rocksdb\ndirectory %s\n", engine->directory);
+    buf_printf(out, "engine rocksdb\ndirectory %s\nsynced_sequence %" PRIu64 "\n",
+               engine->directory, atomic_load(&engine->synced_sequence));
     for (unsigned family = 0; family < STORAGE_FAMILY_COUNT; family++) {
         describe_property(engine, family, "rocksdb.estimate-num-keys", "keys", out);
         describe_property(engine, family, "rocksdb.total-sst-files-size", "file_bytes", out);
@@ -302,5 +305,6 @@ const struct storage_ops rocksdb_engine_ops = {
     .ingest_commit = rocksdb_engine_ingest_commit,
     .ingest_free = rocksdb_engine_ingest_free,
     .approximate_bytes = rocksdb_engine_approximate_bytes,
+    .synced_sequence = rocksdb_engine_synced_sequence,
     .describe = rocksdb_engine_describe,
 };

@@ -49,6 +49,8 @@ struct rocksdb_engine {
     pthread_mutex_t mutex;
     struct buf failure_text;
 
+    _Atomic uint64_t synced_sequence; /* every write up to here is durable; only grows */
+
     _Atomic uint64_t next_ingest_id;
     _Atomic uint32_t open_ingests;
     struct rocksdb_ingest_hook ingest_hook; /* unset in production */
@@ -124,6 +126,9 @@ enum status rocksdb_engine_write(struct storage_engine *engine, struct storage_b
 /* RocksDB's own form of a batch, synced. */
 enum status rocksdb_engine_write_native(struct rocksdb_engine *engine, rocksdb_writebatch_t *batch,
                                         enum storage_durability durability) MUST_CHECK;
+/* Reports that everything up to `sequence` is durable. */
+void rocksdb_engine_raise_synced(struct rocksdb_engine *engine, uint64_t sequence);
+uint64_t rocksdb_engine_synced_sequence(const struct storage_engine *engine);
 /* A key behind every other of a family: for "no end". */
 void rocksdb_engine_key_behind_all(struct buf *out); /* replaces */
 

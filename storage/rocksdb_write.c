@@ -123,18 +123,36 @@ static void count_write(rocksdb_writebatch_t *batch, enum storage_durability dur
     metric_add(&metric_storage_written_operations_total, rocksdb_writebatch_count(batch));
 }
 
+void rocksdb_engine_raise_synced(struct rocksdb_engine *engine, uint64_t sequence) {
+    uint64_t synced = atomic_load(&engine->synced_sequence);
+    while (synced < sequence &&
+           !atomic_compare_exchange_weak(&engine->synced_sequence, &synced, sequence)) {
+    }
+}
+
+uint64_t rocksdb_engine_synced_sequence(const struct storage_engine *engine) {
+    return atomic_load(&rocksdb_engine_of((struct storage_engine *)engine)->synced_sequence);
+}
+
 enum status rocksdb_engine_write_native(struct rocksdb_engine *engine, rocksdb_writebatch_t *batch,
                                         enum storage_durability durability) {
     enum status status = rocksdb_engine_write_failure(engine);
     if (status != STATUS_OK) return status;
     uint64_t started_us = clock_monotonic_us(clock_system());
+    /* What is visible before a synced write stands in front of it in the log, and the batch takes
+     * one number for each operation: so both are durable when it returns. A number that is read
+     * afterwards would cover buffered writes of others, which are not. */
+    uint64_t before = rocksdb_get_latest_sequence_number(engine->db);
     char *error = NULL;
     rocksdb_write(engine->db, durability == STORAGE_SYNCED ? engine->synced : engine->buffered,
                   batch, &error);
     status = rocksdb_engine_take_write_error(engine, error);
     /* Asked after the write, so that what is acknowledged was acknowledged by a healthy disk. */
     if (status == STATUS_OK && durability == STORAGE_SYNCED) status = check_background(engine);
-    if (status == STATUS_OK) count_write(batch, durability, started_us);
+    if (status != STATUS_OK) return status;
+    if (durability == STORAGE_SYNCED)
+        rocksdb_engine_raise_synced(engine, before + (uint64_t)rocksdb_writebatch_count(batch));
+    count_write(batch, durability, started_us);
     return status;
 }
 

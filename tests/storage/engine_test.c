@@ -323,3 +323,18 @@ ENGINE_TEST(describes_itself) {
     cr_assert_lt(storage_approximate_bytes(harness->engine, &span), 4096);
     buf_done(&text);
 }
+
+/* The number by which a directory that was set back is recognized: every synced write raises it, a
+ * buffered one does not, and a restart never lowers it. */
+ENGINE_TEST(synced_sequence_grows_with_synced_writes_only) {
+    struct storage_engine *engine = harness->engine;
+    uint64_t start = storage_synced_sequence(engine);
+    put(harness, STORAGE_DATA, "k", "buffered");
+    cr_assert_eq(storage_synced_sequence(engine), start);
+    storage_batch_put(harness->batch, STORAGE_RAFT, TEXT("k"), TEXT("synced"));
+    cr_assert_eq(storage_write(engine, harness->batch, STORAGE_SYNCED), STATUS_OK);
+    uint64_t synced = storage_synced_sequence(engine);
+    cr_assert_eq(synced, start + 2); /* with what stood before it */
+    harness_reopen(harness);
+    cr_assert_geq(storage_synced_sequence(harness->engine), synced);
+}
