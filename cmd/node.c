@@ -305,8 +305,10 @@ static void registered(void *ctx, enum status status, struct slice text,
                                                         .address = address_known,
                                                         .fenced = fenced,
                                                     });
-    if (process->router)
+    if (process->router) {
         router_runtime_set_store(process->router, identity->node_id, process->store);
+        kv_service_set_ready(process->service, true);
+    }
     tell_ready(process);
 out:
     buf_done(&error);
@@ -374,6 +376,9 @@ static enum status open_router(struct node_process *process, struct buf *error) 
     if (status != STATUS_OK) return status;
     process->service =
         kv_service_new(process->loop, process->server, router_runtime_router(process->router));
+    /* The port is open while placement is asked who this is; the router is not asked before that
+     * is known, nor before the store is there. */
+    kv_service_set_ready(process->service, false);
     return STATUS_OK;
 }
 

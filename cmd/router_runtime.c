@@ -56,13 +56,19 @@ static void map_came(void *ctx, enum status status, struct slice text,
         complain(runtime, text);
         return; /* the router asks again by itself */
     }
+    if (map->range_count > 0 &&
+        rpc_node_client_set_cluster(runtime->nodes, map->cluster_id) != STATUS_OK) {
+        complain(runtime,
+                 SLICE_LITERAL("placement answers for another cluster than before; start this "
+                               "process anew if that is meant, else check the address"));
+        return; /* the map in use stays */
+    }
     if (map->range_count == 0) {
         complain(runtime, SLICE_LITERAL("the cluster is not born yet: nodes are missing"));
     } else {
         if (!runtime->mapped)
             log_info("range_map", "ranges=%zu nodes=%u", map->range_count, map->node_count);
         runtime->mapped = true;
-        rpc_node_client_set_cluster(runtime->nodes, map->cluster_id);
         set_addresses(runtime, map);
         router_set_ranges(runtime->router, map->ranges, map->range_count,
                           rpc_loop_now_us(runtime->loop));

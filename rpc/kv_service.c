@@ -18,6 +18,9 @@
 /* A pipe's replies leave early when they have grown to this. */
 #define PIPE_FLUSH_BYTES (512u * 1024u)
 #define SPARE_MAX 4096u
+#define NOT_READY                                                                                 \
+    "this server is starting and does not serve clients yet: ask another one, or this one again " \
+    "after a pause; nothing was changed"
 
 struct kv_pipe {
     struct kv_service *service;
@@ -46,6 +49,7 @@ struct unary_method {
 struct kv_service {
     struct rpc_loop *loop;
     struct router *router;
+    bool ready; /* else every request is refused here */
     struct rpc_turn_hook hook;
     struct arena request_arena, reply_arena; /* a reply may come while its request is submitted */
     struct unary_method unary[KV_METHOD_COUNT];
@@ -182,6 +186,10 @@ static void on_unary(void *ctx, struct rpc_call *call, struct slice request_byte
     struct buf error = {0};
     ProtobufCMessage *message = NULL;
     struct router_request request;
+    if (!service->ready) {
+        rpc_call_fail(call, RPC_UNAVAILABLE, "%s", NOT_READY);
+        return;
+    }
     arena_reset(&service->request_arena);
     enum status status = rpc_message_unpack_request(&service->request_arena, unary->method->request,
                                                     request_bytes, &error, &message);
@@ -205,8 +213,9 @@ static void on_unary(void *ctx, struct rpc_call *call, struct slice request_byte
 
 /* ---- a pipe's requests ---- */
 
-static void pipe_refuse(struct kv_pipe *pipe, uint64_t id, struct slice text) {
-    struct router_reply reply = {.code = ROUTER_INVALID, .text = text};
+static void pipe_refuse(struct kv_pipe *pipe, uint64_t id, enum router_code code,
+                        struct slice text) {
+    struct router_reply reply = {.code = code, .text = text};
     Flotilla__V1__PipeReply message;
     arena_reset(&pipe->service->reply_arena);
     kv_reply_to_proto(&pipe->service->reply_arena, FLOTILLA__V1__PIPE_CALL__REQUEST__NOT_SET,
@@ -219,6 +228,10 @@ static void pipe_request(struct kv_pipe *pipe, const Flotilla__V1__PipeCall *cal
     struct kv_service *service = pipe->service;
     struct router_request request;
     struct buf error = {0};
+    if (!service->ready) {
+        pipe_refuse(pipe, call->id, ROUTER_UNAVAILABLE, slice_from_text(NOT_READY));
+        return;
+    }
     if (kv_request_from_proto(&service->request_arena, call, &request, &error) == STATUS_OK) {
         struct pending *pending = pending_new(service);
         pending->pipe = pipe;
@@ -227,7 +240,7 @@ static void pipe_request(struct kv_pipe *pipe, const Flotilla__V1__PipeCall *cal
         pipe->outstanding++;
         submit(service, &request, call->timeout_us, pending);
     } else {
-        pipe_refuse(pipe, call->id, slice_from_buf(&error));
+        pipe_refuse(pipe, call->id, ROUTER_INVALID, slice_from_buf(&error));
     }
     buf_done(&error);
 }
@@ -282,6 +295,7 @@ struct kv_service *kv_service_new(struct rpc_loop *loop, struct rpc_server *serv
     struct kv_service *service = MEMORY_NEW(struct kv_service);
     service->loop = loop;
     service->router = router;
+    service->ready = true;
     service->hook.end_of_turn = end_of_turn;
     list_init(&service->pipes);
     list_init(&service->dirty);
@@ -297,6 +311,11 @@ struct kv_service *kv_service_new(struct rpc_loop *loop, struct rpc_server *serv
     rpc_server_add(server, &service->pipe_method, 1, service);
     rpc_loop_add_hook(loop, &service->hook);
     return service;
+}
+
+void kv_service_set_ready(struct kv_service *service, bool ready) {
+    ASSERT(rpc_loop_on_thread(service->loop));
+    service->ready = ready;
 }
 
 void kv_service_free(struct kv_service *service) {

@@ -21,6 +21,10 @@ struct kv_service *kv_service_new(struct rpc_loop *loop, struct rpc_server *serv
                                   struct router *router);
 void kv_service_free(struct kv_service *service);
 
+/* Ready at first. While it is not, every request is refused with UNAVAILABLE and the router hears
+ * of none: one that works beside a store must not be asked before it has that store. */
+void kv_service_set_ready(struct kv_service *service, bool ready);
+
 /* How a router's answer looks in gRPC (documented for clients in kv.proto). */
 enum rpc_code kv_code_from_router(enum router_code code);
 /* And back: what a client makes of a status that its call ended with. `write`: the call was one. */

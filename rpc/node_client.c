@@ -130,16 +130,18 @@ static void dial(struct node_entry *entry) {
     entry->link = rpc_link_new(client->loop, &config, &node_events, entry);
 }
 
-void rpc_node_client_set_cluster(struct rpc_node_client *client, uint64_t cluster_id) {
+enum status rpc_node_client_set_cluster(struct rpc_node_client *client, uint64_t cluster_id) {
     ASSERT(rpc_loop_on_thread(client->loop));
-    ASSERT(cluster_id != 0 && client->router != NULL);
-    if (client->identity.cluster_id == cluster_id) return;
-    ASSERT_CMP(client->identity.cluster_id, ==, 0); /* A router serves one cluster, for life. */
+    ASSERT(client->router != NULL);
+    if (cluster_id == 0) return STATUS_MISMATCH;
+    if (client->identity.cluster_id == cluster_id) return STATUS_OK;
+    if (client->identity.cluster_id != 0) return STATUS_MISMATCH;
     client->identity.cluster_id = cluster_id;
-    if (client->local_node != 0) return;
+    if (client->local_node != 0) return STATUS_OK;
     struct idmap_node *at = NULL;
     while ((at = idmap_next(&client->nodes, at)))
         dial(CONTAINER_OF(at, struct node_entry, map_node));
+    return STATUS_OK;
 }
 
 void rpc_node_client_set_address(struct rpc_node_client *client, uint64_t node_id,

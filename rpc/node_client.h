@@ -21,8 +21,10 @@ void rpc_node_client_free(struct rpc_node_client *client);
 
 /* Before the router's first use. */
 void rpc_node_client_set_router(struct rpc_node_client *client, struct router *router);
-/* The cluster's id, once placement has told it: no node is dialled before. */
-void rpc_node_client_set_cluster(struct rpc_node_client *client, uint64_t cluster_id);
+/* The cluster's id, once placement has told it: no node is dialled before. MISMATCH: it is 0, or
+ * another one than before; a router serves one cluster, for life. Nothing changes then. */
+enum status rpc_node_client_set_cluster(struct rpc_node_client *client,
+                                        uint64_t cluster_id) MUST_CHECK;
 /* The address book, as placement tells it. Unchanged entries cost nothing. */
 void rpc_node_client_set_address(struct rpc_node_client *client, uint64_t node_id,
                                  const char *address);

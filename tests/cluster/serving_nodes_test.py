@@ -2,6 +2,7 @@
 """Nodes serve clients without a router between: for ranges that they lead and for all others, while
 leaders move and nodes die. Told not to, they say so."""
 
+import os
 import re
 import signal
 import sys
@@ -95,6 +96,27 @@ class ServingNodes(unittest.TestCase):
         self.assertEqual(c.nodes[0].wait(20), 0, c.nodes[0].tail())
         S = grpc.StatusCode
         self.assertIn(call.exception(timeout=5).code(), (S.UNAVAILABLE, S.UNKNOWN, S.CANCELLED))
+
+    def test_called_before_its_registration_is_answered(self):
+        """A node that comes back at another address waits until placement has noticed that the old process is gone;
+        its port is open meanwhile. Clients are refused without a change, and served as soon as it is ready."""
+        c.nodes[2].kill()
+        moved = c.make_node(5, data_dir=c.path("node3"))
+        moved.launch()
+        refused = 0
+        while not os.path.exists(moved.ready_path):
+            self.assertTrue(moved.running(), moved.tail())
+            try:
+                stub(moved).Get(kv.GetRequest(key=KEYS[0]), timeout=5)
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE, error.details())
+                refused += "is starting" in error.details()
+            time.sleep(0.02)
+        self.assertGreater(refused, 0, "nobody called early: this tested nothing")
+        stub(moved).Put(kv.PutRequest(key=KEYS[0], value=b"early"), timeout=10)
+        self.assertEqual(stub(c.nodes[0]).Get(kv.GetRequest(key=KEYS[0]), timeout=10).value, b"early")
+        self.assertEqual(moved.stop(), 0, moved.tail())
+        c.nodes[2].child = None  # setUp starts it again
 
     def test_told_not_to(self):
         node = c.make_node(4, ["--no-serve-clients"])

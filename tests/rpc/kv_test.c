@@ -315,6 +315,29 @@ Test(rpc_kv, a_lost_pipe_comes_back_and_tells_what_it_may_have_lost) {
     cr_assert_eq(later.answer.code, ROUTER_OK, "%s", later.answer.text);
 }
 
+/* A node opens its port before placement has said who it is: whoever calls then is refused at once,
+ * on either way in, and the router beside the store that is to come hears of nothing. */
+Test(rpc_kv, nothing_reaches_a_router_that_is_not_ready) {
+    static const char *const key[] = {"a"};
+    struct waiting read;
+    struct router_view before, after;
+    for (int unary = 0; unary < 2; unary++) {
+        connect_client(unary);
+        kv_service_set_ready(service, false);
+        router_view(fake.router, &before);
+        ask_keys(key, 1, &read);
+        cr_assert_eq(read.answer.code, ROUTER_UNAVAILABLE);
+        cr_assert(strstr(read.answer.text, "is starting"), "%s", read.answer.text);
+        router_view(fake.router, &after);
+        cr_assert_eq(after.refreshes_total, before.refreshes_total);
+        kv_service_set_ready(service, true);
+        ask_keys(key, 1, &read);
+        cr_assert_eq(read.answer.code, ROUTER_OK, "%s", read.answer.text);
+        kv_client_free(client);
+        client = NULL;
+    }
+}
+
 /* A router that hangs: the client speaks for it a little after the deadline. */
 Test(rpc_kv, a_frozen_router_does_not_hang_its_clients) {
     struct waiting write, read;

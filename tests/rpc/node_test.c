@@ -353,7 +353,7 @@ Test(rpc_node, node_client_serves_a_router) {
     rpc_node_client_set_router(client, &router);
     rpc_node_client_set_address(client, 2, two.address);
     cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("early")), STATUS_UNAVAILABLE);
-    rpc_node_client_set_cluster(client, CLUSTER);
+    cr_assert_eq(rpc_node_client_set_cluster(client, CLUSTER), STATUS_OK);
     ECHO_WAIT(loop, router.ups == 1);
     cr_assert_eq(rpc_node_client_send(client, 3, SLICE_LITERAL("x")), STATUS_UNAVAILABLE);
     cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("frame")), STATUS_OK);
@@ -369,6 +369,23 @@ Test(rpc_node, node_client_serves_a_router) {
     ECHO_WAIT(loop, router.ups == 2);
     rpc_node_client_free(client);
     buf_done(&router.last_reply);
+}
+
+/* Placement that answers for another cluster than before, or for none, is refused: the streams to
+ * the nodes stay, and the process lives. */
+Test(rpc_node, node_client_serves_one_cluster_for_life) {
+    struct router router = {.next_us = UINT64_MAX};
+    struct rpc_node_client *client = rpc_node_client_new(loop);
+    rpc_node_client_set_router(client, &router);
+    cr_assert_eq(rpc_node_client_set_cluster(client, 0), STATUS_MISMATCH);
+    cr_assert_eq(rpc_node_client_set_cluster(client, CLUSTER), STATUS_OK);
+    rpc_node_client_set_address(client, 2, two.address);
+    ECHO_WAIT(loop, router.ups == 1);
+    cr_assert_eq(rpc_node_client_set_cluster(client, CLUSTER + 1), STATUS_MISMATCH);
+    cr_assert_eq(rpc_node_client_set_cluster(client, 0), STATUS_MISMATCH);
+    cr_assert_eq(rpc_node_client_set_cluster(client, CLUSTER), STATUS_OK);
+    cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("frame")), STATUS_OK);
+    rpc_node_client_free(client);
 }
 
 /* The router's clock: its tick comes when it asked for it, without other events. */
@@ -390,7 +407,7 @@ Test(rpc_node, node_client_drops_a_node_that_breaks_protocol) {
     struct rpc_node_client *client = rpc_node_client_new(loop);
     two.store.echo_requests = true;
     rpc_node_client_set_router(client, &router);
-    rpc_node_client_set_cluster(client, CLUSTER);
+    cr_assert_eq(rpc_node_client_set_cluster(client, CLUSTER), STATUS_OK);
     rpc_node_client_set_address(client, 2, two.address);
     ECHO_WAIT(loop, router.ups == 1);
     cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("frame")), STATUS_OK);
