@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/address.h"
 #include "base/assert.h"
 #include "base/config_yaml.h"
 #include "base/memory.h"
@@ -94,11 +95,23 @@ static bool has_bounds(const struct config_option *option) {
 }
 
 /* "1 to 10000 ms" */
+static bool is_text(enum config_kind kind) {
+    return kind == CONFIG_TEXT || kind == CONFIG_LISTEN || kind == CONFIG_ADDRESS ||
+           kind == CONFIG_ADDRESSES;
+}
+
 static void append_allowed(struct buf *out, const struct config_option *option) {
     const char *gap = option->unit[0] ? " " : "";
     switch (option->kind) {
     case CONFIG_TEXT:
         buf_printf(out, "text");
+        return;
+    case CONFIG_LISTEN:
+    case CONFIG_ADDRESS:
+        buf_printf(out, "HOST:PORT");
+        return;
+    case CONFIG_ADDRESSES:
+        buf_printf(out, "HOST:PORT, or several, comma-separated");
         return;
     case CONFIG_BOOL:
         buf_printf(out, "true or false");
@@ -225,9 +238,17 @@ static bool parse_bool(const char *text, bool *ret_value) {
 static const char *parse_value(const struct config_option *option, const char *text,
                                struct setting *ret_setting) {
     bool too_large;
+    bool may_be_empty = option->default_text && !option->default_text[0];
+    if (is_text(option->kind) && !text[0] && may_be_empty) return NULL;
     switch (option->kind) {
     case CONFIG_TEXT:
         return NULL;
+    case CONFIG_LISTEN:
+        return address_parse(slice_from_text(text), ADDRESS_TO_LISTEN, NULL);
+    case CONFIG_ADDRESS:
+        return address_parse(slice_from_text(text), ADDRESS_TO_DIAL, NULL);
+    case CONFIG_ADDRESSES:
+        return address_list_problem(slice_from_text(text));
     case CONFIG_DOUBLE:
         return parse_double(text, &ret_setting->real) ? NULL : "is not a number";
     case CONFIG_BOOL:
@@ -249,7 +270,7 @@ static enum status set_value(struct loader *loader, const struct config_option *
     const char *problem = parse_value(option, text, setting);
     if (problem) return refuse_value(loader, option, text, source, problem);
     setting->given = true;
-    if (option->kind == CONFIG_TEXT) {
+    if (is_text(option->kind)) {
         size_t size = strlen(text) + 1;
         memory_free(setting->text);
         setting->text = memory_alloc(size);
@@ -471,6 +492,9 @@ static void store_setting(const struct config_option *option, struct setting *se
     void *field = (uint8_t *)target + option->offset;
     switch (option->kind) {
     case CONFIG_TEXT:
+    case CONFIG_LISTEN:
+    case CONFIG_ADDRESS:
+    case CONFIG_ADDRESSES:
         memcpy(field, &setting->text, sizeof(setting->text));
         setting->text = NULL;
         return;
@@ -504,7 +528,7 @@ enum status config_load(const struct config_table *table, int argument_count, ch
 
 void config_free_values(const struct config_table *table, void *target) {
     for (size_t i = 0; i < table->option_count; i++) {
-        if (table->options[i].kind != CONFIG_TEXT) continue;
+        if (!is_text(table->options[i].kind)) continue;
         uint8_t *field = (uint8_t *)target + table->options[i].offset;
         char *text;
         memcpy(&text, field, sizeof(text));
@@ -560,6 +584,9 @@ static void append_value(struct buf *out, const struct config_option *option, co
     struct setting value;
     switch (option->kind) {
     case CONFIG_TEXT:
+    case CONFIG_LISTEN:
+    case CONFIG_ADDRESS:
+    case CONFIG_ADDRESSES:
         memcpy(&value.text, field, sizeof(value.text));
         append_quoted(out, value.text ? value.text : "");
         return;
@@ -587,8 +614,13 @@ void config_print_values(const struct config_table *table, const void *source, s
 }
 
 static void print_option(const struct config_option *option, struct buf *out) {
-    static const char *const placeholders[] = {
-        [CONFIG_TEXT] = " TEXT", [CONFIG_U64] = " N", [CONFIG_DOUBLE] = " X", [CONFIG_BOOL] = ""};
+    static const char *const placeholders[] = {[CONFIG_TEXT] = " TEXT",
+                                               [CONFIG_U64] = " N",
+                                               [CONFIG_DOUBLE] = " X",
+                                               [CONFIG_BOOL] = "",
+                                               [CONFIG_LISTEN] = " HOST:PORT",
+                                               [CONFIG_ADDRESS] = " HOST:PORT",
+                                               [CONFIG_ADDRESSES] = " HOST:PORT,..."};
     size_t start = out->len;
     buf_printf(out, "  --%s%s%s", option->kind == CONFIG_BOOL ? "[no-]" : "", option->name,
                placeholders[option->kind]);

@@ -16,6 +16,10 @@ enum config_kind {
     CONFIG_U64,    /* uint64_t, with minimum and maximum */
     CONFIG_DOUBLE, /* double */
     CONFIG_BOOL,   /* bool; as a flag, --name alone means true, --no-name false */
+    /* Text as well (char *), checked by base/address.h. Empty is allowed where the default is. */
+    CONFIG_LISTEN,    /* HOST:PORT to listen on; port 0 takes a free one */
+    CONFIG_ADDRESS,   /* HOST:PORT to dial */
+    CONFIG_ADDRESSES, /* one or more of them, comma-separated */
 };
 
 struct config_option {

@@ -41,7 +41,7 @@ static const struct config_option transfer_options[] = {
 };
 
 static const struct config_option metrics_options[] = {
-    OPTION("address", CONFIG_TEXT, address, NULL, "", 0, 0,
+    OPTION("address", CONFIG_ADDRESS, address, NULL, "", 0, 0,
            "host:port of the process: placement, a node or a router"),
     ADMIN_SHARED,
 };

@@ -8,8 +8,8 @@
 /* Entries of option tables whose struct has the fields `placement` and `common`. */
 #define ADMIN_OPTION(type, name, kind, field, fallback, unit, minimum, maximum, help) \
     { name, kind, offsetof(type, field), fallback, unit, minimum, maximum, help }
-#define ADMIN_PLACEMENT(type)                                                           \
-    ADMIN_OPTION(type, "placement", CONFIG_TEXT, placement, "127.0.0.1:7001", "", 0, 0, \
+#define ADMIN_PLACEMENT(type)                                                                \
+    ADMIN_OPTION(type, "placement", CONFIG_ADDRESSES, placement, "127.0.0.1:7001", "", 0, 0, \
                  "addresses of the placement driver's members, comma-separated")
 
 /* A router for one command's requests. INVALID with a sentence: an address is unreadable. */

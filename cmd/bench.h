@@ -21,9 +21,9 @@ struct load_options {
 #define LOAD_OPTIONS(type)                                                                         \
     LOAD_ENTRY(type, "target", CONFIG_TEXT, target, "flotilla", "", 0, 0,                          \
                "whom to load: flotilla, or etcd to compare with"),                                 \
-        LOAD_ENTRY(type, "router", CONFIG_TEXT, router, "127.0.0.1:7000", "", 0, 0,                \
+        LOAD_ENTRY(type, "router", CONFIG_ADDRESSES, router, "127.0.0.1:7000", "", 0, 0,           \
                    "addresses of routers, or of nodes, comma-separated"),                          \
-        LOAD_ENTRY(type, "endpoints", CONFIG_TEXT, endpoints, "", "", 0, 0,                        \
+        LOAD_ENTRY(type, "endpoints", CONFIG_ADDRESSES, endpoints, "", "", 0, 0,                   \
                    "etcd: addresses of its members, comma-separated"),                             \
         LOAD_ENTRY(type, "spread", CONFIG_BOOL, spreads, "true", "", 0, 0,                         \
                    "connections go to the addresses in turn; else all to the first that answers"), \
@@ -57,7 +57,7 @@ struct load_options {
                    "a line each second on standard error"),                                        \
         LOAD_ENTRY(type, "stages", CONFIG_BOOL, stages, "false", "", 0, 0,                         \
                    "show where the time of the measured writes went"),                             \
-        LOAD_ENTRY(type, "placement", CONFIG_TEXT, placement, "127.0.0.1:7001", "", 0, 0,          \
+        LOAD_ENTRY(type, "placement", CONFIG_ADDRESSES, placement, "127.0.0.1:7001", "", 0, 0,     \
                    "--stages: placement's members, which know where the nodes are"),               \
         LOAD_ENTRY(type, "json", CONFIG_TEXT, json, "", "", 0, 0,                                  \
                    "file to write the final JSON line to as well")

@@ -161,7 +161,7 @@ struct verify_options {
 
 static const struct config_option verify_options[] = {
     VERIFY_OPTION("ledger", CONFIG_TEXT, ledger, NULL, "", 0, 0, "the ledger that the run saved"),
-    VERIFY_OPTION("router", CONFIG_TEXT, router, "127.0.0.1:7000", "", 0, 0,
+    VERIFY_OPTION("router", CONFIG_ADDRESSES, router, "127.0.0.1:7000", "", 0, 0,
                   "address of the router"),
     VERIFY_OPTION("timeout-s", CONFIG_U64, timeout_s, "30", "s", 1, 3600,
                   "give up after so long without progress"),

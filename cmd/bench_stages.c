@@ -152,13 +152,15 @@ struct stages_options {
     uint64_t duration_s;
 };
 
+#define STAGES_KIND(name, kind, field, fallback, help) \
+    { name, kind, offsetof(struct stages_options, field), fallback, "", 0, 0, help }
 #define STAGES_TEXT(name, field, fallback, help) \
-    { name, CONFIG_TEXT, offsetof(struct stages_options, field), fallback, "", 0, 0, help }
+    STAGES_KIND(name, CONFIG_TEXT, field, fallback, help)
 
 static const struct config_option stages_options[] = {
-    STAGES_TEXT("router", router, "127.0.0.1:7000",
+    STAGES_KIND("router", CONFIG_ADDRESSES, router, "127.0.0.1:7000",
                 "addresses of the routers, or of nodes that serve the clients, comma-separated"),
-    STAGES_TEXT("placement", placement, "127.0.0.1:7001",
+    STAGES_KIND("placement", CONFIG_ADDRESSES, placement, "127.0.0.1:7001",
                 "addresses of the placement driver's members, comma-separated"),
     {"duration-s", CONFIG_U64, offsetof(struct stages_options, duration_s), "10", "s", 1, 86400,
      "how long to watch"},

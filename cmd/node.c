@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/address.h"
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/prng.h"
@@ -54,16 +55,18 @@ struct node_options {
         name, CONFIG_U64, offsetof(struct node_options, field), fallback, unit, minimum, maximum, \
             help                                                                                  \
     }
-#define NODE_TEXT(name, field, fallback, help) \
-    { name, CONFIG_TEXT, offsetof(struct node_options, field), fallback, "", 0, 0, help }
+#define NODE_KIND(name, kind, field, fallback, help) \
+    { name, kind, offsetof(struct node_options, field), fallback, "", 0, 0, help }
+#define NODE_TEXT(name, field, fallback, help) NODE_KIND(name, CONFIG_TEXT, field, fallback, help)
 
 static const struct config_option node_option_table[] = {
     NODE_TEXT("data-dir", data_dir, NULL, "directory of this node's data; created when missing"),
-    NODE_TEXT("listen", listen, "127.0.0.1:7101", "address to serve on; port 0 takes a free one"),
-    NODE_TEXT("advertise", advertise, "",
+    NODE_KIND("listen", CONFIG_LISTEN, listen, "127.0.0.1:7101",
+              "address to serve on; port 0 takes a free one"),
+    NODE_KIND("advertise", CONFIG_ADDRESS, advertise, "",
               "address at which others reach this node; default: the bound one, unless that "
               "is a wildcard such as 0.0.0.0"),
-    NODE_TEXT("placement", placement, "127.0.0.1:7001",
+    NODE_KIND("placement", CONFIG_ADDRESSES, placement, "127.0.0.1:7001",
               "addresses of the placement driver's members, comma-separated"),
     NODE_TEXT("ready-file", ready_file, "",
               "file to write the bound address to, once this node serves"),
@@ -344,14 +347,10 @@ static enum status open_engine(struct node_process *process, struct buf *error) 
 /* The address that others are told: as given, else the listening host with the bound port. */
 static void choose_address(struct node_process *process) {
     const struct node_options *options = &process->options;
-    if (options->advertise[0]) {
+    if (options->advertise[0])
         buf_append(&process->address, slice_from_text(options->advertise));
-    } else {
-        const char *colon = strrchr(options->listen, ':');
-        size_t host_len = colon ? (size_t)(colon - options->listen) : strlen(options->listen);
-        buf_append(&process->address, slice_make(options->listen, host_len));
-        buf_printf(&process->address, ":%u", rpc_server_port(process->server));
-    }
+    else
+        rpc_server_address(process->server, &process->address);
     buf_append_byte(&process->address, 0);
 }
 
@@ -407,15 +406,11 @@ static enum status open_network(struct node_process *process, struct buf *error)
 
 /* "0.0.0.0:7101", "[::]:7101": every address of this machine, and none that others can dial. */
 static bool is_wildcard(const char *address) {
-    char host[64] = "";
-    const char *colon = strrchr(address, ':');
-    size_t len = colon ? (size_t)(colon - address) : strlen(address);
-    if (len >= 2 && address[0] == '[' && address[len - 1] == ']') {
-        address++;
-        len -= 2;
-    }
-    if (len >= sizeof(host)) return false;
-    snprintf(host, sizeof(host), "%.*s", (int)len, address);
+    char host[INET6_ADDRSTRLEN + 1];
+    struct address parsed;
+    if (address_parse(slice_from_text(address), ADDRESS_TO_LISTEN, &parsed)) return false;
+    if (parsed.host.len >= sizeof(host)) return false;
+    snprintf(host, sizeof(host), "%.*s", (int)parsed.host.len, (const char *)parsed.host.data);
     struct in_addr four;
     struct in6_addr six;
     if (inet_pton(AF_INET, host, &four) == 1) return four.s_addr == INADDR_ANY;

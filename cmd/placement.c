@@ -33,13 +33,15 @@ struct placement_options {
         name, CONFIG_U64, offsetof(struct placement_options, field), fallback, unit, minimum, \
             maximum, help                                                                     \
     }
+#define PLACEMENT_KIND(name, kind, field, fallback, help) \
+    { name, kind, offsetof(struct placement_options, field), fallback, "", 0, 0, help }
 #define PLACEMENT_TEXT(name, field, fallback, help) \
-    { name, CONFIG_TEXT, offsetof(struct placement_options, field), fallback, "", 0, 0, help }
+    PLACEMENT_KIND(name, CONFIG_TEXT, field, fallback, help)
 
 static const struct config_option placement_option_table[] = {
     PLACEMENT_TEXT("data-dir", data_dir, NULL,
                    "directory of this member's data; created when missing"),
-    PLACEMENT_TEXT("listen", listen, "127.0.0.1:7001",
+    PLACEMENT_KIND("listen", CONFIG_LISTEN, listen, "127.0.0.1:7001",
                    "address to serve on; port 0 takes a free one"),
     PLACEMENT_TEXT("ready-file", ready_file, "",
                    "file to write the bound address to, once this member serves"),
@@ -138,10 +140,7 @@ static enum status open_network(struct placement_process *process, struct buf *e
         placement_service_new(process->loop, process->server, process->driver, clock_system());
     enum status status = rpc_server_start(process->server, error);
     if (status) return status;
-    const char *listen = process->options.listen;
-    const char *colon = strrchr(listen, ':');
-    buf_printf(&process->address, "%.*s:%u", colon ? (int)(colon - listen) : (int)strlen(listen),
-               listen, rpc_server_port(process->server));
+    rpc_server_address(process->server, &process->address);
     buf_append_byte(&process->address, 0);
     return STATUS_OK;
 }

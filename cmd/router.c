@@ -27,13 +27,15 @@ struct router_options {
         name, CONFIG_U64, offsetof(struct router_options, field), fallback, unit, minimum, \
             maximum, help                                                                  \
     }
+#define ROUTER_KIND(name, kind, field, fallback, help) \
+    { name, kind, offsetof(struct router_options, field), fallback, "", 0, 0, help }
 #define ROUTER_TEXT(name, field, fallback, help) \
-    { name, CONFIG_TEXT, offsetof(struct router_options, field), fallback, "", 0, 0, help }
+    ROUTER_KIND(name, CONFIG_TEXT, field, fallback, help)
 
 static const struct config_option router_option_table[] = {
-    ROUTER_TEXT("listen", listen, "127.0.0.1:7000",
+    ROUTER_KIND("listen", CONFIG_LISTEN, listen, "127.0.0.1:7000",
                 "address to serve clients on; port 0 takes a free one"),
-    ROUTER_TEXT("placement", placement, "127.0.0.1:7001",
+    ROUTER_KIND("placement", CONFIG_ADDRESSES, placement, "127.0.0.1:7001",
                 "addresses of the placement driver's members, comma-separated"),
     ROUTER_TEXT("ready-file", ready_file, "",
                 "file to write the bound address to, once this router listens"),
@@ -117,10 +119,8 @@ static enum status open_router(struct router_process *process, struct buf *error
 }
 
 static enum status tell_ready(struct router_process *process, struct buf *error) {
-    const char *listen = process->options.listen, *colon = strrchr(listen, ':');
     struct buf address = {0};
-    buf_append(&address, slice_make(listen, colon ? (size_t)(colon - listen) : strlen(listen)));
-    buf_printf(&address, ":%u", rpc_server_port(process->server));
+    rpc_server_address(process->server, &address);
     log_info("ready", "address=%.*s", (int)address.len, (const char *)address.data);
     buf_append_byte(&address, 0);
     enum status status = STATUS_OK;

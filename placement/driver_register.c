@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 
+#include "base/address.h"
 #include "base/assert.h"
 #include "base/memory.h"
 #include "placement/driver.h"
@@ -43,14 +44,14 @@ static bool printable(struct slice text) {
     return true;
 }
 
+_Static_assert(PLACEMENT_ADDRESS_BYTES_MAX == ADDRESS_BYTES_MAX, "what may be told is kept");
+
 static enum status check_form(const struct placement_register_request *request, struct buf *text) {
     static const struct placement_uuid no_uuid;
-    if (!request->address.len || request->address.len > PLACEMENT_ADDRESS_BYTES_MAX ||
-        !printable(request->address) || !memchr(request->address.data, ':', request->address.len))
-        buf_printf(text,
-                   "a node's address is host:port in 3 to %u printable bytes: check "
-                   "--advertise",
-                   PLACEMENT_ADDRESS_BYTES_MAX);
+    const char *problem = address_parse(request->address, ADDRESS_TO_DIAL, NULL);
+    if (problem)
+        buf_printf(text, "the node's address, as it is told to others, %s: check --advertise",
+                   problem);
     else if (request->version.len > PLACEMENT_VERSION_BYTES_MAX || !printable(request->version))
         buf_printf(text, "a node's version has at most %u printable bytes",
                    PLACEMENT_VERSION_BYTES_MAX);

@@ -9,7 +9,7 @@
 #define PLACEMENT_INITIAL_RANGES_MAX 16384u
 #define PLACEMENT_KEY_BYTES_MAX 4096u                  /* as TXN_KEY_BYTES_MAX */
 #define PLACEMENT_SPLIT_KEYS_BYTES_MAX (1024u * 1024u) /* all split keys together */
-#define PLACEMENT_ADDRESS_BYTES_MAX 256u
+#define PLACEMENT_ADDRESS_BYTES_MAX 256u               /* ADDRESS_BYTES_MAX */
 #define PLACEMENT_VERSION_BYTES_MAX 64u
 
 /* Reports that one heartbeat may carry, and ranges that the map may hold. */

@@ -4,6 +4,7 @@
 #include <grpc/grpc_security.h>
 #include <stdlib.h>
 
+#include "base/address.h"
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/prng.h"
@@ -76,11 +77,11 @@ static grpc_channel *new_channel(const char *target) {
     return channel;
 }
 
-/* Of HOST:PORT; 0 when there is none, or it is a name. */
+/* Of HOST:PORT; 0 for a list. */
 static uint16_t port_of(const char *address) {
-    const char *colon = strrchr(address, ':');
-    long port = colon ? strtol(colon + 1, NULL, 10) : 0;
-    return port > 0 && port <= UINT16_MAX ? (uint16_t)port : 0;
+    struct address parsed = {0};
+    (void)address_parse(slice_from_text(address), ADDRESS_TO_DIAL, &parsed); /* then 0 */
+    return parsed.port;
 }
 
 struct rpc_client *rpc_client_new(struct rpc_loop *loop, const char *address) {

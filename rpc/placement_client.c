@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/address.h"
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -21,11 +22,10 @@
 
 static enum status add_member(struct placement_client *client, struct slice address,
                               struct buf *error) {
-    const uint8_t *colon = address.len ? memrchr(address.data, ':', address.len) : NULL;
-    if (!colon || colon == address.data || colon == address.data + address.len - 1 ||
-        address.len > PLACEMENT_ADDRESS_BYTES_MAX) {
-        buf_printf(error, "placement address '%.*s' is not host:port, such as 127.0.0.1:7100",
-                   (int)address.len, (const char *)address.data);
+    const char *problem = address_parse(address, ADDRESS_TO_DIAL, NULL);
+    if (problem) {
+        buf_printf(error, "placement address '%.*s' %s", (int)address.len,
+                   (const char *)address.data, problem);
         return STATUS_INVALID;
     }
     if (client->member_count == PLACEMENT_MEMBERS_MAX) {
@@ -33,7 +33,7 @@ static enum status add_member(struct placement_client *client, struct slice addr
                    PLACEMENT_MEMBERS_MAX);
         return STATUS_INVALID;
     }
-    char text[PLACEMENT_ADDRESS_BYTES_MAX + 1];
+    char text[ADDRESS_BYTES_MAX + 1];
     memcpy(text, address.data, address.len);
     text[address.len] = '\0';
     client->members[client->member_count++] = rpc_client_new(client->loop, text);

@@ -147,9 +147,11 @@ static void send_heartbeat(struct placement_client *client, bool leaving) {
 
 static void follow_addresses(struct placement_heartbeats *heartbeats,
                              const Flotilla__V1__HeartbeatResponse *response) {
-    for (size_t i = 0; i < response->n_nodes; i++)
-        heartbeats->node.address(heartbeats->node.ctx, response->nodes[i]->node_id,
-                                 slice_from_text(response->nodes[i]->address));
+    for (size_t i = 0; i < response->n_nodes; i++) {
+        struct placement_node_address node;
+        if (!placement_address_from_proto(response->nodes[i], &node))
+            heartbeats->node.address(heartbeats->node.ctx, node.node_id, node.address);
+    }
     heartbeats->address_book_version = response->address_book_version;
 }
 

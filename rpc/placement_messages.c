@@ -1,7 +1,11 @@
 /* Converting between placement's structs and its protos. */
 #include "rpc/placement_messages.h"
 
+#include <inttypes.h>
+
+#include "base/address.h"
 #include "base/assert.h"
+#include "base/log.h"
 
 _Static_assert(PLACEMENT_REPLICAS_MAX == RANGE_REPLICAS_MAX, "descriptors convert both ways");
 
@@ -173,6 +177,22 @@ enum status placement_range_descriptor_from_proto(const Flotilla__V1__PlacementD
             .node_id = same.replicas[i].node_id,
             .role = (enum range_replica_role)same.replicas[i].role,
         };
+    return STATUS_OK;
+}
+
+enum status placement_address_from_proto(const Flotilla__V1__PlacementNodeAddress *from,
+                                         struct placement_node_address *ret) {
+    struct slice address = slice_from_text(from->address);
+    const char *problem = address_parse(address, ADDRESS_TO_DIAL, NULL);
+    if (from->node_id == 0) problem = "belongs to node 0, which is none";
+    if (problem) {
+        log_error("placement_address",
+                  "node=%" PRIu64 " address=\"%.*s\" error=\"placement told an address that %s\"",
+                  from->node_id, (int)(address.len < 64 ? address.len : 64),
+                  (const char *)address.data, problem);
+        return STATUS_INVALID;
+    }
+    *ret = (struct placement_node_address){.node_id = from->node_id, .address = address};
     return STATUS_OK;
 }
 

@@ -30,6 +30,9 @@ enum status placement_descriptor_from_proto(const Flotilla__V1__PlacementDescrip
 enum status placement_range_descriptor_from_proto(const Flotilla__V1__PlacementDescriptor *from,
                                                   struct range_descriptor *ret) MUST_CHECK;
 
+/* Borrows. INVALID, with a line in the log: no node's id, or no address that can be dialled. */
+enum status placement_address_from_proto(const Flotilla__V1__PlacementNodeAddress *from,
+                                         struct placement_node_address *ret) MUST_CHECK;
 Flotilla__V1__PlacementNodeAddress **
 placement_addresses_to_proto(struct arena *arena, const struct placement_node_address *nodes,
                              uint32_t count);

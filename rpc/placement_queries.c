@@ -36,16 +36,14 @@ static enum status read_map(struct query *query, const Flotilla__V1__GetRangesRe
     }
     struct placement_node_address *nodes =
         ARENA_NEW_ARRAY(&query->arena, struct placement_node_address, response->n_nodes);
+    uint32_t node_count = 0;
     for (size_t i = 0; i < response->n_nodes; i++)
-        nodes[i] = (struct placement_node_address){
-            .node_id = response->nodes[i]->node_id,
-            .address = slice_from_text(response->nodes[i]->address),
-        };
+        if (!placement_address_from_proto(response->nodes[i], &nodes[node_count])) node_count++;
     *map = (struct placement_client_map){
         .cluster_id = response->cluster_id,
         .range_count = response->n_ranges,
         .ranges = ranges,
-        .node_count = (uint32_t)response->n_nodes,
+        .node_count = node_count,
         .nodes = nodes,
     };
     return STATUS_OK;

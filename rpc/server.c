@@ -13,10 +13,12 @@
 #include <errno.h>
 #include <grpc/grpc_security.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -194,22 +196,18 @@ static void accept_done(struct rpc_tag *tag, bool ok) {
 
 /* The core says only that it could not bind; this finds out why. */
 static enum status explain_bind_failure(const char *listen, struct buf *error) {
-    char host[256];
-    const char *colon = strrchr(listen, ':');
-    size_t host_len = colon ? (size_t)(colon - listen) : 0;
-    const char *from = listen;
-    if (host_len >= 2 && listen[0] == '[' && listen[host_len - 1] == ']') {
-        from++;
-        host_len -= 2;
-    }
+    char host[ADDRESS_BYTES_MAX + 1], port[sizeof("65535")];
+    struct address address;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found = NULL;
-    if (host_len == 0 || host_len >= sizeof(host)) {
-        buf_printf(error, "cannot listen on '%s': an address looks like 127.0.0.1:7001", listen);
+    const char *problem = address_parse(slice_from_text(listen), ADDRESS_TO_LISTEN, &address);
+    if (problem) {
+        buf_printf(error, "cannot listen on '%s': it %s", listen, problem);
         return STATUS_INVALID;
     }
-    memcpy(host, from, host_len);
-    host[host_len] = '\0';
-    int code = getaddrinfo(host, colon + 1, &hints, &found);
+    (void)snprintf(host, sizeof(host), "%.*s", (int)address.host.len,
+                   (const char *)address.host.data);
+    (void)snprintf(port, sizeof(port), "%u", address.port);
+    int code = getaddrinfo(host, port, &hints, &found);
     if (code != 0) {
         buf_printf(error, "cannot listen on '%s': %s; an address looks like 127.0.0.1:7001", listen,
                    gai_strerror(code));
@@ -236,7 +234,9 @@ static enum status explain_bind_failure(const char *listen, struct buf *error) {
 
 enum status rpc_server_start(struct rpc_server *server, struct buf *error) {
     ASSERT(!server->started && rpc_loop_on_thread(server->loop));
-    if (!strchr(server->listen, ':')) return explain_bind_failure(server->listen, error);
+    /* The core would cut a port to its lower 16 bits and listen somewhere else. */
+    if (address_parse(slice_from_text(server->listen), ADDRESS_TO_LISTEN, NULL))
+        return explain_bind_failure(server->listen, error);
     grpc_server_credentials *insecure = grpc_insecure_server_credentials_create();
     int port = grpc_server_add_http2_port(server->core, server->listen, insecure);
     grpc_server_credentials_release(insecure);
@@ -250,6 +250,13 @@ enum status rpc_server_start(struct rpc_server *server, struct buf *error) {
                                                                        : RPC_SERVER_STREAM_ACCEPTS);
     post_all(&server->unknown, RPC_SERVER_STREAM_ACCEPTS);
     return STATUS_OK;
+}
+
+void rpc_server_address(const struct rpc_server *server, struct buf *out) {
+    const char *colon = strrchr(server->listen, ':');
+    ASSERT(server->started && colon);
+    buf_append(out, slice_make(server->listen, (size_t)(colon - server->listen)));
+    buf_printf(out, ":%u", server->port);
 }
 
 uint16_t rpc_server_port(const struct rpc_server *server) {

@@ -44,6 +44,8 @@ void rpc_server_add(struct rpc_server *server, const struct rpc_method *methods,
 /* Binds and serves. INVALID: the address is unreadable. LOCKED: the port is taken. `error` says
  * which address and what to do. */
 enum status rpc_server_start(struct rpc_server *server, struct buf *error) MUST_CHECK;
+/* Appends HOST:PORT: the host as given, the port that is bound. Started only. */
+void rpc_server_address(const struct rpc_server *server, struct buf *out);
 uint16_t rpc_server_port(const struct rpc_server *server); /* the bound one, after start */
 void rpc_server_set_identity(struct rpc_server *server, const struct rpc_identity *identity);
 

@@ -12,7 +12,7 @@
 
 struct settings {
     char *data_dir;
-    char *peers;
+    char *peers, *listen, *join, *seeds;
     uint64_t heartbeat_ms;
     uint64_t ranges;
     double skew;
@@ -23,6 +23,10 @@ static const struct config_option options[] = {
     {"data-dir", CONFIG_TEXT, offsetof(struct settings, data_dir), NULL, "", 0, 0,
      "where the data lies"},
     {"peers", CONFIG_TEXT, offsetof(struct settings, peers), "", "", 0, 0, "the others"},
+    {"listen", CONFIG_LISTEN, offsetof(struct settings, listen), "127.0.0.1:0", "", 0, 0,
+     "where to serve"},
+    {"join", CONFIG_ADDRESS, offsetof(struct settings, join), "", "", 0, 0, "whom to ask"},
+    {"seeds", CONFIG_ADDRESSES, offsetof(struct settings, seeds), "a:1", "", 0, 0, "first ones"},
     {"heartbeat-ms", CONFIG_U64, offsetof(struct settings, heartbeat_ms), "50", "ms", 1, 10000,
      "time between heartbeats"},
     {"ranges", CONFIG_U64, offsetof(struct settings, ranges), "1", "", 0, 0, "how many ranges"},
@@ -114,6 +118,39 @@ Test(base_config, stronger_sources_win) {
     cr_assert_eq(result.settings.heartbeat_ms, 40);
     cr_assert_eq(result.settings.ranges, 7);
     config_free_values(&table, &result.settings);
+}
+
+/* Protects every process from an address that means another one further down: checked where it is
+ * given, and told with the source. */
+Test(base_config, addresses_are_checked_where_they_are_given) {
+    static const struct {
+        const char *argument, *error;
+    } cases[] = {
+        {"--listen=127.0.0.1:99999", "--listen: '127.0.0.1:99999' has a port that is not a number "
+                                     "from 1 to 65535 (or 0, for any "
+                                     "free one) (from the command line); allowed HOST:PORT"},
+        {"--listen=",
+         "--listen: '' is not HOST:PORT, such as 127.0.0.1:7001 (from the command line); allowed "
+         "HOST:PORT"},
+        {"--join=a:0",
+         "--join: 'a:0' has a port that is not a number from 1 to 65535 (from the command line); "
+         "allowed HOST:PORT"},
+        {"--seeds=a:1,b:65536",
+         "--seeds: 'a:1,b:65536' has a port that is not a number from 1 to 65535 (from the command "
+         "line); allowed HOST:PORT, or several, comma-separated"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct loaded refused = load(NO_FILE, ARGUMENTS("--data-dir=d", cases[i].argument));
+        assert_refused(&refused, cases[i].error);
+    }
+    struct loaded taken =
+        load("data-dir: d\nseeds: [a:1, 'b:2']\n", ARGUMENTS("--listen=h:0", "--join=h:1"));
+    cr_assert_eq(taken.status, STATUS_OK, "%s", taken.error);
+    cr_assert_str_eq(taken.settings.listen, "h:0");
+    cr_assert_str_eq(taken.settings.join, "h:1");
+    cr_assert_str_eq(taken.settings.seeds, "a:1,b:2");
+    config_free_values(&table, &taken.settings);
+    cr_assert_null(taken.settings.listen);
 }
 
 /* Protects the file that only the environment names. */

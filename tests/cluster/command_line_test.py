@@ -78,6 +78,12 @@ class CommandLine(unittest.TestCase):
             self.complains(["node", "--data-dir", directory, "--listen", "nonsense"], "nonsense")
             self.complains(["router", "--listen", "nonsense"], "nonsense")
             self.complains(["router", "--listen", "127.0.0.1:0", "--placement", "nowhere"], "nowhere")
+            # Ports have 16 bits: cut to them this would be another port.
+            self.complains(["node", "--data-dir", directory, "--listen", "127.0.0.1:99999"], "99999", "65535")
+            self.complains(["placement", "--data-dir", directory, "--listen", "127.0.0.1:65536"], "65536", "65535")
+            self.complains(["node", "--data-dir", directory, "--advertise", "h:0"], "h:0", "65535")
+            self.complains(["router", "--placement", "h:1,h:70000"], "h:70000", "65535")
+            self.complains(["admin", "metrics", "--address", "h:70000"], "h:70000", "65535")
 
     def test_a_wildcard_cannot_be_advertised(self):
         for listen in ("0.0.0.0:7101", "[::]:7101", "[0:0::0]:0"):

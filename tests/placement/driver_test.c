@@ -270,8 +270,8 @@ Test(placement_driver, two_registrations_of_one_directory_at_once_admit_one) {
 
 /* Requests that make no sense are refused and change nothing. */
 Test(placement_driver, malformed_registrations_are_refused) {
-    struct placement_register_request bad[6];
-    for (uint32_t i = 0; i < 6; i++)
+    struct placement_register_request bad[8];
+    for (uint32_t i = 0; i < 8; i++)
         bad[i] = group_node(1);
     bad[0].address = slice_from_text("no-port");
     bad[1].address = slice_from_text("bad host:1");
@@ -279,7 +279,9 @@ Test(placement_driver, malformed_registrations_are_refused) {
     memset(bad[3].uuid.bytes, 0, 16);
     bad[4].node_id = 7;
     bad[5].address = SLICE_EMPTY;
-    for (uint32_t i = 0; i < 6; i++) {
+    bad[6].address = slice_from_text("127.0.0.1:99999");
+    bad[7].address = slice_from_text("127.0.0.1:0");
+    for (uint32_t i = 0; i < 8; i++) {
         struct group_registration result = group_register(&group, &bad[i]);
         cr_assert_eq(result.status, STATUS_INVALID, "case %u", i);
         cr_assert_gt(strlen(result.text), 0);

@@ -82,7 +82,8 @@ Test(rpc_abuse, taken_port_is_told) {
 
 /* So must an address that is none. */
 Test(rpc_abuse, unreadable_address_is_told) {
-    static const char *const addresses[] = {"127.0.0.1", ":", "300.1.1.1:70", "127.0.0.1:port"};
+    static const char *const addresses[] = {
+        "127.0.0.1", ":", "300.1.1.1:70", "127.0.0.1:port", "127.0.0.1:65536", "127.0.0.1:99999"};
     for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
         struct rpc_server_config config = {.listen = addresses[i]};
         struct rpc_server *server = rpc_server_new(loop, &config);

@@ -408,8 +408,8 @@ Test(rpc_placement, a_query_without_placement_fails_clearly) {
 
 /* Addresses that cannot be one are refused by name. */
 Test(rpc_placement, bad_addresses_are_refused_by_name) {
-    static const char *const bad[] = {
-        "", "host", "host:", ":1", "a:1,,b:2", "a:1,b:2,c:3,d:4,e:5,f:6"};
+    static const char *const bad[] = {"",         "host",    "host:",   ":1",
+                                      "a:1,,b:2", "a:65536", "a:99999", "a:1,b:2,c:3,d:4,e:5,f:6"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct placement_client *client = NULL;
         struct buf error = {0};
