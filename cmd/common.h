@@ -32,8 +32,8 @@ struct common_options {
          0,                                                                                      \
          "show users' keys in the log (they are redacted otherwise)"},                           \
     {                                                                                            \
-        "batch-scheduling", CONFIG_BOOL, offsetof(type, common.batch_scheduling), "true", "", 0, \
-            0, "wait for a busy processor, which gathers work, rather than push others off"      \
+        "batch-scheduling", CONFIG_BOOL, offsetof(type, common.batch_scheduling), "false", "", 0,\
+            0, "only on a machine of its own: a thread that wakes up waits for a busy processor" \
     }
 
 #define OPTION_COUNT(options) (sizeof(options) / sizeof((options)[0]))

@@ -17,9 +17,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 os.environ.setdefault("FLOTILLA_BIN", os.path.join(ROOT, "build", "release", "cmd", "flotilla"))
 sys.path[:0] = [os.path.join(ROOT, "tests", "cluster"), os.path.join(ROOT, "bench", "compare")]
 
+import background  # noqa: E402
 import charts  # noqa: E402
 import cluster  # noqa: E402
 import measure  # noqa: E402
+import postgresql  # noqa: E402
 import report  # noqa: E402
 import systems  # noqa: E402
 import workloads  # noqa: E402
@@ -36,6 +38,11 @@ def parse_arguments():
     parser.add_argument("--seconds", type=int, help="of each measurement, after the warm-up; default 5")
     parser.add_argument("--workloads", help="comma-separated groups, of: "
                         + ", ".join(workloads.groups(workloads.Settings())))
+    parser.add_argument("--neighbours", action="store_true",
+                        help="measure everything twice: alone, and beside one nice-15 compute loop per processor; "
+                        "exit code 1 when a row falls below half of its quiet ratio")
+    parser.add_argument("--with", dest="others", choices=["postgresql"], action="append", default=[],
+                        help="a third system, for the loads that it has")
     parser.add_argument("--ranges", type=int, help="that Flotilla begins with; default 1, its own")
     parser.add_argument("--connections", type=int, help="gRPC connections that the clients share; default 3")
     parser.add_argument("--out", help="directory for tables and charts; default docs/benchmarks, "
@@ -127,7 +134,7 @@ def run_piece(group, system_class, directory, settings):
     """Figures of one system in one round. Leaves no process and no data."""
     system = group.start(system_class, directory, settings)
     try:
-        return group.run(system, settings, lambda text: say(f"    {system_class.name:8} {text}"))
+        return group.run(system, settings, lambda text: say(f"    {system_class.name:10} {text}"))
     except Exception:
         say(system.tails())
         raise
@@ -135,25 +142,35 @@ def run_piece(group, system_class, directory, settings):
         system.close()
 
 
-def run_all(groups, settings, pieces, data, keep_going):
-    failures = 0
-    began = time.monotonic()
+def plan(groups, settings, chosen_systems, neighbours):
+    """(round, group, system, beside the load) in the order of the run: what is compared is measured in turns."""
     for number in range(1, settings.rounds + 1):
         for group in groups:
-            for name, system_class in systems.SYSTEMS.items():
-                if pieces.has(group.name, number, name):
-                    continue
-                passed_s = time.monotonic() - began
-                say(f"[{passed_s:5.0f} s] round {number} of {settings.rounds}, {group.name}, {name}")
-                try:
-                    figures = run_piece(group, system_class, os.path.join(data, name), settings)
-                except (measure.Failed, AssertionError) as error:
-                    say(f"    failed: {error}")
-                    failures += 1
-                    if not keep_going:
-                        return failures
-                    continue
-                pieces.put(group.name, number, name, figures)
+            for beside in (False, True) if neighbours else (False,):
+                for system_class in chosen_systems:
+                    if system_class.name in group.systems:
+                        yield number, group, system_class, beside
+
+
+def run_all(steps, settings, pieces, data, keep_going):
+    failures = 0
+    began = time.monotonic()
+    for number, group, system_class, beside in steps:
+        name = system_class.name + (background.SUFFIX if beside else "")
+        if pieces.has(group.name, number, name):
+            continue
+        passed_s = time.monotonic() - began
+        say(f"[{passed_s:5.0f} s] round {number} of {settings.rounds}, {group.name}, {name}")
+        try:
+            with background.load(beside):
+                figures = run_piece(group, system_class, os.path.join(data, name), settings)
+        except (measure.Failed, AssertionError) as error:
+            say(f"    failed: {error}")
+            failures += 1
+            if not keep_going:
+                return failures
+            continue
+        pieces.put(group.name, number, name, figures)
     return failures
 
 
@@ -183,6 +200,7 @@ def machine():
         "memory": f"{memory_bytes / 2**30:.0f} GiB",
         "kernel": platform.release(),
         "etcd": etcd[0].rpartition(" ")[2] if etcd else "?",
+        **({"PostgreSQL": postgresql.version()} if postgresql.available() else {}),
         "Flotilla": output_of(["git", "describe", "--always", "--dirty"]) or "?",
         **libraries(),
         "day": time.strftime("%Y-%m-%d"),
@@ -199,7 +217,11 @@ def write_results(out, pieces, settings):
     with open(os.path.join(out, "compare.md"), "w", encoding="utf-8") as file:
         file.write(report.text(rounds, about, plain, drawn))
     print(report.target_table(rounds, plain))
+    fallen = report.fallen_rows(rounds, plain)
+    for row in fallen:
+        say(f"beside the load less than half of its quiet ratio: {row}")
     print(json.dumps({**report.summary(rounds, plain), "out": os.path.relpath(out, ROOT)}))
+    return fallen
 
 
 def main():
@@ -217,15 +239,17 @@ def main():
         sys.exit(f"compare: {data} lies in memory, where fsync costs nothing; give --work on a disk")
     kind = "quick-pieces" if arguments.quick else "pieces"
     pieces = Pieces(os.path.join(arguments.work, kind), settings, arguments.resume)
+    chosen_systems = [*systems.SYSTEMS.values(), *[postgresql.Postgresql for name in arguments.others[:1]]]
+    steps = plan(groups, settings, chosen_systems, arguments.neighbours)
     try:
-        failures = run_all(groups, settings, pieces, data, arguments.keep_going)
+        failures = run_all(steps, settings, pieces, data, arguments.keep_going)
     except KeyboardInterrupt:
         say("interrupted; what is finished is kept: go on with --resume")
         return 130
     finally:
         shutil.rmtree(data, ignore_errors=True)
-    write_results(os.path.abspath(out), pieces, settings)
-    return 1 if failures else 0
+    fallen = write_results(os.path.abspath(out), pieces, settings)
+    return 1 if failures or fallen else 0
 
 
 if __name__ == "__main__":

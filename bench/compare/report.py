@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from statistics import median
 
-SYSTEM_NAMES = ("etcd", "flotilla")
+import background
+
+SYSTEM_NAMES = ("etcd", "flotilla", "postgresql")
+# Beside other load a row must keep this share of its quiet ratio (where less is better: not more than its inverse).
+BESIDE_SHARE_MIN = 0.5
 
 
 # ---- statistics -------------------------------------------------------------------------------------
@@ -167,6 +171,69 @@ def target_table(rounds, settings):
     return table(["workload", "etcd", "Flotilla", "ratio", "target", ""], rows)
 
 
+# ---- beside other load --------------------------------------------------------------------------------
+
+
+@dataclass
+class Pair:
+    """A row, alone and beside the load."""
+
+    workload: str
+    quiet: Spread
+    beside: Spread
+    share: float  # of the quiet ratio that is left; 1 and more is good, whatever the row counts
+    kept: bool
+
+
+def pairs(rounds, settings):
+    """Rows that have both ratios."""
+    found = []
+    for target in targets(settings):
+        quiet, beside = target.row(rounds)["ratio"], target.row(background.only_beside(rounds))["ratio"]
+        if not quiet or not beside:
+            continue
+        share = beside.median / quiet.median if target.at_least else quiet.median / beside.median
+        found.append(Pair(target.text, quiet, beside, share, share >= BESIDE_SHARE_MIN))
+    return found
+
+
+def fallen_rows(rounds, settings):
+    return [pair.workload for pair in pairs(rounds, settings) if not pair.kept]
+
+
+def beside_table(rounds, settings):
+    rows = [[pair.workload, with_range(pair.quiet), with_range(pair.beside), number(pair.share),
+             "kept" if pair.kept else "**fallen**"] for pair in pairs(rounds, settings)]
+    return table(["workload", "ratio alone", "ratio beside the load", "share kept", ""], rows)
+
+
+# ---- beside PostgreSQL --------------------------------------------------------------------------------
+
+POSTGRESQL_ROWS = (
+    ("reservations, one issuer, 1 client", "hot-one-1"), ("reservations, one issuer, 4 clients", "hot-one-4"),
+    ("reservations, one issuer, 16 clients", "hot-one-16"), ("reservations, one issuer, 64 clients", "hot-one-64"),
+    ("reservations, 256 issuers uniform, 64 clients", "hot-uniform-64"),
+    ("reservations, 256 issuers Zipf, 64 clients", "hot-zipf-64"),
+    *((f"puts, {n} clients", f"put-{n}") for n in (1, 16, 64, 256, 1000)),
+    *((f"gets, {n} clients", f"get-{n}") for n in (1, 64, 256)),
+)
+
+
+def postgresql_table(rounds):
+    """Rates and medians of both; the ratio is of rates, made within each round."""
+    rows = []
+    for title, name in POSTGRESQL_ROWS:
+        both = [[r.get(system, {}).get(name) for r in rounds] for system in ("postgresql", "flotilla")]
+        if not all(any(values) for values in both):
+            continue
+        rates = [spread([figures and figures["per_s"] for figures in values]) for values in both]
+        waits = [spread([figures and figures["p50_ms"] for figures in values]) for values in both]
+        ratios = spread([ratio(ours and ours["per_s"], theirs and theirs["per_s"]) for theirs, ours in zip(*both)])
+        rows.append([title, with_range(rates[0]), with_range(rates[1]), with_range(ratios),
+                     *(with_range(wait) for wait in waits)])
+    return rows and table(["workload", "PostgreSQL /s", "Flotilla /s", "ratio", "PostgreSQL p50 ms", "Flotilla p50 ms"], rows)
+
+
 def measurement_names(rounds):
     """In the order in which they were first made."""
     names = {}
@@ -207,7 +274,7 @@ def single_table(rounds):
     for name in measurement_names(rounds):
         for what, title in SINGLE:
             both = [spread([r.get(system, {}).get(name, {}).get(what) for r in rounds])
-                    for system in SYSTEM_NAMES]
+                    for system in ("etcd", "flotilla")]
             if any(both):
                 rows.append([name, title] + [with_range(values) for values in both])
     return table(["measurement", "figure", "etcd", "Flotilla"], rows)
@@ -227,6 +294,29 @@ def process_table(rounds, name):
     return table(["system", "process", "CPU s per 1000 operations", "resident MiB"], rows)
 
 
+def beside_parts(rounds, settings):
+    """Nothing unless it was measured."""
+    if not pairs(rounds, settings):
+        return []
+    return ["## Beside other load",
+            f"The same beside one nice-{background.NICE} compute loop per processor, for both systems, in turns with the "
+            f"quiet runs. A row keeps at least {BESIDE_SHARE_MIN:g} of its quiet ratio.",
+            beside_table(rounds, settings),
+            "### Every load, beside it", detail_table(background.only_beside(rounds))]
+
+
+def postgresql_parts(rounds):
+    quiet = postgresql_table(rounds)
+    if not quiet:
+        return []
+    parts = ["## Beside PostgreSQL",
+             "A primary and two standbys, `synchronous_standby_names = 'ANY 1 (s2, s3)'`, loaded by pgbench with two threads. "
+             "A reservation is one call of a function that adds within the limit and inserts the row; a put is an upsert.",
+             quiet]
+    busy = postgresql_table(background.only_beside(rounds))
+    return [*parts, "Beside the load:", busy] if busy else parts
+
+
 def text(rounds, machine, settings, charts=()):
     """The whole page."""
     shown = {"rounds": len(rounds), "seconds per measurement": settings["seconds"],
@@ -241,6 +331,8 @@ def text(rounds, machine, settings, charts=()):
         "\"At its best\": the best of any number of clients and of both ways to reserve on etcd.",
         target_table(rounds, settings),
         *[f"![{title}]({name})" for name, title in charts],
+        *beside_parts(rounds, settings),
+        *postgresql_parts(rounds),
         "## Every load", detail_table(rounds),
         "## Fail-over, restart, memory", single_table(rounds),
     ]
@@ -257,5 +349,10 @@ def summary(rounds, settings):
         if row["ratio"]:
             rows[row["workload"]] = {"ratio": round(row["ratio"].median, 3), "target": row["target"],
                                      "met": row["met"]}
+    beside = pairs(rounds, settings)
+    if beside:
+        rows_beside = {pair.workload: {"ratio": round(pair.beside.median, 3), "share": round(pair.share, 3)} for pair in beside}
+        rows = {name: {**row, "beside": rows_beside.get(name)} for name, row in rows.items()}
     return {"targets_met": sum(row["met"] for row in rows.values()), "targets_measured": len(rows),
-            "targets": len(targets(settings)), "rows": rows}
+            "targets": len(targets(settings)), "fallen_beside": fallen_rows(rounds, settings),
+            "rows": rows}

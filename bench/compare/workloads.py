@@ -55,6 +55,13 @@ class Load:
     everywhere: bool = False  # both: over the members in turn, because the leader goes, or any may answer
     own: dict = field(default_factory=dict)  # further options, by system
 
+    def fits(self, system_name):
+        """PostgreSQL has no pipelines of one connection, no stale reads here, and one way to reserve."""
+        if system_name != "postgresql":
+            return self.only in ("", system_name)
+        return (self.only in ("", "flotilla") and self.workload in ("put", "get", "hot-issuer")
+                and self.in_flight == 1 and "--stale-reads" not in self.options)
+
     def arguments(self, system_name, settings):
         """Options of the generator, without the time."""
         options = ["--clients", self.clients, "--in-flight", self.in_flight,
@@ -69,6 +76,8 @@ class Load:
 
     def run(self, system, settings):
         """Figures of one measurement."""
+        if hasattr(system, "run_load"):
+            return system.run_load(self, settings)
         timed = ["--duration-s", settings.seconds, "--warm-up-s", settings.warm_up_s]
         limit_s = 90 + settings.seconds + settings.warm_up_s
         return measure.run_load(
@@ -77,6 +86,8 @@ class Load:
 
 def fill(system, settings, keys):
     """Writes every key once, as fast as the system takes them; returns the generator's figures."""
+    if hasattr(system, "fill"):
+        return system.fill(keys, VALUE_BYTES)
     load = Load("fill", "put", ["--keys", keys, "--value-bytes", VALUE_BYTES, "--distribution", "sequential",
                                 "--count", keys, "--duration-s", 0, "--no-verify"],
                 clients=256 if system.name == "etcd" else 8, in_flight=1 if system.name == "etcd" else 128)
@@ -106,6 +117,7 @@ class Group:
     loads: list
     cuts: str = "put"
     prepare: object = None
+    systems: tuple = ("etcd", "flotilla", "postgresql")
 
     def start(self, system_class, directory, settings):
         """A fresh cluster of a system, not started yet."""
@@ -123,7 +135,7 @@ class Group:
             self.prepare(system, settings)
         results = {}
         for load in self.loads:
-            if load.only not in ("", system.name):
+            if not load.fits(system.name):
                 continue
             results[load.name] = load.run(system, settings)
             say(f"{load.name}: {describe(results[load.name])}")
@@ -196,6 +208,7 @@ class Alone:
 
     name: str
     make: object  # (system, settings, say) -> figures
+    systems: tuple = ("etcd", "flotilla")
 
     def start(self, system_class, directory, settings):
         return system_class(directory)

@@ -12,9 +12,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.dont_write_bytecode = True
 sys.path[:0] = [os.path.join(ROOT, "bench", "compare"), os.path.join(ROOT, "tests", "cluster")]
 
+import background  # noqa: E402
 import charts  # noqa: E402
+import cluster  # noqa: E402
 import compare  # noqa: E402
 import measure  # noqa: E402
+import postgresql  # noqa: E402
 import report  # noqa: E402
 import systems  # noqa: E402
 import workloads  # noqa: E402
@@ -161,6 +164,73 @@ class FinishedPieces(unittest.TestCase):
         self.settings.keys += 1
         with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()):
             compare.Pieces(self.directory, self.settings, True)
+
+
+class BesideOtherLoad(unittest.TestCase):
+    def rounds(self, beside):
+        return [{"etcd": {"put-256": load_figures(10)}, "flotilla": {"put-256": load_figures(30)},
+                 "etcd+neighbours": {"put-256": load_figures(10)}, "flotilla+neighbours": {"put-256": load_figures(beside)}}]
+
+    def test_a_row_below_half_of_its_quiet_ratio_has_fallen(self):
+        self.assertEqual(report.fallen_rows(self.rounds(15), SETTINGS), [])
+        self.assertEqual(len(report.fallen_rows(self.rounds(14.9), SETTINGS)), 1)
+        self.assertIn("**fallen**", report.beside_table(self.rounds(14.9), SETTINGS))
+
+    def test_where_less_is_better_twice_the_ratio_is_the_bound(self):
+        def rounds(p50_ms):
+            one = {name: {"put-1": load_figures(1)} for name in ("etcd", "flotilla", "etcd+neighbours")}
+            return [{**one, "flotilla+neighbours": {"put-1": {**load_figures(1), "p50_ms": p50_ms}}}]
+        self.assertEqual(report.fallen_rows(rounds(2.0), SETTINGS), [])
+        self.assertEqual(len(report.fallen_rows(rounds(2.1), SETTINGS)), 1)
+
+    def test_nothing_is_said_when_it_was_not_measured(self):
+        rounds = [{"etcd": {"put-256": load_figures(10)}, "flotilla": {"put-256": load_figures(30)}}]
+        self.assertEqual(report.pairs(rounds, SETTINGS), [])
+        self.assertNotIn("Beside other load", report.text(rounds, {}, SETTINGS))
+
+    def test_quiet_and_loaded_runs_alternate(self):
+        settings = workloads.Settings(rounds=1)
+        steps = compare.plan([workloads.put_group(settings), workloads.groups(settings)["failover"]], settings,
+                             [systems.Etcd, systems.Flotilla, postgresql.Postgresql], True)
+        self.assertEqual([(group.name, system.name, beside) for _, group, system, beside in steps], [
+            ("put", "etcd", False), ("put", "flotilla", False), ("put", "postgresql", False),
+            ("put", "etcd", True), ("put", "flotilla", True), ("put", "postgresql", True),
+            ("failover", "etcd", False), ("failover", "flotilla", False),
+            ("failover", "etcd", True), ("failover", "flotilla", True)])
+
+    def test_the_load_gives_way_and_ends_with_its_context(self):
+        with background.load(loops=1) as children:
+            pid = children[0].pid
+            nice = lambda: os.getpriority(os.PRIO_PROCESS, pid)  # noqa: E731
+            cluster.wait_until("the loop is nice", lambda: nice() == background.NICE, 10)
+        self.assertIsNotNone(children[0].returncode)
+
+
+class Postgresql(unittest.TestCase):
+    def load(self, name):
+        settings = workloads.Settings()
+        loads = [load for group in (workloads.put_group(settings), workloads.hot_group(settings),
+                                    workloads.read_group(settings)) for load in group.loads]
+        return next(load for load in loads if load.name == name), settings
+
+    def test_it_takes_the_loads_that_it_has(self):
+        for name, fits in (("put-1", True), ("hot-one-64", True), ("get-64", True), ("put-pipelined", False),
+                           ("hot-one-64-read", False), ("get-stale-64", False), ("scan-64", False)):
+            self.assertEqual(self.load(name)[0].fits("postgresql"), fits, name)
+
+    def test_scripts_draw_what_the_others_draw(self):
+        put = postgresql.script_of(*self.load("put-1"))
+        self.assertIn("random(0, 99999)", put)
+        self.assertIn("'" + "x" * 256 + "'", put)
+        self.assertIn("random(1, 1)", postgresql.script_of(*self.load("hot-one-64")))
+        self.assertIn("random_zipfian(1, 256, 1.001)", postgresql.script_of(*self.load("hot-zipf-64")))
+
+    def test_latencies_are_read_from_every_log_and_sorted(self):
+        with tempfile.TemporaryDirectory() as directory:
+            for number, lines in enumerate(("0 1 900 0 1 1\n0 2 100 0 1 2\n", "1 1 500 0 1 3\n")):
+                with open(f"{directory}/log.{number}", "w", encoding="ascii") as file:
+                    file.write(lines)
+            self.assertEqual(postgresql.read_latencies(f"{directory}/log"), [100, 500, 900])
 
 
 class Loads(unittest.TestCase):
