@@ -149,19 +149,20 @@ meson_test() { # build name, name of the record, meson arguments...
     add_results "$record" "$code"
 }
 
-# The unit tests of build/NAME: Criterion programs, then the replayed fuzz corpora.
+# The unit tests of build/NAME: Criterion programs, of which a filter selects tests, then all others,
+# of which it selects by their names.
 run_unit_tests() { # build name
     stage_passed=0 stage_failed=0 stage_skipped=0
     local criterion=() other
     if [[ -n $filter ]]; then
         criterion=(--test-args="--filter=*$filter*")
-        mapfile -t other < <(meson test -C "build/$1" --list --suite fuzz 2>/dev/null | sed 's/.* //' | grep -F -- "$filter")
+        mapfile -t other < <(meson test -C "build/$1" --list --suite program 2>/dev/null | sed 's/.* //' | grep -F -- "$filter")
     fi
-    meson_test "$1" unit --no-suite fuzz "${criterion[@]}"
+    meson_test "$1" unit --no-suite program "${criterion[@]}"
     if [[ -z $filter ]]; then
-        meson_test "$1" fuzz --suite fuzz
+        meson_test "$1" programs --suite program
     elif [[ ${#other[@]} -gt 0 ]]; then
-        meson_test "$1" fuzz "${other[@]}"
+        meson_test "$1" programs "${other[@]}"
     fi
     finish_tests
 }
