@@ -539,24 +539,6 @@ void config_free_values(const struct config_table *table, void *target) {
 
 /* ---- printing ---- */
 
-/* The length of the UTF-8 sequence at `text` and its code point; 0 when it is none. */
-static size_t decode_utf8(const char *text, uint32_t *ret_code_point) {
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned char lead = (unsigned char)text[0];
-    size_t len = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-    if (lead < 0xc2 || lead > 0xf4) return 0;
-    uint32_t code_point = lead & (0x7fu >> len);
-    for (size_t i = 1; i < len; i++) {
-        unsigned char next = (unsigned char)text[i]; /* the final NUL stops here as well */
-        if ((next & 0xc0) != 0x80) return 0;
-        code_point = code_point << 6 | (next & 0x3f);
-    }
-    bool surrogate = code_point >= 0xd800 && code_point <= 0xdfff;
-    if (code_point < smallest[len] || code_point > 0x10ffff || surrogate) return 0;
-    *ret_code_point = code_point;
-    return len;
-}
-
 /* A YAML text in double quotes. What is not ASCII is escaped, because YAML forbids some of it and
  * folds some other as line breaks. Bytes that are no UTF-8 cannot be expressed; they are shown. */
 static void append_quoted(struct buf *out, const char *text) {
@@ -564,7 +546,7 @@ static void append_quoted(struct buf *out, const char *text) {
     while (*text) {
         unsigned char byte = (unsigned char)*text;
         uint32_t code_point;
-        size_t len = byte >= 0x80 ? decode_utf8(text, &code_point) : 0;
+        size_t len = byte >= 0x80 ? slice_decode_utf8(slice_from_text(text), &code_point) : 0;
         if (len > 0) {
             buf_printf(out, "\\U%08" PRIx32, code_point);
         } else if (byte == '"' || byte == '\\') {

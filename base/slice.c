@@ -100,3 +100,25 @@ bool buf_assign_prefix_end(struct buf *buf, struct slice prefix) {
     buf->data[len - 1]++;
     return true;
 }
+
+size_t slice_decode_utf8(struct slice bytes, uint32_t *ret_code_point) {
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (bytes.len == 0) return 0;
+    uint8_t lead = bytes.data[0];
+    if (lead < 0x80) {
+        *ret_code_point = lead;
+        return 1;
+    }
+    size_t len = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+    if (lead < 0xc2 || lead > 0xf4 || len > bytes.len) return 0;
+    uint32_t code_point = lead & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++) {
+        uint8_t next = bytes.data[i];
+        if ((next & 0xc0) != 0x80) return 0;
+        code_point = code_point << 6 | (next & 0x3f);
+    }
+    bool surrogate = code_point >= 0xd800 && code_point <= 0xdfff;
+    if (code_point < smallest[len] || code_point > 0x10ffff || surrogate) return 0;
+    *ret_code_point = code_point;
+    return len;
+}

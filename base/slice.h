@@ -61,6 +61,10 @@ void buf_printf(struct buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));     /* appends text */
 struct buf buf_from_slice(struct slice bytes); /* copies */
 
+/* The length of the UTF-8 sequence at the beginning of `bytes`, and its code point; 0 when it is
+ * none. */
+size_t slice_decode_utf8(struct slice bytes, uint32_t *ret_code_point);
+
 /* The first key after every key that has `prefix`; false when there is none (all 0xff). */
 bool buf_assign_prefix_end(struct buf *buf, struct slice prefix);
 

@@ -1,6 +1,9 @@
 #include "bench/report.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+
+#include "base/assert.h"
 
 static double ms(uint64_t us) {
     return (double)us / 1000.0;
@@ -73,17 +76,26 @@ struct bench_result bench_result_of(const struct bench_report *report) {
     return result;
 }
 
-void bench_append_result_json(struct buf *out, const struct bench_result *result,
-                              const char *unit) {
-    buf_printf(out, "{\"acked\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"unknown\":%" PRIu64,
-               result->acked, result->refused, result->unknown);
-    if (result->verified)
-        buf_printf(out, ",\"lost\":%" PRIu64 ",\"doubled\":%" PRIu64 ",\"overbooked\":%" PRIu64,
-                   result->lost, result->doubled, result->overbooked);
-    buf_printf(out, ",\"%s_per_s\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"longest_gap_ms\":%.1f",
-               unit, result->done_per_s, result->p50_ms, result->p99_ms, result->longest_gap_ms);
-    if (result->with_attempts)
-        buf_printf(out, ",\"retries\":%" PRIu64 ",\"conflicts\":%" PRIu64, result->retries,
-                   result->conflicts);
-    buf_append_byte(out, '}');
+cJSON *bench_result_json(const struct bench_result *result, const char *unit) {
+    cJSON *object = json_object();
+    char rate[64];
+    int len = snprintf(rate, sizeof(rate), "%s_per_s", unit);
+    ASSERT(len > 0 && (size_t)len < sizeof(rate));
+    json_add_u64(object, "acked", result->acked);
+    json_add_u64(object, "refused", result->refused);
+    json_add_u64(object, "unknown", result->unknown);
+    if (result->verified) {
+        json_add_u64(object, "lost", result->lost);
+        json_add_u64(object, "doubled", result->doubled);
+        json_add_u64(object, "overbooked", result->overbooked);
+    }
+    json_add_decimal(object, rate, result->done_per_s, 0);
+    json_add_decimal(object, "p50_ms", result->p50_ms, 3);
+    json_add_decimal(object, "p99_ms", result->p99_ms, 3);
+    json_add_decimal(object, "longest_gap_ms", result->longest_gap_ms, 1);
+    if (result->with_attempts) {
+        json_add_u64(object, "retries", result->retries);
+        json_add_u64(object, "conflicts", result->conflicts);
+    }
+    return object;
 }

@@ -2,6 +2,7 @@
 #ifndef FLOTILLA_BENCH_REPORT_H
 #define FLOTILLA_BENCH_REPORT_H
 
+#include "base/json.h"
 #include "bench/load.h"
 #include "bench/verify.h"
 
@@ -33,7 +34,7 @@ struct bench_result {
 struct bench_result bench_result_of(const struct bench_report *report);
 /* {"acked":…,"refused":…,"unknown":…,"lost":…,"doubled":…,"overbooked":…,"reservations_per_s":…,
  * "p50_ms":…,"p99_ms":…,"longest_gap_ms":…}, and with_attempts ,"retries":…,"conflicts":… before
- * the end; without a line's end. `unit` names the rate. */
-void bench_append_result_json(struct buf *out, const struct bench_result *result, const char *unit);
+ * the end. `unit` names the rate. */
+cJSON *bench_result_json(const struct bench_result *result, const char *unit);
 
 #endif

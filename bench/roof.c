@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/json.h"
 
 uint64_t roof_now_us(void) {
     return clock_monotonic_us(clock_system());
@@ -131,14 +132,17 @@ void roof_append_table(struct buf *out, const struct roof_list *list) {
 }
 
 void roof_append_json(struct buf *out, const struct roof_list *list) {
-    buf_append_byte(out, '{');
+    cJSON *roofs = json_object();
     for (size_t i = 0; i < list->count; i++) {
         const struct roof_figure *figure = &list->figures[i];
-        buf_printf(out, "%s\"%s\":{\"unit\":\"%s\",\"per_s\":%.0f,\"cpu_us\":%.2f", i ? "," : "",
-                   figure->key, figure->unit, figure->per_s, figure->cpu_us);
-        if (figure->peer_cpu_us >= 0) buf_printf(out, ",\"peer_cpu_us\":%.2f", figure->peer_cpu_us);
-        buf_printf(out, ",\"p50_us\":%" PRIu64 ",\"p99_us\":%" PRIu64 "}", figure->p50_us,
-                   figure->p99_us);
+        cJSON *object = json_add_object(roofs, figure->key);
+        json_add_text(object, "unit", figure->unit);
+        json_add_decimal(object, "per_s", figure->per_s, 0);
+        json_add_decimal(object, "cpu_us", figure->cpu_us, 2);
+        if (figure->peer_cpu_us >= 0)
+            json_add_decimal(object, "peer_cpu_us", figure->peer_cpu_us, 2);
+        json_add_u64(object, "p50_us", figure->p50_us);
+        json_add_u64(object, "p99_us", figure->p99_us);
     }
-    buf_append_byte(out, '}');
+    json_print_take(out, roofs);
 }

@@ -5,6 +5,7 @@
 #define FLOTILLA_BENCH_STAGES_H
 
 #include "base/histogram.h"
+#include "base/json.h"
 #include "base/metrics.h"
 #include "base/slice.h"
 
@@ -82,7 +83,7 @@ void bench_stages_append_table(struct buf *out, const struct bench_stages *stage
                                const struct bench_stages_client *client);
 /* {"router_queue":{"count":…,"mean_us":…,"p50_us":…,"p99_us":…},…,"followers":{"2":{…}},
  * "ranges":{"1":{…}},"leaders":{"3":{…}},"quorums":{"3":{…}}} */
-void bench_stages_append_json(struct buf *out, const struct bench_stages *stages,
-                              const struct bench_stages_client *client);
+void bench_stages_add_json(cJSON *object, const struct bench_stages *stages,
+                           const struct bench_stages_client *client);
 
 #endif

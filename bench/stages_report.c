@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/assert.h"
 #include "bench/stages.h"
 
 static const char *const stage_texts[] = {
@@ -144,43 +145,42 @@ void bench_stages_append_table(struct buf *out, const struct bench_stages *stage
     append_ranges(out, &stages->ranges);
 }
 
-static void append_object(struct buf *out, const struct bench_stage_times *times) {
-    buf_printf(out, "{\"count\":%" PRIu64 ",\"mean_us\":%.1f,\"p50_us\":%.0f,\"p99_us\":%.0f}",
-               times->count, bench_stage_mean_us(times), bench_stage_quantile_us(times, 0.5),
-               bench_stage_quantile_us(times, 0.99));
+static void add_times(cJSON *object, const struct bench_stage_times *times) {
+    json_add_u64(object, "count", times->count);
+    json_add_decimal(object, "mean_us", bench_stage_mean_us(times), 1);
+    json_add_decimal(object, "p50_us", bench_stage_quantile_us(times, 0.5), 0);
+    json_add_decimal(object, "p99_us", bench_stage_quantile_us(times, 0.99), 0);
 }
 
-static void append_labels(struct buf *out, const char *name,
-                          const struct bench_stage_labels *labels) {
-    bool first = true;
-    buf_printf(out, ",\"%s\":{", name);
+static void add_labels(cJSON *parent, const char *name, const struct bench_stage_labels *labels) {
+    cJSON *object = json_add_object(parent, name);
     for (uint32_t i = 0; i < labels->count; i++) {
+        char label[24];
         if (labels->all[i].times.count == 0) continue;
-        buf_printf(out, "%s\"%" PRIu64 "\":", first ? "" : ",", labels->all[i].value);
-        append_object(out, &labels->all[i].times);
-        first = false;
+        snprintf(label, sizeof(label), "%" PRIu64, labels->all[i].value);
+        add_times(json_add_object(object, label), &labels->all[i].times);
     }
-    buf_append_byte(out, '}');
 }
 
-void bench_stages_append_json(struct buf *out, const struct bench_stages *stages,
-                              const struct bench_stages_client *client) {
-    buf_append_byte(out, '{');
-    if (client)
-        buf_printf(out,
-                   "\"client\":{\"count\":%" PRIu64
-                   ",\"mean_us\":%.1f,\"p50_us\":%.0f,\"p99_us\":%.0f},",
-                   client->count, client->mean_us, client->p50_us, client->p99_us);
-    for (unsigned i = 0; i < BENCH_STAGE_COUNT; i++) {
-        buf_printf(out, "%s\"", i ? "," : "");
-        for (const char *at = stage_names[i]; *at; at++)
-            buf_append_byte(out, (uint8_t)tolower(*at));
-        buf_printf(out, "\":");
-        append_object(out, &stages->stages[i]);
+void bench_stages_add_json(cJSON *object, const struct bench_stages *stages,
+                           const struct bench_stages_client *client) {
+    if (client) {
+        cJSON *times = json_add_object(object, "client");
+        json_add_u64(times, "count", client->count);
+        json_add_decimal(times, "mean_us", client->mean_us, 1);
+        json_add_decimal(times, "p50_us", client->p50_us, 0);
+        json_add_decimal(times, "p99_us", client->p99_us, 0);
     }
-    append_labels(out, "followers", &stages->followers);
-    append_labels(out, "ranges", &stages->ranges);
-    append_labels(out, "leaders", &stages->leaders);
-    append_labels(out, "quorums", &stages->quorums);
-    buf_append_byte(out, '}');
+    for (unsigned i = 0; i < BENCH_STAGE_COUNT; i++) {
+        char name[32];
+        size_t len = strlen(stage_names[i]);
+        ASSERT_CMP(len, <, sizeof(name));
+        for (size_t at = 0; at <= len; at++)
+            name[at] = (char)tolower((unsigned char)stage_names[i][at]);
+        add_times(json_add_object(object, name), &stages->stages[i]);
+    }
+    add_labels(object, "followers", &stages->followers);
+    add_labels(object, "ranges", &stages->ranges);
+    add_labels(object, "leaders", &stages->leaders);
+    add_labels(object, "quorums", &stages->quorums);
 }

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/prng.h"
 #include "cmd/admin.h"
@@ -269,35 +270,38 @@ static const char *last_text(struct session *session) {
     return (const char *)session->text.data;
 }
 
-static void print_replica_json(const struct session *session, uint32_t index, struct buf *out) {
+static void add_replica(const struct session *session, uint32_t index, cJSON *replicas) {
     const struct range_replica_ref *replica = &session->descriptor.replicas[index];
     const struct range_replica_progress *progress = replica_progress_of(&session->now, replica);
-    buf_printf(out, "%s{\"replica\":%" PRIu64 ",\"node\":%" PRIu64 ",\"role\":\"%s\",\"leads\":%s",
-               index > 0 ? "," : "", replica->replica_id, replica->node_id,
-               replica_role_name(replica->role),
-               replica->node_id == session->now.leader_node ? "true" : "false");
-    if (!progress)
-        buf_printf(out, ",\"match\":null,\"behind_entries\":null,\"active\":null}");
-    else
-        buf_printf(out,
-                   ",\"match\":%" PRIu64 ",\"behind_entries\":%" PRIu64 ",\"active\":%s"
-                   ",\"gets_snapshot\":%s}",
-                   progress->match, replica_lag(&session->now, progress),
-                   progress->active ? "true" : "false", progress->gets_snapshot ? "true" : "false");
+    cJSON *object = json_add_object(replicas, NULL);
+    json_add_u64(object, "replica", replica->replica_id);
+    json_add_u64(object, "node", replica->node_id);
+    json_add_text(object, "role", replica_role_name(replica->role));
+    json_add_bool(object, "leads", replica->node_id == session->now.leader_node);
+    if (!progress) {
+        json_add_null(object, "match");
+        json_add_null(object, "behind_entries");
+        json_add_null(object, "active");
+        return;
+    }
+    json_add_u64(object, "match", progress->match);
+    json_add_u64(object, "behind_entries", replica_lag(&session->now, progress));
+    json_add_bool(object, "active", progress->active);
+    json_add_bool(object, "gets_snapshot", progress->gets_snapshot);
 }
 
-static void print_range_json(const struct session *session, struct buf *out) {
+static void add_range(const struct session *session, cJSON *object) {
     const struct range_descriptor *descriptor = &session->descriptor;
-    buf_printf(out,
-               "\"range\":%" PRIu64 ",\"leader_node\":%" PRIu64 ",\"term\":%" PRIu64
-               ",\"commit_index\":%" PRIu64 ",\"conf_version\":%" PRIu64
-               ",\"span_version\":%" PRIu64 ",\"joint\":%s,\"replicas\":[",
-               descriptor->range_id, session->now.leader_node, session->now.term,
-               session->now.commit_index, descriptor->epoch.conf_version,
-               descriptor->epoch.span_version, descriptor->joint ? "true" : "false");
+    json_add_u64(object, "range", descriptor->range_id);
+    json_add_u64(object, "leader_node", session->now.leader_node);
+    json_add_u64(object, "term", session->now.term);
+    json_add_u64(object, "commit_index", session->now.commit_index);
+    json_add_u64(object, "conf_version", descriptor->epoch.conf_version);
+    json_add_u64(object, "span_version", descriptor->epoch.span_version);
+    json_add_bool(object, "joint", descriptor->joint);
+    cJSON *replicas = json_add_array(object, "replicas");
     for (uint32_t i = 0; i < descriptor->replica_count; i++)
-        print_replica_json(session, i, out);
-    buf_printf(out, "]");
+        add_replica(session, i, replicas);
 }
 
 static void print_replica(const struct session *session, const struct range_replica_ref *replica,
@@ -345,13 +349,12 @@ static void print_state(const struct session *session, struct buf *out) {
 
 /* The line for programs; every end has it, once the range was seen. */
 static void print_result(const struct session *session, bool done) {
-    struct buf line = {0};
-    buf_printf(&line, "{\"done\":%s,\"steps\":%" PRIu32 ",\"elapsed_ms\":%" PRIu64 ",",
-               done ? "true" : "false", session->steps,
-               (rpc_loop_now_us(session->loop) - session->began_us) / 1000);
-    print_range_json(session, &line);
-    printf("%.*s}\n", (int)line.len, (const char *)line.data);
-    buf_done(&line);
+    cJSON *object = json_object();
+    json_add_bool(object, "done", done);
+    json_add_u64(object, "steps", session->steps);
+    json_add_u64(object, "elapsed_ms", (rpc_loop_now_us(session->loop) - session->began_us) / 1000);
+    add_range(session, object);
+    common_print_json_take(object);
 }
 
 static int fail(const struct session *session, const char *why, bool again) {
@@ -469,9 +472,10 @@ static int run_list(struct session *session) {
         return CMD_FAILED;
     }
     if (session->options.json) {
-        buf_printf(&out, "{");
-        print_range_json(session, &out);
-        buf_printf(&out, "}\n");
+        cJSON *object = json_object();
+        add_range(session, object);
+        json_print_take(&out, object);
+        buf_append_byte(&out, '\n');
     } else {
         print_range(session, &out);
     }

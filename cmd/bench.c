@@ -199,13 +199,10 @@ enum status load_run_report(const struct load_run *run, struct bench_result *res
     struct buf line = {0};
     result->with_attempts = true;
     result->conflicts = run->conflicts;
-    bench_append_result_json(&line, result, run->unit);
-    if (run->stages) {
-        line.len--; /* the closing brace */
-        buf_printf(&line, ",\"stages\":");
-        bench_stages_append_json(&line, run->stages, client_of(run));
-        buf_append_byte(&line, '}');
-    }
+    cJSON *object = bench_result_json(result, run->unit);
+    if (run->stages)
+        bench_stages_add_json(json_add_object(object, "stages"), run->stages, client_of(run));
+    json_print_take(&line, object);
     buf_append_byte(&line, 0);
     printf("%s\n", (const char *)line.data);
     enum status status = STATUS_OK;

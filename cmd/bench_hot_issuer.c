@@ -199,11 +199,15 @@ static int run_verify(const struct verify_options *options) {
     verify_begin(&verifier, &ledger);
     if (verify_into(&run, &verifier, &error) != STATUS_OK) goto out;
     const struct verdict *verdict = &verifier.verdict;
-    printf("{\"acked\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"unknown\":%" PRIu64
-           ",\"lost\":%" PRIu64 ",\"doubled\":%" PRIu64 ",\"overbooked\":%" PRIu64 "}\n",
-           ledger.state_counts[LEDGER_ACKED], ledger.state_counts[LEDGER_REFUSED],
-           ledger.state_counts[LEDGER_UNKNOWN] + ledger.state_counts[LEDGER_PENDING], verdict->lost,
-           verdict->doubled, verdict->overbooked);
+    cJSON *object = json_object();
+    json_add_u64(object, "acked", ledger.state_counts[LEDGER_ACKED]);
+    json_add_u64(object, "refused", ledger.state_counts[LEDGER_REFUSED]);
+    json_add_u64(object, "unknown",
+                 ledger.state_counts[LEDGER_UNKNOWN] + ledger.state_counts[LEDGER_PENDING]);
+    json_add_u64(object, "lost", verdict->lost);
+    json_add_u64(object, "doubled", verdict->doubled);
+    json_add_u64(object, "overbooked", verdict->overbooked);
+    common_print_json_take(object);
     if (verdict_clean(verdict)) exit_code = CMD_OK;
 out:
     if (error.len > 0) common_complain("bench verify", &error);

@@ -176,28 +176,29 @@ static void print_row(const struct row *row) {
     }
 }
 
-static void append_row_json(struct buf *out, const struct row *row) {
-    if (row->batch > 0) {
-        buf_printf(out, "{\"batch\":%" PRIu32 ",\"entries_per_s\":%.0f,", row->batch,
-                   per_s(row->done.entries, row));
+static void add_row(cJSON *object, const struct row *row) {
+    bool writes = row->batch > 0;
+    const char *allocated = writes ? "allocated_bytes_per_entry" : "allocated_bytes_per_round";
+    if (writes) {
+        json_add_u64(object, "batch", row->batch);
+        json_add_decimal(object, "entries_per_s", per_s(row->done.entries, row), 0);
     } else {
-        buf_printf(out, "{\"rounds_per_s\":%.0f,", per_s(row->rounds, row));
+        json_add_decimal(object, "rounds_per_s", per_s(row->rounds, row), 0);
     }
-    buf_printf(out, "\"steps_per_s\":%.0f,\"allocated_bytes_per_%s\":", per_s(row->done.steps, row),
-               row->batch > 0 ? "entry" : "round");
-    if (row->counted) {
-        buf_printf(out, "%.3f}", allocated_per_entry(row));
-    } else {
-        buf_printf(out, "null}");
-    }
+    json_add_decimal(object, "steps_per_s", per_s(row->done.steps, row), 0);
+    if (row->counted)
+        json_add_decimal(object, allocated, allocated_per_entry(row), 3);
+    else
+        json_add_null(object, allocated);
 }
 
-static void append_idle_json(struct buf *out, const struct idle_memory *idle) {
+static void add_idle(cJSON *object, const struct idle_memory *idle) {
     if (idle->counted) {
-        buf_printf(out, "\"idle_leader_bytes\":%" PRIu64 ",\"idle_follower_bytes\":%" PRIu64,
-                   idle->leader_bytes, idle->follower_bytes);
+        json_add_u64(object, "idle_leader_bytes", idle->leader_bytes);
+        json_add_u64(object, "idle_follower_bytes", idle->follower_bytes);
     } else {
-        buf_printf(out, "\"idle_leader_bytes\":null,\"idle_follower_bytes\":null");
+        json_add_null(object, "idle_leader_bytes");
+        json_add_null(object, "idle_follower_bytes");
     }
 }
 
@@ -216,30 +217,27 @@ static void print_idle(const struct idle_memory *idle) {
 static void run(const struct raft_options *options, const struct batches *batches) {
     struct raft_group *group =
         raft_group_new(&(struct raft_group_config){batches->max, (uint32_t)options->payload_bytes});
-    struct buf json = {0};
+    cJSON *json = json_object();
     uint64_t duration_us = options->duration_ms * 1000;
     print_heading();
-    buf_printf(&json, "{\"payload_bytes\":%" PRIu64 ",\"writes\":[", options->payload_bytes);
+    json_add_u64(json, "payload_bytes", options->payload_bytes);
+    cJSON *writes = json_add_array(json, "writes");
     for (uint32_t at = 0; at < batches->count; at++) {
         fprintf(stderr, "[%" PRIu32 "/%" PRIu32 "] batches of %" PRIu32 "\n", at + 1,
                 batches->count + 1, batches->sizes[at]);
         struct row row = measure(group, batches->sizes[at], duration_us);
         print_row(&row);
-        if (at > 0) buf_append_byte(&json, ',');
-        append_row_json(&json, &row);
+        add_row(json_add_object(writes, NULL), &row);
     }
     fprintf(stderr, "[%" PRIu32 "/%" PRIu32 "] heartbeats\n", batches->count + 1,
             batches->count + 1);
     struct row heartbeats = measure(group, 0, duration_us);
     print_row(&heartbeats);
-    buf_printf(&json, "],\"heartbeats\":");
-    append_row_json(&json, &heartbeats);
+    add_row(json_add_object(json, "heartbeats"), &heartbeats);
     struct idle_memory idle = measure_idle(group);
     print_idle(&idle);
-    buf_append_byte(&json, ',');
-    append_idle_json(&json, &idle);
-    printf("%.*s}\n", (int)json.len, (const char *)json.data);
-    buf_done(&json);
+    add_idle(json, &idle);
+    common_print_json_take(json);
     raft_group_free(group);
 }
 

@@ -185,7 +185,9 @@ static enum status report(const struct stages_options *options, const struct ben
     struct buf json = {0};
     enum status status = STATUS_OK;
     stages_print(stdout, stages, NULL);
-    bench_stages_append_json(&json, stages, NULL);
+    cJSON *object = json_object();
+    bench_stages_add_json(object, stages, NULL);
+    json_print_take(&json, object);
     buf_append_byte(&json, 0);
     printf("%s\n", (const char *)json.data);
     if (options->json[0]) status = common_write_file(options->json, (const char *)json.data, error);

@@ -78,6 +78,13 @@ int common_exit_code(enum status status) {
     return status == STATUS_INVALID ? CMD_USAGE : CMD_FAILED;
 }
 
+void common_print_json_take(cJSON *object) {
+    struct buf line = {0};
+    json_print_take(&line, object);
+    printf("%.*s\n", (int)line.len, (const char *)line.data);
+    buf_done(&line);
+}
+
 static enum status describe_errno(struct buf *error, const char *doing, const char *path) {
     enum status status = errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO;
     buf_printf(error, "cannot %s %s: %s", doing, path, strerror(errno));

@@ -4,6 +4,7 @@
 #define FLOTILLA_CMD_COMMON_H
 
 #include "base/config.h"
+#include "base/json.h"
 #include "base/log.h"
 
 /* First member of every command's configuration struct that uses COMMON_OPTIONS. */
@@ -57,6 +58,9 @@ int common_exit_code(enum status status);
 enum status common_write_file(const char *path, const char *line, struct buf *error) MUST_CHECK;
 /* Creates a directory and its parents. */
 enum status common_make_directory(const char *path, struct buf *error) MUST_CHECK;
+
+/* One line on standard output; frees the object. */
+void common_print_json_take(cJSON *object);
 
 const char *common_version(void);
 /* A line for each library that matters: its version, and whether it is the system's or what

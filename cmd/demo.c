@@ -439,7 +439,7 @@ static bool verify_and_report(struct demo *demo, struct buf *ret_json) {
         /* After a kill the question is how long the range was away that lost its leader. */
         if (demo->options.kill_leader)
             result.longest_gap_ms = (double)bench_load_totals(demo->load)->watched_gap_us / 1000.0;
-        bench_append_result_json(ret_json, &result, "reservations");
+        json_print_take(ret_json, bench_result_json(&result, "reservations"));
         good = verdict_clean(verdict) && served_after_kill(demo);
         if (!verdict_clean(verdict)) buf_printf(&demo->error, "the data is wrong, see above");
     }

@@ -9,9 +9,12 @@
  *   ranges: [{id, start, end, leader_node (0: unknown), leader_term, conf_version, span_version,
  *             joint, nodes: [id], roles: [as of nodes: voter, learner, voter-incoming,
  *             voter-outgoing, voter-demoting]}]
- * Keys are text in which any byte but printable ASCII, and the backslash, is \\xHH. */
+ * Keys are text in which any byte but printable ASCII, and the backslash, is \xHH. Whole numbers
+ * above 2^53, as the timestamps are, are strings (base/json.h). */
 #include <inttypes.h>
+#include <stdio.h>
 
+#include "base/json.h"
 #include "placement/placement.h"
 
 static void print_node(const struct placement_node_status *node, struct buf *out) {
@@ -60,35 +63,24 @@ void placement_status_print(const struct placement_status *status, struct buf *o
 
 /* ---- JSON ---- */
 
-/* A JSON string of bytes that need not be UTF-8. The backslash of \xHH is itself escaped. */
-static void print_string(struct slice bytes, struct buf *out) {
-    buf_append_byte(out, '"');
-    for (size_t i = 0; i < bytes.len; i++) {
-        uint8_t byte = bytes.data[i];
-        if (byte < 0x20 || byte > 0x7e || byte == '"' || byte == '\\')
-            buf_printf(out, "\\\\x%02x", byte);
-        else
-            buf_append_byte(out, byte);
-    }
-    buf_append_byte(out, '"');
+/* null: not known. */
+static void add_known(cJSON *object, const char *name, uint64_t value) {
+    if (value == UINT64_MAX)
+        json_add_null(object, name);
+    else
+        json_add_u64(object, name, value);
 }
 
-static void print_node_json(const struct placement_node_status *node, struct buf *out) {
-    buf_printf(out, "{\"id\":%" PRIu64 ",\"address\":", node->node_id);
-    print_string(node->address, out);
-    buf_printf(out, ",\"version\":");
-    print_string(node->version, out);
-    buf_printf(out, ",\"alive\":%s,\"seen_ms_ago\":", node->alive ? "true" : "false");
-    if (node->seen_ms_ago == UINT64_MAX)
-        buf_printf(out, "null");
-    else
-        buf_printf(out, "%" PRIu64, node->seen_ms_ago);
-    buf_printf(out, ",\"replicas\":%u,\"leaders\":%u,\"behind_entries\":", node->replicas,
-               node->leaders);
-    if (node->behind_entries == UINT64_MAX)
-        buf_printf(out, "null}");
-    else
-        buf_printf(out, "%" PRIu64 "}", node->behind_entries);
+static void add_node(cJSON *nodes, const struct placement_node_status *node) {
+    cJSON *object = json_add_object(nodes, NULL);
+    json_add_u64(object, "id", node->node_id);
+    json_add_escaped(object, "address", node->address);
+    json_add_escaped(object, "version", node->version);
+    json_add_bool(object, "alive", node->alive);
+    add_known(object, "seen_ms_ago", node->seen_ms_ago);
+    json_add_u64(object, "replicas", node->replicas);
+    json_add_u64(object, "leaders", node->leaders);
+    add_known(object, "behind_entries", node->behind_entries);
 }
 
 static const char *const role_names[] = {
@@ -99,48 +91,46 @@ static const char *const role_names[] = {
     [PLACEMENT_VOTER_DEMOTING] = "voter-demoting",
 };
 
-static void print_range_json(const struct placement_range_entry *range, struct buf *out) {
+static void add_range(cJSON *ranges, const struct placement_range_entry *range) {
     const struct placement_descriptor *descriptor = range->descriptor;
-    buf_printf(out, "{\"id\":%" PRIu64 ",\"start\":", descriptor->range_id);
-    print_string(slice_from_buf(&descriptor->start), out);
-    buf_printf(out, ",\"end\":");
-    print_string(slice_from_buf(&descriptor->end), out);
-    buf_printf(out,
-               ",\"leader_node\":%" PRIu64 ",\"leader_term\":%" PRIu64 ",\"conf_version\":%" PRIu64
-               ",\"span_version\":%" PRIu64 ",\"joint\":%s,\"nodes\":[",
-               range->leader_node, range->leader_term, descriptor->epoch.conf_version,
-               descriptor->epoch.span_version, descriptor->joint ? "true" : "false");
-    for (uint32_t i = 0; i < descriptor->replica_count; i++)
-        buf_printf(out, "%s%" PRIu64, i ? "," : "", descriptor->replicas[i].node_id);
-    buf_printf(out, "],\"roles\":[");
-    for (uint32_t i = 0; i < descriptor->replica_count; i++)
-        buf_printf(out, "%s\"%s\"", i ? "," : "", role_names[descriptor->replicas[i].role]);
-    buf_printf(out, "]}");
+    cJSON *object = json_add_object(ranges, NULL);
+    json_add_u64(object, "id", descriptor->range_id);
+    json_add_escaped(object, "start", slice_from_buf(&descriptor->start));
+    json_add_escaped(object, "end", slice_from_buf(&descriptor->end));
+    json_add_u64(object, "leader_node", range->leader_node);
+    json_add_u64(object, "leader_term", range->leader_term);
+    json_add_u64(object, "conf_version", descriptor->epoch.conf_version);
+    json_add_u64(object, "span_version", descriptor->epoch.span_version);
+    json_add_bool(object, "joint", descriptor->joint);
+    cJSON *nodes = json_add_array(object, "nodes"), *roles = json_add_array(object, "roles");
+    for (uint32_t i = 0; i < descriptor->replica_count; i++) {
+        json_add_u64(nodes, NULL, descriptor->replicas[i].node_id);
+        json_add_text(roles, NULL, role_names[descriptor->replicas[i].role]);
+    }
 }
 
 void placement_status_print_json(const struct placement_status *status, struct buf *out) {
-    buf_printf(out,
-               "{\"cluster_id\":\"%016" PRIx64 "\",\"member\":%" PRIu64
-               ",\"leader_member\":%" PRIu64
-               ",\"born\":%s,\"replication_factor\":%u,\"birth_nodes\":%u,\"registered_nodes\":%u",
-               status->cluster_id, status->member_id, status->leader_member,
-               status->born ? "true" : "false", status->replication_factor, status->birth_nodes,
-               status->registered_nodes);
-    buf_printf(out,
-               ",\"ranges_without_leader\":%u,\"ranges_under_replicated\":%u"
-               ",\"ranges_with_learners\":%u,\"ranges_joint\":%u,\"replicas_unconfirmed\":%u,"
-               "\"timestamp_next\":%" PRIu64 ",\"timestamp_bound\":%" PRIu64 ",\"nodes\":[",
-               status->ranges_without_leader, status->ranges_under_replicated,
-               status->ranges_with_learners, status->ranges_joint, status->replicas_unconfirmed,
-               status->timestamp_next, status->timestamp_bound);
-    for (uint32_t i = 0; i < status->node_count; i++) {
-        if (i) buf_append_byte(out, ',');
-        print_node_json(&status->nodes[i], out);
-    }
-    buf_printf(out, "],\"ranges\":[");
-    for (uint32_t i = 0; i < status->range_count; i++) {
-        if (i) buf_append_byte(out, ',');
-        print_range_json(&status->ranges[i], out);
-    }
-    buf_printf(out, "]}");
+    char cluster_id[24];
+    cJSON *object = json_object();
+    snprintf(cluster_id, sizeof(cluster_id), "%016" PRIx64, status->cluster_id);
+    json_add_text(object, "cluster_id", cluster_id);
+    json_add_u64(object, "member", status->member_id);
+    json_add_u64(object, "leader_member", status->leader_member);
+    json_add_bool(object, "born", status->born);
+    json_add_u64(object, "replication_factor", status->replication_factor);
+    json_add_u64(object, "birth_nodes", status->birth_nodes);
+    json_add_u64(object, "registered_nodes", status->registered_nodes);
+    json_add_u64(object, "ranges_without_leader", status->ranges_without_leader);
+    json_add_u64(object, "ranges_under_replicated", status->ranges_under_replicated);
+    json_add_u64(object, "ranges_with_learners", status->ranges_with_learners);
+    json_add_u64(object, "ranges_joint", status->ranges_joint);
+    json_add_u64(object, "replicas_unconfirmed", status->replicas_unconfirmed);
+    json_add_u64(object, "timestamp_next", status->timestamp_next);
+    json_add_u64(object, "timestamp_bound", status->timestamp_bound);
+    cJSON *nodes = json_add_array(object, "nodes"), *ranges = json_add_array(object, "ranges");
+    for (uint32_t i = 0; i < status->node_count; i++)
+        add_node(nodes, &status->nodes[i]);
+    for (uint32_t i = 0; i < status->range_count; i++)
+        add_range(ranges, &status->ranges[i]);
+    json_print_take(out, object);
 }

@@ -154,7 +154,9 @@ Test(bench_stages, shares_add_up_to_what_the_client_waited) {
         const char *share = strstr(row, expected[i].share), *end = strchr(row, '\n');
         cr_assert(share && share < end, "%s:\n%s", expected[i].row, text);
     }
-    bench_stages_append_json(&json, stages, &client);
+    cJSON *object = json_object();
+    bench_stages_add_json(object, stages, &client);
+    json_print_take(&json, object);
     cr_assert(has_text(&json, "\"client\":{\"count\":10,\"mean_us\":1000.0,"));
     cr_assert(has_text(&json, "\"quorum\":{\"count\":10,\"mean_us\":400.0,"));
     cr_assert(has_text(&json, ",\"followers\":{},\"ranges\":{},\"leaders\":{},\"quorums\":{}}"));
