@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/descriptors.h"
 #include "cmd/commands.h"
 #include "cmd/common.h"
 #include "cmd/signals.h"
@@ -87,6 +88,7 @@ static int run_help(int argument_count, char **arguments) {
 
 int main(int argument_count, char **arguments) {
     signals_block();
+    descriptors_raise();
     if (argument_count < 2) {
         print_usage(stderr);
         return CMD_USAGE;

@@ -25,6 +25,12 @@
 #define RPC_SERVER_MEMORY_BYTES_MAX (1024u * 1024u * 1024u)
 /* A connection that says nothing is closed after this. */
 #define RPC_SERVER_HANDSHAKE_TIMEOUT_MS 10000
+/* A connection without calls is closed after this; channels connect again when they need one. */
+#define RPC_CONNECTION_IDLE_MS 300000
+/* Connections that are refused at a time while there is no room; then the loop turns. */
+#define RPC_REFUSALS_PER_TURN 4096u
+/* How often that is logged. */
+#define RPC_REFUSALS_LOG_INTERVAL_US 10000000u
 /* Arrivals that the core may report per method before the loop posts the next request for one. */
 #define RPC_SERVER_UNARY_ACCEPTS 16u
 #define RPC_SERVER_STREAM_ACCEPTS 2u

@@ -8,6 +8,8 @@
     X(rpc_loop_turns_total, COUNTER, "turns", "turns of the event loop")                       \
     X(rpc_loop_events_total, COUNTER, "events", "completions handled by the event loop")       \
     X(rpc_loop_wakes_total, COUNTER, "wakes", "wake-ups of a sleeping loop by other threads")  \
+    X(rpc_connections_refused_total, COUNTER, "connections",                                   \
+      "connections refused because no descriptor was left for them")                           \
     X(rpc_server_calls_total, COUNTER, "calls", "unary calls taken by the server")             \
     X(rpc_server_calls_open, GAUGE, "calls", "unary calls being served")                       \
     X(rpc_server_streams_total, COUNTER, "streams", "streams taken by the server")             \

@@ -20,8 +20,10 @@
 
 #include "base/address.h"
 #include "base/assert.h"
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "rpc/accept.h"
 #include "rpc/metrics.h"
 
 /* How long rpc_server_free waits for the port to be free, when it can wait. */
@@ -60,6 +62,7 @@ static grpc_server *new_core(void) {
     set_int(args, &count, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     set_int(args, &count, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1);
     set_int(args, &count, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+    set_int(args, &count, GRPC_ARG_MAX_CONNECTION_IDLE_MS, RPC_CONNECTION_IDLE_MS);
     set_int(args, &count, GRPC_ARG_ENABLE_CHANNELZ, 0);
     set_int(args, &count, GRPC_ARG_HTTP2_BDP_PROBE, 0);
     set_int(args, &count, GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, RPC_WINDOW_BYTES);
@@ -237,6 +240,14 @@ enum status rpc_server_start(struct rpc_server *server, struct buf *error) {
     /* The core would cut a port to its lower 16 bits and listen somewhere else. */
     if (address_parse(slice_from_text(server->listen), ADDRESS_TO_LISTEN, NULL))
         return explain_bind_failure(server->listen, error);
+    if (descriptors_limit() < DESCRIPTORS_MIN) {
+        buf_printf(
+            error,
+            "cannot serve with %u open files: at least %u are needed (ulimit -n, LimitNOFILE=)",
+            descriptors_limit(), DESCRIPTORS_MIN);
+        return STATUS_INVALID;
+    }
+    rpc_accept_prepare();
     grpc_server_credentials *insecure = grpc_insecure_server_credentials_create();
     int port = grpc_server_add_http2_port(server->core, server->listen, insecure);
     grpc_server_credentials_release(insecure);

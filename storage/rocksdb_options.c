@@ -1,6 +1,6 @@
 /* How RocksDB is set up. Figures behind the choices are in storage/README.md. */
-#include <sys/resource.h>
 
+#include "base/descriptors.h"
 #include "storage/mvcc.h"
 #include "storage/rocksdb_internal.h"
 
@@ -141,13 +141,6 @@ static void make_families(struct rocksdb_engine *engine, uint64_t buffer_bytes) 
     engine->family_options[ROCKSDB_OWN_FAMILY] = own;
 }
 
-/* RocksDB keeps table files open; leave half of the descriptors to sockets and others. */
-static int max_open_files(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur / 2 > 4096) return 4096;
-    return limit.rlim_cur / 2 < 64 ? 64 : (int)(limit.rlim_cur / 2);
-}
-
 static void set_database_options(rocksdb_options_t *options, uint64_t buffer_bytes) {
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_set_create_missing_column_families(options, 1);
@@ -160,7 +153,7 @@ static void set_database_options(rocksdb_options_t *options, uint64_t buffer_byt
     /* Written steadily, so that no sync has to carry out seconds of work at once. */
     rocksdb_options_set_bytes_per_sync(options, MIB);
     rocksdb_options_set_wal_bytes_per_sync(options, MIB / 2);
-    rocksdb_options_set_max_open_files(options, max_open_files());
+    rocksdb_options_set_max_open_files(options, (int)descriptors_for_engine());
     rocksdb_options_set_skip_stats_update_on_db_open(options, 1);
     rocksdb_options_set_max_manifest_file_size(options, 64 * MIB);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
