@@ -15,8 +15,7 @@ struct admin_options {
     char *placement;
     char *address; /* metrics */
     uint64_t timeout_ms;
-    bool json;               /* status */
-    uint64_t range, to_node; /* transfer */
+    bool json; /* status */
 };
 
 #define OPTION(name, kind, field, fallback, unit, minimum, maximum, help) \
@@ -28,14 +27,6 @@ struct admin_options {
 
 static const struct config_option status_options[] = {
     OPTION("json", CONFIG_BOOL, json, "false", "", 0, 0, "one line of JSON instead of text"),
-    ADMIN_PLACEMENT(struct admin_options),
-    ADMIN_SHARED,
-};
-
-static const struct config_option transfer_options[] = {
-    OPTION("range", CONFIG_U64, range, NULL, "", 1, UINT64_MAX, "the range's id"),
-    OPTION("to-node", CONFIG_U64, to_node, NULL, "", 1, UINT64_MAX,
-           "id of the node that shall lead it"),
     ADMIN_PLACEMENT(struct admin_options),
     ADMIN_SHARED,
 };
@@ -53,14 +44,6 @@ static const struct config_table status_table = {
                 "  flotilla admin status --placement 127.0.0.1:7001 --json\n",
     .options = status_options,
     .option_count = OPTION_COUNT(status_options),
-};
-
-static const struct config_table transfer_table = {
-    .command = "admin transfer",
-    .synopsis = "Moves the leadership of a range to another of its replicas' nodes.",
-    .examples = "  flotilla admin transfer --range 3 --to-node 2\n",
-    .options = transfer_options,
-    .option_count = OPTION_COUNT(transfer_options),
 };
 
 static const struct config_table metrics_table = {
@@ -143,20 +126,7 @@ static void run_metrics(struct admin *admin) {
     rpc_client_free(client);
 }
 
-/* ---- transfer ---- */
-
-static void transfer_done(void *ctx, const struct router_reply *reply) {
-    struct admin *admin = ctx;
-    admin->answered = true;
-    if (reply->code == ROUTER_OK) {
-        printf("range %" PRIu64 ": node %" PRIu64 " was asked to lead\n", admin->options.range,
-               admin->options.to_node);
-        return;
-    }
-    common_complain_text(admin->table->command, "%.*s", (int)reply->text.len,
-                         (const char *)reply->text.data);
-    admin->exit_code = CMD_FAILED;
-}
+/* ---- a router of its own ---- */
 
 enum status admin_router_new(struct rpc_loop *loop, const char *placement,
                              struct placement_client *client, uint64_t timeout_us,
@@ -173,27 +143,6 @@ enum status admin_router_new(struct rpc_loop *loop, const char *placement,
                    .seed = prng_seed_from_system()},
     };
     return router_runtime_new(loop, &config, error, ret_runtime);
-}
-
-static void run_transfer(struct admin *admin) {
-    struct router_runtime *runtime;
-    struct buf error = {0};
-    uint64_t timeout_us = admin->options.timeout_ms * 1000;
-    if (admin_router_new(admin->loop, admin->options.placement, NULL, timeout_us, &error,
-                         &runtime) != STATUS_OK) {
-        common_complain(admin->table->command, &error);
-        admin->exit_code = CMD_USAGE;
-    } else {
-        struct router_request request = {.op = ROUTER_TRANSFER,
-                                         .range_id = admin->options.range,
-                                         .to_node = admin->options.to_node};
-        router_submit(router_runtime_router(runtime), &request, rpc_loop_now_us(admin->loop),
-                      transfer_done, admin);
-        /* The request's deadline ends the wait. */
-        (void)rpc_loop_run_until(admin->loop, &admin->answered, 2 * timeout_us + 1000000);
-        router_runtime_free(runtime);
-    }
-    buf_done(&error);
 }
 
 static int run_admin(const struct config_table *table, void (*run)(struct admin *admin),
@@ -224,10 +173,6 @@ static int run_metrics_command(int argument_count, char **arguments) {
     return run_admin(&metrics_table, run_metrics, argument_count, arguments);
 }
 
-static int run_transfer_command(int argument_count, char **arguments) {
-    return run_admin(&transfer_table, run_transfer, argument_count, arguments);
-}
-
 static const struct {
     const char *name;
     int (*run)(int argument_count, char **arguments);
@@ -235,7 +180,7 @@ static const struct {
 } admin_commands[] = {
     {"status", run_status_command, "the cluster as placement sees it"},
     {"metrics", run_metrics_command, "what a process counts"},
-    {"transfer", run_transfer_command, "move a range's leadership"},
+    {"transfer", admin_transfer, "move a range's leadership"},
     {"replicas", admin_replicas, "a range's replicas as its leader sees them"},
     {"add-replica", admin_add_replica, "give a node a replica of a range"},
     {"remove-replica", admin_remove_replica, "take a replica away from a node"},

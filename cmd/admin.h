@@ -19,6 +19,7 @@ enum status admin_router_new(struct rpc_loop *loop, const char *placement,
 
 /* replicas, add-replica, remove-replica, move-replica; arguments after the name. */
 int admin_replicas(int argument_count, char **arguments);
+int admin_transfer(int argument_count, char **arguments);
 int admin_add_replica(int argument_count, char **arguments);
 int admin_remove_replica(int argument_count, char **arguments);
 int admin_move_replica(int argument_count, char **arguments);

@@ -33,8 +33,9 @@ struct replicas_options {
     struct common_options common;
     char *placement;
     uint64_t range, node, from, to;
-    uint64_t timeout_s;
-    bool json;
+    uint64_t timeout_s, timeout_ms; /* the one that is not 0 counts */
+    uint64_t to_node;               /* transfer */
+    bool json, force;
 };
 
 #define REPLICAS_OPTION(name, kind, field, fallback, unit, minimum, maximum, help) \
@@ -64,6 +65,8 @@ static const struct config_option remove_options[] = {
     REPLICAS_RANGE,
     REPLICAS_OPTION("node", CONFIG_U64, node, NULL, "", 1, UINT64_MAX,
                     "id of the node that shall have none; it may be down"),
+    REPLICAS_OPTION("force", CONFIG_BOOL, force, "false", "", 0, 0,
+                    "also when the range then stands still as soon as one more node fails"),
     REPLICAS_SHARED("60"),
 };
 
@@ -74,6 +77,16 @@ static const struct config_option move_options[] = {
     REPLICAS_OPTION("to", CONFIG_U64, to, NULL, "", 1, UINT64_MAX,
                     "id of the node that shall have it"),
     REPLICAS_SHARED("60"),
+};
+
+static const struct config_option transfer_options[] = {
+    REPLICAS_RANGE,
+    REPLICAS_OPTION("to-node", CONFIG_U64, to_node, NULL, "", 1, UINT64_MAX,
+                    "id of the node that shall lead it"),
+    REPLICAS_OPTION("timeout-ms", CONFIG_U64, timeout_ms, "5000", "ms", 1, 600000,
+                    "give up after so long"),
+    ADMIN_PLACEMENT(struct replicas_options),
+    COMMON_OPTIONS(struct replicas_options),
 };
 
 static const struct config_table list_table = {
@@ -112,6 +125,16 @@ static const struct config_table move_table = {
     .examples = "  flotilla admin move-replica --range 3 --from 2 --to 4\n",
     .options = move_options,
     .option_count = OPTION_COUNT(move_options),
+};
+
+static const struct config_table transfer_table = {
+    .command = "admin transfer",
+    .synopsis =
+        "Moves the leadership of a range to another of its replicas' nodes, and waits until "
+        "that node leads. May be run again at any time.",
+    .examples = "  flotilla admin transfer --range 3 --to-node 2\n",
+    .options = transfer_options,
+    .option_count = OPTION_COUNT(transfer_options),
 };
 
 /* ---- a command under way ---- */
@@ -484,12 +507,57 @@ static int run_list(struct session *session) {
     return CMD_OK;
 }
 
+/* ---- the leadership ---- */
+
+/* Why the node cannot lead, or has not come to. */
+static int fail_transfer(const struct session *session, const char *told) {
+    uint64_t to_node = session->options.to_node;
+    const struct range_replica_ref *to = range_descriptor_on_node(&session->descriptor, to_node);
+    const struct range_replica_progress *progress =
+        to ? replica_progress_of(&session->now, to) : NULL;
+    char why[512];
+    if (!to || to->role != RANGE_VOTER)
+        (void)snprintf(why, sizeof(why),
+                       "node %" PRIu64 " has no replica that votes, so it cannot lead", to_node);
+    else
+        (void)snprintf(why, sizeof(why), "node %" PRIu64 " still leads: node %" PRIu64 " %s%s%s%s",
+                       session->now.leader_node, to_node,
+                       progress && !progress->active ? "does not answer it"
+                                                     : "did not take over in time",
+                       *told ? " (" : "", told, *told ? ")" : "");
+    return fail(session, why, false);
+}
+
+/* Asks until the node leads: what counts is what the range says afterwards, not the answer. */
+static int run_transfer(struct session *session) {
+    const struct replica_step step = {.kind = REPLICA_STEP_TRANSFER,
+                                      .transfer_to = session->options.to_node};
+    while (look(session)) {
+        const struct range_replica_ref *to =
+            range_descriptor_on_node(&session->descriptor, session->options.to_node);
+        if (session->now.leader_node == session->options.to_node) {
+            printf("range %" PRIu64 ": node %" PRIu64 " leads, in term %" PRIu64 "\n",
+                   session->options.range, session->now.leader_node, session->now.term);
+            print_result(session, true);
+            return CMD_OK;
+        }
+        if (!to || to->role != RANGE_VOTER) return fail_transfer(session, "");
+        if (time_left_us(session) == 0) return fail_transfer(session, last_text(session));
+        take_step(session, &step);
+        if (!follow_step(session)) return fail_transfer(session, last_text(session));
+    }
+    if (session->descriptor.range_id) return fail_transfer(session, last_text(session));
+    common_complain_text(session->table->command, "%s", last_text(session));
+    return CMD_FAILED;
+}
+
 static int run_add(struct session *session) {
     return pursue(session, &(struct replica_goal){.to = session->options.node});
 }
 
 static int run_remove(struct session *session) {
-    return pursue(session, &(struct replica_goal){.from = session->options.node});
+    return pursue(session, &(struct replica_goal){.from = session->options.node,
+                                                  .force = session->options.force});
 }
 
 static int run_move(struct session *session) {
@@ -540,7 +608,8 @@ static int run(const struct config_table *table, int (*command)(struct session *
     if (log_level_current == LOG_INFO) log_set_level(LOG_ERROR);
     session.loop = rpc_loop_new();
     session.began_us = rpc_loop_now_us(session.loop);
-    session.deadline_us = session.began_us + session.options.timeout_s * 1000000;
+    session.deadline_us =
+        session.began_us + session.options.timeout_s * 1000000 + session.options.timeout_ms * 1000;
     if (open_session(&session, &error) != STATUS_OK) {
         common_complain(table->command, &error);
         exit_code = CMD_USAGE;
@@ -554,6 +623,10 @@ static int run(const struct config_table *table, int (*command)(struct session *
 
 int admin_replicas(int argument_count, char **arguments) {
     return run(&list_table, run_list, argument_count, arguments);
+}
+
+int admin_transfer(int argument_count, char **arguments) {
+    return run(&transfer_table, run_transfer, argument_count, arguments);
 }
 
 int admin_add_replica(int argument_count, char **arguments) {

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/descriptors.h"
 #include "cmd/commands.h"
@@ -86,6 +87,23 @@ static int run_help(int argument_count, char **arguments) {
     return command->run(1, help_arguments);
 }
 
+#if defined(__has_feature)
+#define LOOKS_FOR_LEAKS (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LOOKS_FOR_LEAKS 1
+#else
+#define LOOKS_FOR_LEAKS 0
+#endif
+
+/* A command has closed all that it opened. What libraries would still do at the exit, for the sake
+ * of memory that the kernel takes back anyway, comes after the last line of the log and keeps ports
+ * and locks from who waits for the end. Sanitizers report at the exit, so they get theirs. */
+static int leave(int code) {
+    if (LOOKS_FOR_LEAKS) return code;
+    (void)fflush(NULL); /* nobody to tell when they are gone */
+    _exit(code);
+}
+
 int main(int argument_count, char **arguments) {
     signals_block();
     descriptors_raise();
@@ -101,5 +119,5 @@ int main(int argument_count, char **arguments) {
         fprintf(stderr, "flotilla: there is no command '%s'; `flotilla help` lists them\n", name);
         return CMD_USAGE;
     }
-    return command->run(argument_count - 2, arguments + 2);
+    return leave(command->run(argument_count - 2, arguments + 2));
 }

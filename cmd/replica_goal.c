@@ -135,6 +135,12 @@ static bool refuse_lost_quorum(const struct prospect *prospect) {
                "without node %" PRIu64 " only %" PRIu32 " of %" PRIu32 " voters would answer, no "
                "majority: replace a replica that does not answer instead, or start its node",
                node, answering, voters);
+    } else if (!prospect->goal->to && !prospect->goal->force && answering <= voters / 2 + 1) {
+        settle(prospect, REPLICA_STEP_REFUSED,
+               "without node %" PRIu64 " the range has %" PRIu32 " voters, %" PRIu32
+               " of which answer, and stands still when one more fails: give another node a "
+               "replica first (move-replica does both), or say --force",
+               node, voters, answering);
     } else {
         return false;
     }

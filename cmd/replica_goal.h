@@ -11,6 +11,7 @@
  * they differ. */
 struct replica_goal {
     uint64_t to, from;
+    bool force; /* a removal may leave the range one failure from standing still */
 };
 
 enum replica_step_kind {

@@ -66,6 +66,22 @@ class Admin(unittest.TestCase):
             self.assertEqual(code, 0, err)
             wait_until("placement knows", lambda to=to_node: self.leader(2) == to, 10)
 
+    def test_transfer_ends_with_its_outcome(self):
+        """Not "was asked to lead": the node leads when the command ends, or it says who does and why."""
+        for to_node in (1, 2, 3):
+            _, out, _ = admin("transfer", "--range", 3, "--to-node", to_node)
+            self.assertIn(f"node {to_node} leads", out)
+            code, out, _ = admin("replicas", "--range", 3, "--json")
+            self.assertEqual((code, json.loads(out)["leader_node"]), (0, to_node))
+        index = c.index_of(1)
+        c.nodes[index].kill()
+        try:
+            code, _, err = admin("transfer", "--range", 3, "--to-node", 1, "--timeout-ms", 2000)
+            self.assertEqual(code, 1)
+            self.assertRegex(err, "node [23] still leads: node 1 (does not answer|did not take over)")
+        finally:
+            c.nodes[index].start()
+
     def test_transfer_that_cannot_be(self):
         for range_id, node in ((99, 1), (2, 99)):
             code, _, err = admin("transfer", "--range", range_id, "--to-node", node, "--timeout-ms", 2000)

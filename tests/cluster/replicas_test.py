@@ -120,8 +120,9 @@ def what_cannot_be_is_refused():
 
 def the_last_voter_stays():
     born = nodes_of(replicas())
+    refuses("2 voters", "--force", command="remove-replica", options=("--node", born[0]))
     for node in born[:-1]:
-        code, _, err = admin("remove-replica", "--node", node)
+        code, _, err = admin("remove-replica", "--node", node, "--force")
         assert code == 0, err
     refuses("last voter", "first", command="remove-replica", options=("--node", born[-1]))
     refuses(f"node {born[0]} has no replica", options=("--from", born[0], "--to", born[1]))

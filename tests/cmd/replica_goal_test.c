@@ -43,6 +43,13 @@ static const struct replica_step *next(struct picture *picture, uint64_t from, u
     return &picture->step;
 }
 
+/* The same by an operator who means it. */
+static const struct replica_step *next_forced(struct picture *picture, uint64_t from) {
+    struct replica_goal goal = {.from = from, .force = true};
+    replica_goal_next(&goal, &picture->now, &picture->step);
+    return &picture->step;
+}
+
 static bool changes(const struct replica_step *step, enum range_replica_change_kind kind,
                     uint64_t node) {
     return step->kind == REPLICA_STEP_CHANGE && step->change_count == 1 &&
@@ -140,7 +147,7 @@ Test(replica_goal, who_answers_is_not_removed_when_the_others_are_no_majority) {
     three_voters(&picture);
     picture.progress[2].active = false; /* node 3 */
     cr_assert_eq(next(&picture, 2, 0)->kind, REPLICA_STEP_UNSAFE);
-    cr_assert(changes(next(&picture, 3, 0), RANGE_REMOVE, 3));
+    cr_assert(changes(next_forced(&picture, 3), RANGE_REMOVE, 3));
     (void)add(&picture, 4, RANGE_LEARNER);
     cr_assert_eq(next(&picture, 3, 4)->change_count, 2);
     cr_assert_eq(next(&picture, 2, 4)->change_count, 2, "1 and 4 of 1, 3 and 4");
@@ -179,4 +186,20 @@ Test(replica_goal, no_more_than_the_limit) {
     for (uint64_t node = 1; node <= RANGE_REPLICAS_MAX; node++)
         (void)add(&picture, node, RANGE_VOTER);
     cr_assert_eq(next(&picture, 0, 99)->kind, REPLICA_STEP_REFUSED);
+}
+
+/* A removal after which one failure stops the range is only for who says that it is meant. */
+Test(replica_goal, a_removal_that_leaves_no_spare_voter_wants_force) {
+    struct picture picture;
+    three_voters(&picture);
+    const struct replica_step *step = next(&picture, 3, 0);
+    cr_assert_eq(step->kind, REPLICA_STEP_REFUSED);
+    cr_assert(strstr(step->text, "--force") && strstr(step->text, "2 voters"), "%s", step->text);
+    cr_assert(changes(next_forced(&picture, 3), RANGE_REMOVE, 3));
+    struct range_replica_progress *fourth = add(&picture, 4, RANGE_VOTER);
+    cr_assert(changes(next(&picture, 3, 0), RANGE_REMOVE, 3), "three are left");
+    fourth->active = false;
+    cr_assert_eq(next(&picture, 3, 0)->kind, REPLICA_STEP_REFUSED, "two of three answer");
+    cr_assert(changes(next(&picture, 4, 0), RANGE_REMOVE, 4), "the dead one costs nothing");
+    cr_assert_eq(next_forced(&picture, 1)->kind, REPLICA_STEP_TRANSFER, "who leads hands over");
 }
