@@ -1,6 +1,7 @@
 #include "cmd/node_identity.h"
 
 #include "base/codec.h"
+#include "storage/rocksdb_engine.h"
 
 #define IDENTITY_VERSION 1u
 
@@ -50,7 +51,7 @@ enum status node_identity_load(struct storage_engine *engine, struct buf *error,
     if (!decoder_finished(&in) || version != IDENTITY_VERSION ||
         checksum != checksum64(slice_make(value.data, value.len - sizeof(checksum)))) {
         buf_printf(error, "the node's identity record is damaged, or of a newer version; start the "
-                          "node with an empty data directory, or with the newer binary");
+                          "newer binary, or: " ROCKSDB_ENGINE_NODE_WAY_OUT);
         status = STATUS_CORRUPTION;
         goto out;
     }

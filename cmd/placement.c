@@ -104,6 +104,10 @@ static enum status open_engine(struct placement_process *process, struct buf *er
         .block_cache_bytes = BLOCK_CACHE_BYTES,
         .write_buffer_bytes = WRITE_BUFFER_BYTES,
         .min_free_bytes = options->min_free_bytes,
+        .way_out_when_damaged =
+            "do not repair it and start no empty placement at this address: check the disk, set "
+            "the directory aside, and put the last copy of placement's directory in its place "
+            "(docs/operations.md, Placement's directory is lost)",
     };
     return rocksdb_engine_open(&config, error, &process->engine);
 }

@@ -76,27 +76,29 @@ static bool is_left_by_creation(const char *name) {
 
 /* 000123.sst, 000124.log: content. */
 static bool is_database_content(const char *name) {
+    if (strcmp(name, ROCKSDB_SYNCED_FILE) == 0) return true; /* made after CURRENT */
     return name[0] >= '0' && name[0] <= '9' && (ends_with(name, ".sst") || ends_with(name, ".log"));
 }
 
-static enum status refuse_used(const char *directory, const char *name, struct buf *error) {
+static enum status refuse_used(const struct rocksdb_engine_config *config, const char *name,
+                               struct buf *error) {
     bool content = is_database_content(name);
     enum status status = content ? STATUS_CORRUPTION : STATUS_INVALID;
     struct buf text = {0};
     buf_printf(&text, content ? "it holds %s but the file CURRENT is gone" : "it already holds %s",
                name);
     buf_append_byte(&text, 0);
-    rocksdb_engine_explain(error, directory, status, (const char *)text.data);
+    rocksdb_engine_explain(error, config, status, (const char *)text.data);
     buf_done(&text);
     return status;
 }
 
 /* A directory without a database must be empty, so that nobody's files get mixed with ours, and so
  * that a database that lost its head is not silently replaced by an empty one. */
-static enum status check_unused(const char *directory, struct buf *error) {
-    DIR *listing = opendir(directory);
+static enum status check_unused(const struct rocksdb_engine_config *config, struct buf *error) {
+    DIR *listing = opendir(config->directory);
     if (!listing) {
-        rocksdb_engine_explain(error, directory, STATUS_IO, strerror(errno));
+        rocksdb_engine_explain(error, config, STATUS_IO, strerror(errno));
         return STATUS_IO;
     }
     char found[NAME_MAX + 1] = "";
@@ -105,14 +107,14 @@ static enum status check_unused(const char *directory, struct buf *error) {
         snprintf(found, sizeof(found), "%s", entry->d_name);
     }
     (void)closedir(listing); /* only read */
-    return *found ? refuse_used(directory, found, error) : STATUS_OK;
+    return *found ? refuse_used(config, found, error) : STATUS_OK;
 }
 
 static enum status check_free_space(const struct rocksdb_engine_config *config, struct buf *error) {
     struct statvfs info;
     if (config->min_free_bytes == 0) return STATUS_OK;
     if (statvfs(config->directory, &info) < 0) {
-        rocksdb_engine_explain(error, config->directory, STATUS_IO, strerror(errno));
+        rocksdb_engine_explain(error, config, STATUS_IO, strerror(errno));
         return STATUS_IO;
     }
     uint64_t free_bytes = (uint64_t)info.f_bavail * info.f_frsize;
@@ -120,7 +122,7 @@ static enum status check_free_space(const struct rocksdb_engine_config *config, 
     char text[96];
     snprintf(text, sizeof(text), "%llu bytes are free, %llu are asked for",
              (unsigned long long)free_bytes, (unsigned long long)config->min_free_bytes);
-    rocksdb_engine_explain(error, config->directory, STATUS_NO_SPACE, text);
+    rocksdb_engine_explain(error, config, STATUS_NO_SPACE, text);
     return STATUS_NO_SPACE;
 }
 
@@ -128,20 +130,20 @@ enum status rocksdb_directory_prepare(const struct rocksdb_engine_config *config
                                       struct buf *error) {
     const char *directory = config->directory;
     if (!directory || !*directory) {
-        rocksdb_engine_explain(error, "\"\"", STATUS_INVALID, "no directory was named");
+        rocksdb_engine_explain(error, config, STATUS_INVALID, "no directory was named");
         return STATUS_INVALID;
     }
     if (config->read_only_check && !rocksdb_directory_has_database(directory)) {
-        rocksdb_engine_explain(error, directory, STATUS_INVALID, "there is no engine in it");
+        rocksdb_engine_explain(error, config, STATUS_INVALID, "there is no engine in it");
         return STATUS_INVALID;
     }
     if (!config->read_only_check && make_with_parents(directory) < 0) {
         enum status status = errno == ENOSPC ? STATUS_NO_SPACE : STATUS_IO;
-        rocksdb_engine_explain(error, directory, status, strerror(errno));
+        rocksdb_engine_explain(error, config, status, strerror(errno));
         return status;
     }
     enum status status = check_free_space(config, error);
     if (status == STATUS_OK && !rocksdb_directory_has_database(directory))
-        status = check_unused(directory, error);
+        status = check_unused(config, error);
     return status;
 }

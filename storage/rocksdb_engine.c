@@ -8,7 +8,8 @@
 #include "storage/rocksdb_internal.h"
 
 #define FORMAT_KEY "format"
-#define FORMAT_VERSION 2u
+#define FORMAT_VERSION 3u
+#define FORMAT_WITHOUT_SYNCED 2u /* the same without the file SYNCED */
 
 static void collect_family_names(const char *names[ROCKSDB_FAMILY_COUNT]) {
     for (unsigned family = 0; family < ROCKSDB_FAMILY_COUNT; family++)
@@ -19,7 +20,7 @@ static void collect_family_names(const char *names[ROCKSDB_FAMILY_COUNT]) {
 static enum status open_error(const struct rocksdb_engine_config *config, struct buf *error,
                               char *text) {
     enum status status = rocksdb_engine_classify(text);
-    rocksdb_engine_explain(error, config->directory, status, text);
+    rocksdb_engine_explain(error, config, status, text);
     rocksdb_free(text);
     return status;
 }
@@ -42,8 +43,7 @@ static enum status check_families(struct rocksdb_engine *engine,
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
         if (is_our_family(names[i])) continue;
         status = STATUS_INVALID;
-        rocksdb_engine_explain(error, config->directory, status,
-                               "it holds the database of another program");
+        rocksdb_engine_explain(error, config, status, "it holds the database of another program");
     }
     rocksdb_list_column_families_destroy(names, count);
     return status;
@@ -67,25 +67,29 @@ static char *try_open(struct rocksdb_engine *engine, const struct rocksdb_engine
     return text;
 }
 
-/* Strictly first; a tail that a power cut left torn is forgiven, damage is not (rocksdb_wal.c). */
+/* A tail that a power cut left torn is forgiven, damage or a missing log is not. */
 static enum status open_database(struct rocksdb_engine *engine,
                                  const struct rocksdb_engine_config *config, struct buf *error) {
-    rocksdb_engine_set_strict_recovery(engine, true);
-    char *text = try_open(engine, config);
-    if (text && rocksdb_engine_classify(text) == STATUS_CORRUPTION &&
-        rocksdb_wal_is_only_torn(config->directory)) {
-        rocksdb_free(text);
-        rocksdb_engine_set_strict_recovery(engine, false);
-        text = try_open(engine, config);
+    struct buf reason = {0};
+    bool torn = false;
+    enum status status = rocksdb_synced_check(engine, config->read_only_check, &reason, &torn);
+    if (status != STATUS_OK) {
+        buf_append_byte(&reason, 0);
+        rocksdb_engine_explain(error, config, status, (const char *)reason.data);
     }
+    buf_done(&reason);
+    if (status != STATUS_OK) return status;
+    rocksdb_engine_set_strict_recovery(engine, !torn);
+    char *text = try_open(engine, config);
     return text ? open_error(config, error, text) : STATUS_OK;
 }
 
 /* `text`, or else what RocksDB said first. */
-static void explain_failure(struct rocksdb_engine *engine, struct buf *error, enum status status,
-                            const char *text) {
+static void explain_failure(struct rocksdb_engine *engine,
+                            const struct rocksdb_engine_config *config, struct buf *error,
+                            enum status status, const char *text) {
     if (!text) text = (const char *)engine->failure_text.data;
-    rocksdb_engine_explain(error, engine->directory, status, text ? text : "no reason is known");
+    rocksdb_engine_explain(error, config, status, text ? text : "no reason is known");
 }
 
 /* ---- the format record ---- */
@@ -115,7 +119,8 @@ static enum status own_family_is_empty(struct rocksdb_engine *engine, bool *ret_
 
 /* Ours, and of a version that we know? A database without the record is one that was just made. */
 static enum status check_format(struct rocksdb_engine *engine,
-                                const struct rocksdb_engine_config *config, struct buf *error) {
+                                const struct rocksdb_engine_config *config, struct buf *error,
+                                bool *ret_current) {
     struct buf value = {0};
     enum status status =
         rocksdb_engine_get(&engine->base, NULL, (enum storage_family)ROCKSDB_OWN_FAMILY,
@@ -127,22 +132,24 @@ static enum status check_format(struct rocksdb_engine *engine,
         if (!decoder_finished(&decoder)) {
             status = STATUS_CORRUPTION;
             text = "its format record is damaged";
-        } else if (version != FORMAT_VERSION) {
+        } else if (version == FORMAT_VERSION && !engine->synced_record.found) {
+            status = STATUS_CORRUPTION;
+            text = "its file SYNCED is gone";
+        } else if (version != FORMAT_VERSION && version != FORMAT_WITHOUT_SYNCED) {
             status = STATUS_UNSUPPORTED;
             text = "its format is unknown to this version";
         }
+        *ret_current = version == FORMAT_VERSION;
     } else if (status == STATUS_NOT_FOUND) {
         bool empty = false;
         status = own_family_is_empty(engine, &empty);
         if (status == STATUS_OK && !empty) {
             status = STATUS_INVALID;
             text = "it holds the database of another program";
-        } else if (status == STATUS_OK && !config->read_only_check) {
-            status = write_format(engine);
         }
     }
     buf_done(&value);
-    if (status != STATUS_OK) explain_failure(engine, error, status, text);
+    if (status != STATUS_OK) explain_failure(engine, config, error, status, text);
     return status;
 }
 
@@ -164,11 +171,12 @@ static enum status verify_family(struct rocksdb_engine *engine, unsigned family)
     return rocksdb_engine_take_error(engine, error);
 }
 
-static enum status verify(struct rocksdb_engine *engine, struct buf *error) {
+static enum status verify(struct rocksdb_engine *engine, const struct rocksdb_engine_config *config,
+                          struct buf *error) {
     for (unsigned family = 0; family < ROCKSDB_FAMILY_COUNT; family++) {
         enum status status = verify_family(engine, family);
         if (status == STATUS_OK) continue;
-        explain_failure(engine, error, status, NULL);
+        explain_failure(engine, config, error, status, NULL);
         return status;
     }
     return STATUS_OK;
@@ -180,6 +188,7 @@ static void release(struct rocksdb_engine *engine) {
     for (unsigned family = 0; family < ROCKSDB_FAMILY_COUNT; family++)
         if (engine->db) rocksdb_column_family_handle_destroy(engine->families[family]);
     if (engine->db) rocksdb_close(engine->db);
+    rocksdb_synced_stop(engine);
     rocksdb_engine_free_options(engine);
     buf_done(&engine->failure_text);
     ASSERT(pthread_mutex_destroy(&engine->mutex) == 0);
@@ -187,11 +196,15 @@ static void release(struct rocksdb_engine *engine) {
     memory_free(engine);
 }
 
-static enum status recover(struct rocksdb_engine *engine, struct buf *error) {
+static enum status recover(struct rocksdb_engine *engine,
+                           const struct rocksdb_engine_config *config, bool current_format,
+                           struct buf *error) {
     /* What was read from the logs stands in tables by now. */
     rocksdb_engine_raise_synced(engine, rocksdb_get_latest_sequence_number(engine->db));
-    enum status status = rocksdb_engine_ingest_recover(engine);
-    if (status != STATUS_OK) explain_failure(engine, error, status, NULL);
+    enum status status = rocksdb_synced_start(engine);
+    if (status == STATUS_OK && !current_format) status = write_format(engine);
+    if (status == STATUS_OK) status = rocksdb_engine_ingest_recover(engine);
+    if (status != STATUS_OK) explain_failure(engine, config, error, status, NULL);
     return status;
 }
 
@@ -207,13 +220,17 @@ enum status rocksdb_engine_open_hooked(const struct rocksdb_engine_config *confi
     engine->directory = memory_alloc(directory_bytes);
     memcpy(engine->directory, config->directory, directory_bytes);
     ASSERT(pthread_mutex_init(&engine->mutex, NULL) == 0);
+    ASSERT(pthread_mutex_init(&engine->synced_record.mutex, NULL) == 0);
+    engine->synced_record.fd = -1;
     if (hook) engine->ingest_hook = *hook;
     rocksdb_engine_make_options(engine, config);
     status = check_families(engine, config, error);
     if (status == STATUS_OK) status = open_database(engine, config, error);
-    if (status == STATUS_OK) status = check_format(engine, config, error);
+    bool current_format = false;
+    if (status == STATUS_OK) status = check_format(engine, config, error, &current_format);
     if (status == STATUS_OK)
-        status = config->read_only_check ? verify(engine, error) : recover(engine, error);
+        status = config->read_only_check ? verify(engine, config, error)
+                                         : recover(engine, config, current_format, error);
     if (status != STATUS_OK || config->read_only_check) {
         release(engine);
         engine = NULL;

@@ -7,11 +7,19 @@
 
 #include "storage/engine.h"
 
+/* What an operator does about a node's directory that is damaged. Never an older copy, never all
+ * nodes at once: the others have everything that was acknowledged. */
+#define ROCKSDB_ENGINE_NODE_WAY_OUT                                                          \
+    "do not repair it and put no older copy in its place: check the disk, set the "          \
+    "directory aside, start a new node with an empty one, and give it this node's replicas " \
+    "with `flotilla admin move-replica` (docs/operations.md, A node's data is lost)"
+
 struct rocksdb_engine_config {
-    const char *directory;       /* created when missing, parents included */
-    uint64_t block_cache_bytes;  /* 0: 64 MiB */
-    uint64_t write_buffer_bytes; /* all families together; 0: 32 MiB */
-    uint64_t min_free_bytes;     /* refuse to open below; 0: no check */
+    const char *directory;            /* created when missing, parents included */
+    uint64_t block_cache_bytes;       /* 0: 64 MiB */
+    uint64_t write_buffer_bytes;      /* all families together; 0: 32 MiB */
+    uint64_t min_free_bytes;          /* refuse to open below; 0: no check */
+    const char *way_out_when_damaged; /* for the error text; NULL: that of a node */
     bool read_only_check; /* for tools: read everything, verify every checksum, change nothing,
                            *close; ret_engine becomes NULL */
 };

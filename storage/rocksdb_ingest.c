@@ -55,7 +55,6 @@
 #include "storage/metrics.h"
 #include "storage/rocksdb_internal.h"
 
-#define STAGING "ingest"
 #define MARK_PREFIX 'i'
 #define MARK_VERSION 1u
 
@@ -79,15 +78,15 @@ static void reached(struct rocksdb_engine *engine, enum rocksdb_ingest_step step
 static const char *file_path(struct buf *out, const struct rocksdb_engine *engine, uint64_t id,
                              unsigned family) {
     buf_clear(out);
-    buf_printf(out, "%s/" STAGING "/%016llx-%s.sst", engine->directory, (unsigned long long)id,
-               rocksdb_engine_family_name(family));
+    buf_printf(out, "%s/" ROCKSDB_STAGING "/%016llx-%s.sst", engine->directory,
+               (unsigned long long)id, rocksdb_engine_family_name(family));
     buf_append_byte(out, 0);
     return (const char *)out->data;
 }
 
 static const char *staging_path(struct buf *out, const struct rocksdb_engine *engine) {
     buf_clear(out);
-    buf_printf(out, "%s/" STAGING, engine->directory);
+    buf_printf(out, "%s/" ROCKSDB_STAGING, engine->directory);
     buf_append_byte(out, 0);
     return (const char *)out->data;
 }
@@ -217,8 +216,21 @@ static enum status write_mark(struct rocksdb_engine *engine, uint64_t id, uint8_
     return status;
 }
 
+/* RocksDB gives the file a sequence number that no record in the log has: without a note, the log
+ * would look as if a part of it were missing (rocksdb_wal.c). A failure after the first one leaves
+ * it open, and writes stop. */
+static enum status note_in_log(struct rocksdb_engine *engine, const char *note) {
+    rocksdb_writebatch_t *native = rocksdb_writebatch_create();
+    rocksdb_writebatch_put_log_data(native, note, strlen(note));
+    enum status status = rocksdb_engine_write_native(engine, native, STORAGE_BUFFERED);
+    rocksdb_writebatch_destroy(native);
+    return status;
+}
+
 /* Step 3 for one family. */
 static enum status install_file(struct rocksdb_engine *engine, uint64_t id, unsigned family) {
+    enum status status = note_in_log(engine, ROCKSDB_NOTE_INSTALLING);
+    if (status != STATUS_OK) return status;
     struct buf path = {0};
     const char *staged = file_path(&path, engine, id, family);
     rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
@@ -226,9 +238,10 @@ static enum status install_file(struct rocksdb_engine *engine, uint64_t id, unsi
     char *error = NULL;
     rocksdb_ingest_external_file_cf(engine->db, engine->families[family], &staged, 1, options,
                                     &error);
-    enum status status = rocksdb_engine_take_write_error(engine, error);
+    status = rocksdb_engine_take_write_error(engine, error);
     rocksdb_ingestexternalfileoptions_destroy(options);
     buf_done(&path);
+    if (status == STATUS_OK) status = note_in_log(engine, ROCKSDB_NOTE_INSTALLED);
     if (status == STATUS_OK) reached(engine, ROCKSDB_INGEST_FAMILY);
     return status;
 }

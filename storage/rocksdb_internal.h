@@ -29,6 +29,17 @@ struct rocksdb_ingest_hook {
     void *ctx;
 };
 
+/* The file that says how far the database was synced (rocksdb_synced.c). */
+struct rocksdb_synced {
+    pthread_mutex_t mutex;  /* of all below, once the engine is open */
+    int fd;                 /* -1: not open */
+    bool found;             /* it was there when the engine was opened */
+    bool opening;           /* an open that did not finish may have replaced the logs */
+    uint64_t first_log;     /* of the last life */
+    uint64_t life_sequence; /* the last number before that log's records */
+    uint64_t sequence;      /* everything up to here is synced */
+};
+
 struct rocksdb_engine {
     struct storage_engine base;
     char *directory; /* owned */
@@ -50,6 +61,8 @@ struct rocksdb_engine {
     struct buf failure_text;
 
     _Atomic uint64_t synced_sequence; /* every write up to here is durable; only grows */
+
+    struct rocksdb_synced synced_record;
 
     _Atomic uint64_t next_ingest_id;
     _Atomic uint32_t open_ingests;
@@ -80,8 +93,8 @@ enum status rocksdb_engine_stop_writes(struct rocksdb_engine *engine, enum statu
 /* OK, or what the first failed write said. */
 enum status rocksdb_engine_write_failure(struct rocksdb_engine *engine) MUST_CHECK;
 /* Appends to `error` what happened to the directory and the way out. */
-void rocksdb_engine_explain(struct buf *error, const char *directory, enum status status,
-                            const char *text);
+void rocksdb_engine_explain(struct buf *error, const struct rocksdb_engine_config *config,
+                            enum status status, const char *text);
 
 /* ---- rocksdb_directory.c: before and beside RocksDB ---- */
 
@@ -93,8 +106,41 @@ int rocksdb_directory_sync(const char *directory) MUST_CHECK;
 
 /* ---- rocksdb_wal.c ---- */
 
-/* Whether the logs are complete but for a tail that a power cut left unfinished. */
-bool rocksdb_wal_is_only_torn(const char *directory);
+/* What must be in the logs (rocksdb_synced.c). */
+struct rocksdb_wal_bounds {
+    uint64_t first_log;        /* older ones hold nothing that is still needed */
+    bool first_log_exists;     /* otherwise a later one may be the first */
+    bool begins;               /* `begin_sequence` is known */
+    uint64_t begin_sequence;   /* the last number before the first log's records */
+    uint64_t flushed_sequence; /* where the logs begin at the earliest, if there are no records */
+    uint64_t synced_sequence;  /* must be reached */
+    bool chained;              /* false: numbers may be missing; only damage is looked for */
+};
+
+/* Notes in the log around the installation of a file, which takes a sequence number. */
+#define ROCKSDB_NOTE_INSTALLING "flotilla installs a file"
+#define ROCKSDB_NOTE_INSTALLED "flotilla installed a file"
+
+/* Reads all needed logs. OK: complete, but for a tail that a power cut left unfinished
+ * (`ret_torn`). CORRUPTION or IO: `reason` says what is wrong with which log. */
+enum status rocksdb_wal_judge(const char *directory, const struct rocksdb_wal_bounds *bounds,
+                              struct buf *reason, bool *ret_torn) MUST_CHECK;
+/* 0 when there is none. -1 with errno. */
+int rocksdb_wal_newest(const char *directory, uint64_t *ret_number) MUST_CHECK;
+
+/* ---- rocksdb_synced.c ---- */
+
+#define ROCKSDB_SYNCED_FILE "SYNCED"
+
+/* Before the database is opened: is everything there that was synced? `ret_torn`: the logs end with
+ * an unfinished write. CORRUPTION, UNSUPPORTED, IO: `reason` says why. */
+enum status rocksdb_synced_check(struct rocksdb_engine *engine, bool read_only, struct buf *reason,
+                                 bool *ret_torn) MUST_CHECK;
+/* The database was opened, so all older logs are done with. */
+enum status rocksdb_synced_start(struct rocksdb_engine *engine) MUST_CHECK;
+/* Writes down how far the database is synced; to be called before that is acknowledged. */
+enum status rocksdb_synced_note(struct rocksdb_engine *engine) MUST_CHECK;
+void rocksdb_synced_stop(struct rocksdb_engine *engine);
 
 /* ---- rocksdb_options.c ---- */
 
@@ -160,6 +206,8 @@ uint64_t rocksdb_engine_approximate_bytes(struct storage_engine *engine,
                                           const struct storage_span *span);
 
 /* ---- rocksdb_ingest.c ---- */
+
+#define ROCKSDB_STAGING "ingest" /* the directory of staged files */
 
 enum status rocksdb_engine_ingest_new(struct storage_engine *engine,
                                       struct storage_ingest **ret_ingest) MUST_CHECK;

@@ -21,7 +21,8 @@ enum status rocksdb_engine_classify(const char *text) {
         return STATUS_NO_SPACE;
     if (contains(text, "While lock file") || contains(text, "lock hold by current process"))
         return STATUS_LOCKED;
-    if (starts_with(text, "Corruption")) return STATUS_CORRUPTION;
+    /* A file that the database needs is gone: whoever took it, the content is not complete. */
+    if (starts_with(text, "Corruption") || contains(text, "No such file")) return STATUS_CORRUPTION;
     if (starts_with(text, "Invalid argument")) return STATUS_INVALID;
     if (starts_with(text, "Not implemented")) return STATUS_UNSUPPORTED;
     return STATUS_IO;
@@ -74,9 +75,7 @@ static const char *way_out(enum status status) {
     case STATUS_NO_SPACE:
         return "free some space on that file system, or move the directory to a larger one";
     case STATUS_CORRUPTION:
-        return "do not repair it: check the disk and set the directory aside; replicas are not "
-               "rebuilt from the others yet, so copy the cluster's data into a new one, or restore "
-               "a cold copy of the whole cluster (docs/operations.md, Backup)";
+        return ROCKSDB_ENGINE_NODE_WAY_OUT;
     case STATUS_INVALID:
         return "name an empty directory, or one that this program made";
     case STATUS_UNSUPPORTED:
@@ -86,8 +85,10 @@ static const char *way_out(enum status status) {
     }
 }
 
-void rocksdb_engine_explain(struct buf *error, const char *directory, enum status status,
-                            const char *text) {
+void rocksdb_engine_explain(struct buf *error, const struct rocksdb_engine_config *config,
+                            enum status status, const char *text) {
+    const char *directory = config->directory && *config->directory ? config->directory : "\"\"";
+    bool damaged = status == STATUS_CORRUPTION && config->way_out_when_damaged;
     buf_printf(error, "data directory %s: %s (%s); %s", directory, status_text(status), text,
-               way_out(status));
+               damaged ? config->way_out_when_damaged : way_out(status));
 }

@@ -150,8 +150,11 @@ enum status rocksdb_engine_write_native(struct rocksdb_engine *engine, rocksdb_w
     /* Asked after the write, so that what is acknowledged was acknowledged by a healthy disk. */
     if (status == STATUS_OK && durability == STORAGE_SYNCED) status = check_background(engine);
     if (status != STATUS_OK) return status;
-    if (durability == STORAGE_SYNCED)
+    if (durability == STORAGE_SYNCED) {
         rocksdb_engine_raise_synced(engine, before + (uint64_t)rocksdb_writebatch_count(batch));
+        status = rocksdb_synced_note(engine);
+        if (status != STATUS_OK) return status;
+    }
     count_write(batch, durability, started_us);
     return status;
 }

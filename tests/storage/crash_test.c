@@ -394,7 +394,7 @@ Test(rocksdb_damage, flipped_byte_inside_the_log_is_refused, .timeout = 60) {
         write_some(directory, cases[i].count, cases[i].padding_bytes, &writer);
         find_file(directory, ".log", path);
         flip_byte(path, cases[i].at);
-        struct opening opening = {{.directory = directory}, "not rebuilt"};
+        struct opening opening = {{.directory = directory}, "move-replica"};
         cr_assert_eq(child_run(try_open, &opening), -STATUS_CORRUPTION, "case %zu", i);
         opening.config.read_only_check = true;
         cr_assert_eq(child_run(try_open, &opening), -STATUS_CORRUPTION, "case %zu", i);
@@ -417,7 +417,7 @@ Test(rocksdb_damage, flipped_byte_inside_a_table_is_found_by_the_check, .timeout
     cr_assert_eq(child_run(try_open, &opening), 0);
     find_file(directory, ".sst", path);
     flip_byte(path, 0.5);
-    opening.mentions = "not rebuilt";
+    opening.mentions = "move-replica";
     cr_assert_eq(child_run(try_open, &opening), -STATUS_CORRUPTION);
     remove_tree(directory);
 }
