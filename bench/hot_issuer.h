@@ -2,8 +2,8 @@
  * than the rest. A reservation is one command:
  *
  *   request id    <run>-<n>
- *   add           issuer/<NAME>/exposure            + amount, staying within 0 .. limit
- *   insert        issuer/<NAME>/reservation/R-<run>-<n>  = amount
+ *   add           issuer/<NAME>/bench/exposure            + amount, staying within 0 .. limit
+ *   insert        issuer/<NAME>/bench/reservation/R-<run>-<n>  = amount
  *
  * Everything that is issued is in the ledger before it is sent. */
 #ifndef FLOTILLA_BENCH_HOT_ISSUER_H

@@ -14,6 +14,7 @@ static const char *const sectors[] = {"AGCY", "CORP", "CVRD", "HYLD",
 
 #define SECTOR_COUNT (sizeof(sectors) / sizeof(sectors[0]))
 #define RUN_DIGITS 16u
+#define OWN "bench/" /* below an issuer's prefix: what this workload writes */
 
 void issuer_append_name(struct buf *out, uint32_t issuer) {
     if (issuer == 0) {
@@ -33,12 +34,12 @@ void issuer_append_prefix(struct buf *out, uint32_t issuer) {
 
 void issuer_append_exposure_key(struct buf *out, uint32_t issuer) {
     issuer_append_prefix(out, issuer);
-    buf_append(out, SLICE_LITERAL("exposure"));
+    buf_append(out, SLICE_LITERAL(OWN "exposure"));
 }
 
 void issuer_append_reservation_key(struct buf *out, uint32_t issuer, uint64_t run, uint64_t n) {
     issuer_append_prefix(out, issuer);
-    buf_printf(out, "reservation/R-%016" PRIx64 "-%" PRIu64, run, n);
+    buf_printf(out, OWN "reservation/R-%016" PRIx64 "-%" PRIu64, run, n);
 }
 
 static bool take_literal(struct slice *rest, struct slice literal) {
@@ -65,6 +66,8 @@ static bool take_run(struct slice *rest, uint64_t *ret_run) {
 }
 
 static void parse_tail(struct slice tail, struct issuer_key *key) {
+    if (!take_literal(&tail, SLICE_LITERAL(OWN))) return;
+    key->own = true;
     if (slice_equal(tail, SLICE_LITERAL("exposure"))) {
         key->exposure = true;
         return;

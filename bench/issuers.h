@@ -1,11 +1,12 @@
 /* The names and keys of the hot-issuer workload, and where to cut the key space for it.
  *
- *   issuer/<NAME>/exposure                     decimal text: the sum of its reservations
- *   issuer/<NAME>/reservation/R-<run>-<n>      decimal text: the amount
+ *   issuer/<NAME>/bench/exposure                  decimal text: the sum of its reservations
+ *   issuer/<NAME>/bench/reservation/R-<run>-<n>   decimal text: the amount
  *
- * Issuer 0 is MUNI-77, the hottest. Every key of an issuer shares the prefix issuer/<NAME>/, and
- * the cuts proposed here fall between such prefixes only, so that a reservation (one command on
- * both keys) never spans two ranges. */
+ * They lie where a user's keys of that issuer would, in the same range, but are the bench's own:
+ * whatever else is under issuer/ is somebody else's. Issuer 0 is MUNI-77, the hottest. Every key of
+ * an issuer shares the prefix issuer/<NAME>/, and the cuts proposed here fall between such prefixes
+ * only, so that a reservation (one command on both keys) never spans two ranges. */
 #ifndef FLOTILLA_BENCH_ISSUERS_H
 #define FLOTILLA_BENCH_ISSUERS_H
 
@@ -23,7 +24,8 @@ void issuer_append_reservation_key(struct buf *out, uint32_t issuer, uint64_t ru
 /* A key under issuer/ taken apart. Slices borrow from the key. */
 struct issuer_key {
     struct slice issuer_prefix; /* issuer/<NAME>/ */
-    bool exposure, reservation; /* neither: a key that this workload did not write */
+    bool own;                   /* below bench/; everything else is somebody else's */
+    bool exposure, reservation; /* neither, though own: nothing that this workload writes */
     uint64_t run, n;            /* of a reservation */
 };
 /* INVALID: not a key of the shape issuer/<NAME>/... */

@@ -43,7 +43,8 @@ static void close_issuer(struct verifier *verifier) {
         finding(verifier, &verdict->doubled,
                 "doubled: %.*sexposure is %" PRId64 ", its reservations sum to %" PRId64,
                 prefix_len, prefix, verifier->exposure, verifier->sum);
-    if (verifier->exposure > verifier->ledger->limit || verifier->exposure < 0)
+    bool above = verifier->has_own && verifier->exposure > verifier->ledger->limit;
+    if (above || verifier->exposure < 0)
         finding(verifier, &verdict->overbooked,
                 "overbooked: %.*sexposure is %" PRId64 ", allowed is 0 to %" PRId64, prefix_len,
                 prefix, verifier->exposure, verifier->ledger->limit);
@@ -56,6 +57,7 @@ static void open_issuer(struct verifier *verifier, struct slice prefix) {
     buf_assign(&verifier->prefix, prefix);
     verifier->exposure = 0;
     verifier->sum = 0;
+    verifier->has_own = false;
     verifier->verdict.issuers++;
 }
 
@@ -96,8 +98,12 @@ void verify_row(struct verifier *verifier, struct slice key, struct slice value)
     buf_assign(&verifier->last_key, key);
     struct issuer_key parsed;
     int64_t number;
-    if (!ascends || issuer_parse_key(key, &parsed) != STATUS_OK ||
-        (!parsed.exposure && !parsed.reservation) ||
+    bool is_own = issuer_parse_key(key, &parsed) == STATUS_OK && parsed.own;
+    if (ascends && !is_own) {
+        verdict->foreign++;
+        return;
+    }
+    if (!ascends || (!parsed.exposure && !parsed.reservation) ||
         issuer_parse_number(value, &number) != STATUS_OK) {
         finding(verifier, &verdict->malformed, "malformed: %.*s = %.*s%s", (int)key.len,
                 (const char *)key.data, (int)(value.len < 40 ? value.len : 40),
@@ -112,10 +118,12 @@ void verify_row(struct verifier *verifier, struct slice key, struct slice value)
     if (__builtin_add_overflow(verifier->sum, number, &verifier->sum))
         finding(verifier, &verdict->malformed, "malformed: the sum over %.*s overflows",
                 (int)parsed.issuer_prefix.len, (const char *)parsed.issuer_prefix.data);
-    if (parsed.run == verifier->ledger->run)
+    if (parsed.run == verifier->ledger->run) {
+        verifier->has_own = true;
         check_own(verifier, &parsed, number);
-    else
+    } else {
         verdict->others++;
+    }
 }
 
 void verify_finish(struct verifier *verifier) {

@@ -36,11 +36,15 @@ Test(bench_issuers, refuses_keys_of_another_shape) {
     cr_expect_eq(issuer_parse_key(text("issuer/"), &parsed), STATUS_INVALID);
     cr_expect_eq(issuer_parse_key(text("issuer//exposure"), &parsed), STATUS_INVALID);
     cr_expect_eq(issuer_parse_key(text("issuer/MUNI-77"), &parsed), STATUS_INVALID);
-    cr_assert_eq(issuer_parse_key(text("issuer/MUNI-77/reservation/R-1-2"), &parsed), STATUS_OK);
-    cr_expect(!parsed.reservation && !parsed.exposure);
-    cr_assert_eq(issuer_parse_key(text("issuer/MUNI-77/reservation/R-0000000000000001-x"), &parsed),
+    cr_assert_eq(issuer_parse_key(text("issuer/MUNI-77/bench/reservation/R-1-2"), &parsed),
                  STATUS_OK);
-    cr_expect(!parsed.reservation);
+    cr_expect(!parsed.reservation && !parsed.exposure);
+    cr_assert_eq(
+        issuer_parse_key(text("issuer/MUNI-77/bench/reservation/R-0000000000000001-x"), &parsed),
+        STATUS_OK);
+    cr_expect(parsed.own && !parsed.reservation);
+    cr_assert_eq(issuer_parse_key(text("issuer/MUNI-77/exposure"), &parsed), STATUS_OK);
+    cr_expect(!parsed.own && !parsed.exposure);
 }
 
 Test(bench_issuers, numbers_are_whole_and_checked) {
