@@ -11,11 +11,11 @@
 
 #include "base/address.h"
 #include "base/assert.h"
+#include "base/config_names.h"
 #include "base/config_yaml.h"
 #include "base/memory.h"
 
 #define CONFIG_FILE_BYTES_MAX (1024u * 1024u)
-#define OPTION_NAME_BYTES_MAX 64u
 #define HELP_COLUMN 30
 
 enum source_kind { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_ENVIRONMENT, SOURCE_FLAG };
@@ -32,6 +32,7 @@ struct setting {
     uint64_t whole;
     double real;
     bool truth;
+    struct config_list list; /* of the first option that has the field */
 };
 
 struct loader {
@@ -40,30 +41,21 @@ struct loader {
     struct buf *error;
     const char *config_path; /* NULL: no file; borrowed from the arguments or the environment */
     enum source_kind config_path_source;
+    struct config_list operands;
     bool help;
 };
 
 /* ---- describing ---- */
 
-static void environment_name(const char *name, char ret_text[OPTION_NAME_BYTES_MAX + 16]) {
-    ASSERT_CMP(strlen(name), <, OPTION_NAME_BYTES_MAX);
-    char *end = stpcpy(ret_text, "FLOTILLA_");
-    for (; *name; name++) {
-        bool lower = *name >= 'a' && *name <= 'z';
-        *end++ = lower ? (char)(*name - 'a' + 'A') : *name == '-' ? '_' : *name;
-    }
-    *end = 0;
-}
-
 /* The name as the user wrote it in that source. */
 static void append_name(struct buf *out, const char *name, enum source_kind kind) {
-    char variable[OPTION_NAME_BYTES_MAX + 16];
+    char variable[CONFIG_VARIABLE_BYTES_MAX];
     switch (kind) {
     case SOURCE_FLAG:
         buf_printf(out, "--%s", name);
         return;
     case SOURCE_ENVIRONMENT:
-        environment_name(name, variable);
+        config_environment_name(name, variable);
         buf_printf(out, "%s", variable);
         return;
     case SOURCE_FILE:
@@ -104,6 +96,7 @@ static void append_allowed(struct buf *out, const struct config_option *option) 
     const char *gap = option->unit[0] ? " " : "";
     switch (option->kind) {
     case CONFIG_TEXT:
+    case CONFIG_LIST:
         buf_printf(out, "text");
         return;
     case CONFIG_LISTEN:
@@ -143,44 +136,10 @@ static enum status refuse_value(struct loader *loader, const struct config_optio
 
 /* ---- names ---- */
 
-static const struct config_option *find_option(const struct config_table *table,
-                                               struct slice name) {
-    for (size_t i = 0; i < table->option_count; i++) {
-        if (slice_equal(slice_from_text(table->options[i].name), name)) return &table->options[i];
-    }
-    return NULL;
-}
-
-/* Edits (insert, delete, replace a character) between two names; row by row of the usual table. */
-static size_t edit_distance(struct slice a, struct slice b) {
-    size_t row[OPTION_NAME_BYTES_MAX + 1];
-    ASSERT_CMP(b.len, <=, OPTION_NAME_BYTES_MAX);
-    for (size_t j = 0; j <= b.len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a.len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b.len; j++) {
-            size_t replaced = diagonal + (a.data[i - 1] != b.data[j - 1]);
-            size_t shorter = row[j] < row[j - 1] ? row[j] : row[j - 1];
-            diagonal = row[j];
-            row[j] = replaced < shorter + 1 ? replaced : shorter + 1;
-        }
-    }
-    return row[b.len];
-}
-
 static enum status refuse_name(struct loader *loader, struct slice name,
                                const struct source *source) {
-    const struct config_option *nearest = NULL;
-    size_t nearest_distance = 3; /* further away is no typing error */
-    for (size_t i = 0; name.len <= OPTION_NAME_BYTES_MAX && i < loader->table->option_count; i++) {
-        const struct config_option *option = &loader->table->options[i];
-        size_t distance = edit_distance(name, slice_from_text(option->name));
-        if (distance >= nearest_distance) continue;
-        nearest = option;
-        nearest_distance = distance;
-    }
+    size_t distance_max = CONFIG_TYPING_ERRORS_MAX;
+    const struct config_option *nearest = config_nearest_option(loader->table, name, &distance_max);
     buf_printf(loader->error, "%s%.*s: unknown option", source->kind == SOURCE_FLAG ? "--" : "",
                (int)(name.len < 200 ? name.len : 200), (const char *)name.data);
     append_source(loader->error, source);
@@ -242,6 +201,7 @@ static const char *parse_value(const struct config_option *option, const char *t
     if (is_text(option->kind) && !text[0] && may_be_empty) return NULL;
     switch (option->kind) {
     case CONFIG_TEXT:
+    case CONFIG_LIST:
         return NULL;
     case CONFIG_LISTEN:
         return address_parse(slice_from_text(text), ADDRESS_TO_LISTEN, NULL);
@@ -264,6 +224,35 @@ static const char *parse_value(const struct config_option *option, const char *t
     return "is of an unknown kind";
 }
 
+static char *copy_text(const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = memory_alloc(size);
+    memcpy(copy, text, size);
+    return copy;
+}
+
+static void list_add(struct config_list *list, const char *option, const char *text) {
+    list->items = memory_realloc(list->items, (list->count + 1) * sizeof(list->items[0]));
+    list->items[list->count++] =
+        (struct config_list_item){.option = option, .text = copy_text(text)};
+}
+
+static void list_done(struct config_list *list) {
+    for (size_t i = 0; i < list->count; i++)
+        memory_free(list->items[i].text);
+    memory_free(list->items);
+    *list = (struct config_list){0};
+}
+
+/* The setting of the first option that fills the same field. */
+static struct setting *list_setting(const struct loader *loader,
+                                    const struct config_option *option) {
+    size_t i = 0;
+    while (loader->table->options[i].offset != option->offset)
+        i++;
+    return &loader->settings[i];
+}
+
 static enum status set_value(struct loader *loader, const struct config_option *option,
                              const char *text, const struct source *source) {
     struct setting *setting = &loader->settings[option - loader->table->options];
@@ -271,10 +260,10 @@ static enum status set_value(struct loader *loader, const struct config_option *
     if (problem) return refuse_value(loader, option, text, source, problem);
     setting->given = true;
     if (is_text(option->kind)) {
-        size_t size = strlen(text) + 1;
         memory_free(setting->text);
-        setting->text = memory_alloc(size);
-        memcpy(setting->text, text, size);
+        setting->text = copy_text(text);
+    } else if (option->kind == CONFIG_LIST) {
+        list_add(&list_setting(loader, option)->list, option->name, text);
     }
     return STATUS_OK;
 }
@@ -285,7 +274,7 @@ static void load_defaults(struct loader *loader) {
     const struct source source = {.kind = SOURCE_DEFAULT};
     for (size_t i = 0; i < loader->table->option_count; i++) {
         const struct config_option *option = &loader->table->options[i];
-        if (!option->default_text) continue;
+        if (!option->default_text || option->kind == CONFIG_LIST) continue;
         /* A default that does not pass its own check is a mistake in the table. */
         ASSERT(set_value(loader, option, option->default_text, &source) == STATUS_OK);
     }
@@ -293,10 +282,11 @@ static void load_defaults(struct loader *loader) {
 
 static enum status load_environment(struct loader *loader) {
     const struct source source = {.kind = SOURCE_ENVIRONMENT};
-    char variable[OPTION_NAME_BYTES_MAX + 16];
+    char variable[CONFIG_VARIABLE_BYTES_MAX];
     for (size_t i = 0; i < loader->table->option_count; i++) {
         const struct config_option *option = &loader->table->options[i];
-        environment_name(option->name, variable);
+        if (option->kind == CONFIG_LIST) continue;
+        config_environment_name(option->name, variable);
         const char *text = getenv(variable);
         if (!text) continue;
         enum status status = set_value(loader, option, text, &source);
@@ -308,8 +298,13 @@ static enum status load_environment(struct loader *loader) {
 static enum status on_file_value(void *ctx, const char *key, const char *value, size_t line) {
     struct loader *loader = ctx;
     const struct source source = {.kind = SOURCE_FILE, .path = loader->config_path, .line = line};
-    const struct config_option *option = find_option(loader->table, slice_from_text(key));
+    const struct config_option *option = config_find_option(loader->table, slice_from_text(key));
     if (!option) return refuse_name(loader, slice_from_text(key), &source);
+    if (option->kind == CONFIG_LIST) {
+        buf_printf(loader->error, "%s: is taken from the command line only (from %s, line %zu)",
+                   key, loader->config_path, line);
+        return STATUS_INVALID;
+    }
     return set_value(loader, option, value, &source);
 }
 
@@ -396,7 +391,7 @@ static const struct config_option *find_negated(const struct config_table *table
     struct slice no = SLICE_LITERAL("no-");
     if (flag->value || !slice_has_prefix(flag->name, no)) return NULL;
     const struct config_option *option =
-        find_option(table, slice_make(flag->name.data + no.len, flag->name.len - no.len));
+        config_find_option(table, slice_make(flag->name.data + no.len, flag->name.len - no.len));
     return option && option->kind == CONFIG_BOOL ? option : NULL;
 }
 
@@ -404,7 +399,8 @@ static enum status walk_one(struct loader *loader, const struct flag *flag, cons
                             on_flag_fn *on_flag, bool *ret_used_next) {
     const struct source source = {.kind = SOURCE_FLAG};
     bool is_config = slice_equal(flag->name, SLICE_LITERAL("config"));
-    const struct config_option *option = is_config ? NULL : find_option(loader->table, flag->name);
+    const struct config_option *option =
+        is_config ? NULL : config_find_option(loader->table, flag->name);
     if (!is_config && !option) {
         option = find_negated(loader->table, flag);
         if (option) return on_flag(loader, option, "false");
@@ -428,20 +424,52 @@ static enum status walk_one(struct loader *loader, const struct flag *flag, cons
     return on_flag(loader, option, next);
 }
 
+static enum status refuse_argument(struct loader *loader, const char *argument) {
+    const char *expected = loader->table->operands;
+    buf_printf(loader->error,
+               "'%s': unexpected (from the command line); options look like --name VALUE",
+               argument);
+    if (expected && argument[0] == '-')
+        buf_printf(loader->error, ", and what begins with a dash comes after --");
+    else if (expected)
+        buf_printf(loader->error, ", beside them stands only %s", expected);
+    buf_printf(loader->error, ", see `flotilla %s --help`", loader->table->command);
+    return STATUS_INVALID;
+}
+
+/* "-" and numbers are meant; anything else with a dash is more often an option mistyped. */
+static bool may_be_operand(const char *argument) {
+    return argument[0] != '-' || !argument[1] || (argument[1] >= '0' && argument[1] <= '9');
+}
+
+static enum status take_operand(struct loader *loader, const char *argument, bool after_dashes) {
+    const struct config_table *table = loader->table;
+    if (!table->operands || loader->operands.count == table->operands_max ||
+        !(after_dashes || may_be_operand(argument)))
+        return refuse_argument(loader, argument);
+    list_add(&loader->operands, NULL, argument);
+    return STATUS_OK;
+}
+
 static enum status walk_arguments(struct loader *loader, int count, char **arguments,
                                   on_flag_fn *on_flag) {
+    bool after_dashes = false;
+    list_done(&loader->operands); /* of an earlier walk */
     for (int i = 0; i < count; i++) {
         struct flag flag;
-        if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-h") == 0) {
+        if (!after_dashes &&
+            (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-h") == 0)) {
             loader->help = true;
             return STATUS_OK;
         }
-        if (!split_flag(arguments[i], &flag)) {
-            buf_printf(loader->error,
-                       "'%s': unexpected (from the command line); options look like --name VALUE,"
-                       " see `flotilla %s --help`",
-                       arguments[i], loader->table->command);
-            return STATUS_INVALID;
+        if (!after_dashes && loader->table->operands && strcmp(arguments[i], "--") == 0) {
+            after_dashes = true;
+            continue;
+        }
+        if (after_dashes || !split_flag(arguments[i], &flag)) {
+            if (take_operand(loader, arguments[i], after_dashes) != STATUS_OK)
+                return STATUS_INVALID;
+            continue;
         }
         bool used_next = false;
         const char *next = i + 1 < count ? arguments[i + 1] : NULL;
@@ -457,14 +485,20 @@ static enum status walk_arguments(struct loader *loader, int count, char **argum
 static enum status check_required(struct loader *loader) {
     for (size_t i = 0; i < loader->table->option_count; i++) {
         const struct config_option *option = &loader->table->options[i];
-        if (loader->settings[i].given) continue;
-        char variable[OPTION_NAME_BYTES_MAX + 16];
-        environment_name(option->name, variable);
+        if (loader->settings[i].given || option->kind == CONFIG_LIST) continue;
+        char variable[CONFIG_VARIABLE_BYTES_MAX];
+        config_environment_name(option->name, variable);
         buf_printf(loader->error,
                    "--%s: required, but given nowhere; give --%s, or `%s:` in the --config file, or"
                    " %s in the environment; allowed ",
                    option->name, option->name, option->name, variable);
         append_allowed(loader->error, option);
+        return STATUS_INVALID;
+    }
+    if (loader->operands.count < loader->table->operands_min) {
+        buf_printf(loader->error, "%s: %s missing; see `flotilla %s --help`",
+                   loader->table->operands, loader->operands.count > 0 ? "the last is" : "it is",
+                   loader->table->command);
         return STATUS_INVALID;
     }
     return STATUS_OK;
@@ -491,6 +525,10 @@ static void store_setting(const struct config_option *option, struct setting *se
                           void *target) {
     void *field = (uint8_t *)target + option->offset;
     switch (option->kind) {
+    case CONFIG_LIST:
+        memcpy(field, &setting->list, sizeof(setting->list));
+        setting->list = (struct config_list){0};
+        return;
     case CONFIG_TEXT:
     case CONFIG_LISTEN:
     case CONFIG_ADDRESS:
@@ -516,18 +554,37 @@ enum status config_load(const struct config_table *table, int argument_count, ch
     loader.settings = memory_zalloc(table->option_count * sizeof(struct setting));
     enum status status = load_sources(&loader, argument_count, arguments);
     for (size_t i = 0; i < table->option_count; i++) {
-        if (status == STATUS_OK && !loader.help) {
-            store_setting(&table->options[i], &loader.settings[i], target);
+        const struct config_option *option = &table->options[i];
+        bool shares =
+            option->kind == CONFIG_LIST && list_setting(&loader, option) != &loader.settings[i];
+        if (status == STATUS_OK && !loader.help && !shares) {
+            store_setting(option, &loader.settings[i], target);
         }
         memory_free(loader.settings[i].text);
+        list_done(&loader.settings[i].list);
     }
     memory_free(loader.settings);
+    if (status == STATUS_OK && !loader.help && table->operands) {
+        memcpy((uint8_t *)target + table->operands_offset, &loader.operands,
+               sizeof(loader.operands));
+        loader.operands = (struct config_list){0};
+    }
+    list_done(&loader.operands);
     if (status == STATUS_OK) *ret_help = loader.help;
     return status;
 }
 
+static void free_list(void *target, size_t offset) {
+    struct config_list list;
+    memcpy(&list, (uint8_t *)target + offset, sizeof(list));
+    list_done(&list);
+    memcpy((uint8_t *)target + offset, &list, sizeof(list));
+}
+
 void config_free_values(const struct config_table *table, void *target) {
+    if (table->operands) free_list(target, table->operands_offset);
     for (size_t i = 0; i < table->option_count; i++) {
+        if (table->options[i].kind == CONFIG_LIST) free_list(target, table->options[i].offset);
         if (!is_text(table->options[i].kind)) continue;
         uint8_t *field = (uint8_t *)target + table->options[i].offset;
         char *text;
@@ -565,6 +622,9 @@ static void append_value(struct buf *out, const struct config_option *option, co
     const uint8_t *field = (const uint8_t *)source + option->offset;
     struct setting value;
     switch (option->kind) {
+    case CONFIG_LIST: /* it belongs to one call, not to a configuration */
+        buf_printf(out, "[]");
+        return;
     case CONFIG_TEXT:
     case CONFIG_LISTEN:
     case CONFIG_ADDRESS:
@@ -596,13 +656,11 @@ void config_print_values(const struct config_table *table, const void *source, s
 }
 
 static void print_option(const struct config_option *option, struct buf *out) {
-    static const char *const placeholders[] = {[CONFIG_TEXT] = " TEXT",
-                                               [CONFIG_U64] = " N",
-                                               [CONFIG_DOUBLE] = " X",
-                                               [CONFIG_BOOL] = "",
-                                               [CONFIG_LISTEN] = " HOST:PORT",
-                                               [CONFIG_ADDRESS] = " HOST:PORT",
-                                               [CONFIG_ADDRESSES] = " HOST:PORT,..."};
+    static const char *const placeholders[] = {
+        [CONFIG_TEXT] = " TEXT",         [CONFIG_U64] = " N",
+        [CONFIG_DOUBLE] = " X",          [CONFIG_BOOL] = "",
+        [CONFIG_LIST] = " TEXT",         [CONFIG_LISTEN] = " HOST:PORT",
+        [CONFIG_ADDRESS] = " HOST:PORT", [CONFIG_ADDRESSES] = " HOST:PORT,..."};
     size_t start = out->len;
     buf_printf(out, "  --%s%s%s", option->kind == CONFIG_BOOL ? "[no-]" : "", option->name,
                placeholders[option->kind]);
@@ -617,7 +675,9 @@ static void print_option(const struct config_option *option, struct buf *out) {
         append_allowed(out, option);
         buf_printf(out, "; ");
     }
-    if (!option->default_text) {
+    if (option->kind == CONFIG_LIST) {
+        buf_printf(out, "any number of times)\n");
+    } else if (!option->default_text) {
         buf_printf(out, "required)\n");
     } else {
         buf_printf(out, "default %s)\n", option->default_text[0] ? option->default_text : "empty");
@@ -625,8 +685,9 @@ static void print_option(const struct config_option *option, struct buf *out) {
 }
 
 void config_print_help(const struct config_table *table, struct buf *out) {
-    buf_printf(out, "Usage: flotilla %s [--config FILE] [OPTIONS]\n\n%s\n\nOptions:\n",
-               table->command, table->synopsis);
+    const char *operands = table->operands ? table->operands : "";
+    buf_printf(out, "Usage: flotilla %s%s%s [--config FILE] [OPTIONS]\n\n%s\n\nOptions:\n",
+               table->command, operands[0] ? " " : "", operands, table->synopsis);
     for (size_t i = 0; i < table->option_count; i++)
         print_option(&table->options[i], out);
     buf_printf(out, "  %-*sread options from this YAML file\n", HELP_COLUMN - 2, "--config FILE");

@@ -20,6 +20,19 @@ enum config_kind {
     CONFIG_LISTEN,    /* HOST:PORT to listen on; port 0 takes a free one */
     CONFIG_ADDRESS,   /* HOST:PORT to dial */
     CONFIG_ADDRESSES, /* one or more of them, comma-separated */
+    /* struct config_list; on the command line only, any number of times. Options that share the
+     * field make one list, in the order of the command line. */
+    CONFIG_LIST,
+};
+
+struct config_list_item {
+    const char *option; /* its name; NULL: an operand */
+    char *text;         /* owned by the list */
+};
+
+struct config_list {
+    size_t count;
+    struct config_list_item *items; /* owned by the target struct (config_free_values) */
 };
 
 struct config_option {
@@ -38,6 +51,11 @@ struct config_table {
     const char *examples; /* lines for --help; may be NULL */
     const struct config_option *options;
     size_t option_count;
+    /* What stands on the command line beside the options: "KEY VALUE". NULL: nothing may. A text
+     * that begins with a dash is none, except "-" alone, a number, and what comes after "--". */
+    const char *operands;
+    size_t operands_offset; /* of a struct config_list in the target struct */
+    size_t operands_min, operands_max;
 };
 
 /* Fills `target`. `arguments` are those after the command's name; `--config FILE` names the YAML
@@ -46,6 +64,10 @@ struct config_table {
  * while there is one thread. */
 enum status config_load(const struct config_table *table, int argument_count, char **arguments,
                         void *target, bool *ret_help, struct buf *error) MUST_CHECK;
+/* Looks through the environment for FLOTILLA_ variables that are no option of any of the tables:
+ * whoever sets one expects an effect. INVALID: `error` names it, and a near one. */
+enum status config_check_environment(const struct config_table *const *tables, size_t table_count,
+                                     struct buf *error) MUST_CHECK;
 void config_print_help(const struct config_table *table, struct buf *out);
 void config_print_values(const struct config_table *table, const void *source, struct buf *out);
 void config_free_values(const struct config_table *table, void *target);

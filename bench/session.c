@@ -11,6 +11,9 @@
 /* Longer than any run: run_until is given it where only an event ends the wait. */
 #define FOREVER_US (1000ull * 365 * 24 * 3600 * 1000000)
 
+/* Between looks at a connection that is being made. */
+#define CHECK_POLL_US 2000u
+
 struct connection {
     struct kv_client *flotilla; /* one of the two */
     struct etcd_client *etcd;
@@ -138,6 +141,23 @@ struct bench_session *bench_session_new(struct rpc_loop *loop,
     for (uint32_t i = 0; i < config->connections; i++)
         session->connections[i] = connect_to(loop, config, i);
     return session;
+}
+
+/* The connections of the load are patient, since routers may die under it. This one is not. */
+enum status bench_session_check(struct bench_session *session, struct buf *error) {
+    if (session->config.server != BENCH_SERVER_FLOTILLA) return STATUS_OK;
+    const struct kv_client_config config = {.address = session->config.addresses,
+                                            .fail_fast = true};
+    struct kv_client *probe = kv_client_new(session->loop, &config);
+    const bool never = false;
+    while (!kv_client_connected(probe) && kv_client_failure(probe).len == 0 &&
+           session->interrupts == 0)
+        (void)rpc_loop_run_until(session->loop, &never, CHECK_POLL_US);
+    struct slice failure = kv_client_failure(probe);
+    enum status status = failure.len > 0 ? STATUS_UNAVAILABLE : STATUS_OK;
+    buf_append(error, failure);
+    kv_client_free(probe);
+    return status;
 }
 
 void bench_session_free(struct bench_session *session) {

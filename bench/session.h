@@ -29,6 +29,9 @@ struct bench_session_config {
 
 struct bench_session *bench_session_new(struct rpc_loop *loop,
                                         const struct bench_session_config *config);
+/* Waits until a router has taken a connection. UNAVAILABLE with a sentence: none of the addresses
+ * takes one, as of a wrong address. Of etcd, and when interrupted: OK, the load will tell. */
+enum status bench_session_check(struct bench_session *session, struct buf *error) MUST_CHECK;
 /* Outstanding requests are answered first (unknown, unavailable). */
 void bench_session_free(struct bench_session *session);
 const struct bench_target *bench_session_target(const struct bench_session *session);

@@ -173,31 +173,28 @@ static int run_metrics_command(int argument_count, char **arguments) {
     return run_admin(&metrics_table, run_metrics, argument_count, arguments);
 }
 
-static const struct {
-    const char *name;
-    int (*run)(int argument_count, char **arguments);
-    const char *help;
-} admin_commands[] = {
-    {"status", run_status_command, "the cluster as placement sees it"},
-    {"metrics", run_metrics_command, "what a process counts"},
-    {"transfer", admin_transfer, "move a range's leadership"},
-    {"replicas", admin_replicas, "a range's replicas as its leader sees them"},
-    {"add-replica", admin_add_replica, "give a node a replica of a range"},
-    {"remove-replica", admin_remove_replica, "take a replica away from a node"},
-    {"move-replica", admin_move_replica, "both, without a moment of fewer voters"},
+static const struct command command_admin_status = {
+    .name = "status",
+    .help = "the cluster as placement sees it",
+    .run = run_status_command,
+    .table = &status_table,
 };
 
-int cmd_admin(int argument_count, char **arguments) {
-    const char *name = argument_count > 0 ? arguments[0] : "--help";
-    const size_t count = sizeof(admin_commands) / sizeof(admin_commands[0]);
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(name, admin_commands[i].name) == 0)
-            return admin_commands[i].run(argument_count - 1, arguments + 1);
-    bool help = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
-    FILE *out = help ? stdout : stderr;
-    if (!help) fprintf(out, "flotilla admin: there is no '%s'\n", name);
-    for (size_t i = 0; i < count; i++)
-        fprintf(out, "flotilla admin %-16s %s\n", admin_commands[i].name, admin_commands[i].help);
-    fprintf(out, "each with --help\n");
-    return help ? CMD_OK : CMD_USAGE;
-}
+static const struct command command_admin_metrics = {
+    .name = "metrics",
+    .help = "what a process counts",
+    .run = run_metrics_command,
+    .table = &metrics_table,
+};
+
+static const struct command *const admin_parts[] = {
+    &command_admin_status,       &command_admin_metrics,
+    &command_admin_transfer,     &command_admin_replicas,
+    &command_admin_add_replica,  &command_admin_remove_replica,
+    &command_admin_move_replica, NULL};
+
+const struct command command_admin = {
+    .name = "admin",
+    .help = "what an operator asks the cluster",
+    .parts = admin_parts,
+};

@@ -17,11 +17,4 @@ enum status admin_router_new(struct rpc_loop *loop, const char *placement,
                              struct placement_client *client, uint64_t timeout_us,
                              struct buf *error, struct router_runtime **ret_runtime) MUST_CHECK;
 
-/* replicas, add-replica, remove-replica, move-replica; arguments after the name. */
-int admin_replicas(int argument_count, char **arguments);
-int admin_transfer(int argument_count, char **arguments);
-int admin_add_replica(int argument_count, char **arguments);
-int admin_remove_replica(int argument_count, char **arguments);
-int admin_move_replica(int argument_count, char **arguments);
-
 #endif

@@ -621,22 +621,57 @@ static int run(const struct config_table *table, int (*command)(struct session *
     return exit_code;
 }
 
-int admin_replicas(int argument_count, char **arguments) {
+static int admin_replicas(int argument_count, char **arguments) {
     return run(&list_table, run_list, argument_count, arguments);
 }
 
-int admin_transfer(int argument_count, char **arguments) {
+static int admin_transfer(int argument_count, char **arguments) {
     return run(&transfer_table, run_transfer, argument_count, arguments);
 }
 
-int admin_add_replica(int argument_count, char **arguments) {
+static int admin_add_replica(int argument_count, char **arguments) {
     return run(&add_table, run_add, argument_count, arguments);
 }
 
-int admin_remove_replica(int argument_count, char **arguments) {
+static int admin_remove_replica(int argument_count, char **arguments) {
     return run(&remove_table, run_remove, argument_count, arguments);
 }
 
-int admin_move_replica(int argument_count, char **arguments) {
+static int admin_move_replica(int argument_count, char **arguments) {
     return run(&move_table, run_move, argument_count, arguments);
 }
+
+const struct command command_admin_replicas = {
+    .name = "replicas",
+    .help = "a range's replicas as its leader sees them",
+    .run = admin_replicas,
+    .table = &list_table,
+};
+
+const struct command command_admin_add_replica = {
+    .name = "add-replica",
+    .help = "give a node a replica of a range",
+    .run = admin_add_replica,
+    .table = &add_table,
+};
+
+const struct command command_admin_remove_replica = {
+    .name = "remove-replica",
+    .help = "take a replica away from a node",
+    .run = admin_remove_replica,
+    .table = &remove_table,
+};
+
+const struct command command_admin_move_replica = {
+    .name = "move-replica",
+    .help = "both, without a moment of fewer voters",
+    .run = admin_move_replica,
+    .table = &move_table,
+};
+
+const struct command command_admin_transfer = {
+    .name = "transfer",
+    .help = "move a range's leadership",
+    .run = admin_transfer,
+    .table = &transfer_table,
+};

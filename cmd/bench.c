@@ -97,7 +97,7 @@ enum status load_run_open(struct load_run *run, const char *command, const char 
     run->loop = rpc_loop_new();
     run->session = open_session(run);
     run->signals = signals_watch(run->loop, signal_caught, run);
-    return STATUS_OK;
+    return bench_session_check(run->session, error);
 }
 
 void load_run_close(struct load_run *run) {
@@ -234,39 +234,20 @@ enum status bench_verify_ledger(struct bench_session *session, struct verifier *
     return status;
 }
 
-static void print_usage(FILE *out) {
-    fprintf(out,
-            "flotilla bench hot-issuer   reservations against exposure limits, one issuer far\n"
-            "                            hotter than the rest; verified from the data\n"
-            "flotilla bench put          single keys, written\n"
-            "flotilla bench get          single keys, written once and then read\n"
-            "flotilla bench mixed        both\n"
-            "flotilla bench scan         rows from a key on\n"
-            "flotilla bench verify       hold the data against the ledger of an earlier run\n"
-            "flotilla bench stages       where the time of a running cluster's writes goes\n"
-            "flotilla bench limits       the roofs of this machine: disk, engine, gRPC, sockets\n"
-            "flotilla bench raft         the Raft core alone, in this process; needs no cluster\n"
-            "flotilla bench split-keys   where to cut the key space for a workload\n"
-            "each with --help\n");
-}
+static const struct command *const bench_parts[] = {&command_bench_hot_issuer,
+                                                    &command_bench_put,
+                                                    &command_bench_get,
+                                                    &command_bench_mixed,
+                                                    &command_bench_scan,
+                                                    &command_bench_verify,
+                                                    &command_bench_stages,
+                                                    &command_bench_limits,
+                                                    &command_bench_raft,
+                                                    &command_bench_split_keys,
+                                                    NULL};
 
-int cmd_bench(int argument_count, char **arguments) {
-    const char *name = argument_count > 0 ? arguments[0] : "--help";
-    if (strcmp(name, "hot-issuer") == 0) return bench_hot_issuer(argument_count - 1, arguments + 1);
-    if (strcmp(name, "put") == 0) return bench_put(argument_count - 1, arguments + 1);
-    if (strcmp(name, "get") == 0) return bench_get(argument_count - 1, arguments + 1);
-    if (strcmp(name, "mixed") == 0) return bench_mixed(argument_count - 1, arguments + 1);
-    if (strcmp(name, "scan") == 0) return bench_scan(argument_count - 1, arguments + 1);
-    if (strcmp(name, "verify") == 0) return bench_verify(argument_count - 1, arguments + 1);
-    if (strcmp(name, "limits") == 0) return bench_limits(argument_count - 1, arguments + 1);
-    if (strcmp(name, "raft") == 0) return bench_raft(argument_count - 1, arguments + 1);
-    if (strcmp(name, "stages") == 0) return bench_stages_command(argument_count - 1, arguments + 1);
-    if (strcmp(name, "split-keys") == 0) return bench_split_keys(argument_count - 1, arguments + 1);
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        print_usage(stdout);
-        return CMD_OK;
-    }
-    fprintf(stderr, "flotilla bench: there is no workload '%s'\n", name);
-    print_usage(stderr);
-    return CMD_USAGE;
-}
+const struct command command_bench = {
+    .name = "bench",
+    .help = "load generator that verifies what it wrote",
+    .parts = bench_parts,
+};

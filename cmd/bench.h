@@ -79,7 +79,8 @@ struct load_run {
     struct bench_stages_client client; /* with them; count 0: the load was more than writes */
 };
 
-/* INVALID with a sentence: options that do not go together. */
+/* INVALID with a sentence: options that do not go together. UNAVAILABLE: nobody takes connections
+ * at the addresses. To be closed in either case. */
 enum status load_run_open(struct load_run *run, const char *command, const char *unit,
                           const struct load_options *options, struct buf *error) MUST_CHECK;
 void load_run_close(struct load_run *run);
@@ -101,16 +102,5 @@ uint64_t load_run_random(void); /* marks a run */
 /* Reads the whole issuer/ span and holds it against the ledger. */
 enum status bench_verify_ledger(struct bench_session *session, struct verifier *verifier,
                                 uint64_t timeout_us, struct buf *error) MUST_CHECK;
-
-int bench_hot_issuer(int argument_count, char **arguments);
-int bench_verify(int argument_count, char **arguments);
-int bench_put(int argument_count, char **arguments);
-int bench_get(int argument_count, char **arguments);
-int bench_mixed(int argument_count, char **arguments);
-int bench_scan(int argument_count, char **arguments);
-int bench_stages_command(int argument_count, char **arguments);
-int bench_limits(int argument_count, char **arguments);
-int bench_raft(int argument_count, char **arguments);
-int bench_split_keys(int argument_count, char **arguments);
 
 #endif

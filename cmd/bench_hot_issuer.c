@@ -108,11 +108,13 @@ static int run_hot_issuer(struct hot_issuer_options *options) {
         common_complain_text("bench hot-issuer", "--amount-min is above --amount-max");
         return CMD_USAGE;
     }
-    if (load_run_open(&run, "bench hot-issuer", "reservations", &options->load, &error) !=
-        STATUS_OK) {
+    enum status status =
+        load_run_open(&run, "bench hot-issuer", "reservations", &options->load, &error);
+    if (status != STATUS_OK) {
         common_complain("bench hot-issuer", &error);
+        load_run_close(&run);
         buf_done(&error);
-        return CMD_USAGE;
+        return common_exit_code(status);
     }
     struct hot_issuer workload;
     hot_issuer_init(&workload,
@@ -133,7 +135,7 @@ static int run_hot_issuer(struct hot_issuer_options *options) {
     return exit_code;
 }
 
-int bench_hot_issuer(int argument_count, char **arguments) {
+static int bench_hot_issuer(int argument_count, char **arguments) {
     struct hot_issuer_options options = {0};
     switch (common_load(&hot_issuer_table, argument_count, arguments, &options, &options.common)) {
     case COMMON_USAGE:
@@ -218,7 +220,7 @@ out:
     return exit_code;
 }
 
-int bench_verify(int argument_count, char **arguments) {
+static int bench_verify(int argument_count, char **arguments) {
     struct verify_options options = {0};
     switch (common_load(&verify_table, argument_count, arguments, &options, &options.common)) {
     case COMMON_USAGE:
@@ -282,7 +284,7 @@ static int run_split_keys(const struct split_options *options) {
     return status == STATUS_OK ? CMD_OK : CMD_USAGE;
 }
 
-int bench_split_keys(int argument_count, char **arguments) {
+static int bench_split_keys(int argument_count, char **arguments) {
     struct split_options options = {0};
     switch (common_load(&split_table, argument_count, arguments, &options, NULL)) {
     case COMMON_USAGE:
@@ -296,3 +298,24 @@ int bench_split_keys(int argument_count, char **arguments) {
     config_free_values(&split_table, &options);
     return exit_code;
 }
+
+const struct command command_bench_hot_issuer = {
+    .name = "hot-issuer",
+    .help = "reservations against issuers' limits, one of them hot",
+    .run = bench_hot_issuer,
+    .table = &hot_issuer_table,
+};
+
+const struct command command_bench_verify = {
+    .name = "verify",
+    .help = "hold the data against the ledger of an earlier run",
+    .run = bench_verify,
+    .table = &verify_table,
+};
+
+const struct command command_bench_split_keys = {
+    .name = "split-keys",
+    .help = "where to cut the key space for a workload",
+    .run = bench_split_keys,
+    .table = &split_table,
+};

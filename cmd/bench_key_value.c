@@ -184,10 +184,12 @@ static int run_key_value(const struct config_table *table, const char *unit,
                              options->distribution);
         return CMD_USAGE;
     }
-    if (load_run_open(&run, table->command, unit, &options->load, &error) != STATUS_OK) {
+    enum status status = load_run_open(&run, table->command, unit, &options->load, &error);
+    if (status != STATUS_OK) {
         common_complain(table->command, &error);
+        load_run_close(&run);
         buf_done(&error);
-        return CMD_USAGE;
+        return common_exit_code(status);
     }
     struct key_value workload;
     key_value_init(&workload,
@@ -223,18 +225,46 @@ static int run_command(const struct config_table *table, const char *unit, int a
     return exit_code;
 }
 
-int bench_put(int argument_count, char **arguments) {
+static int bench_put(int argument_count, char **arguments) {
     return run_command(&put_table, "puts", argument_count, arguments);
 }
 
-int bench_get(int argument_count, char **arguments) {
+static int bench_get(int argument_count, char **arguments) {
     return run_command(&get_table, "gets", argument_count, arguments);
 }
 
-int bench_mixed(int argument_count, char **arguments) {
+static int bench_mixed(int argument_count, char **arguments) {
     return run_command(&mixed_table, "operations", argument_count, arguments);
 }
 
-int bench_scan(int argument_count, char **arguments) {
+static int bench_scan(int argument_count, char **arguments) {
     return run_command(&scan_table, "scans", argument_count, arguments);
 }
+
+const struct command command_bench_put = {
+    .name = "put",
+    .help = "single keys, blind writes",
+    .run = bench_put,
+    .table = &put_table,
+};
+
+const struct command command_bench_get = {
+    .name = "get",
+    .help = "single keys, written once and then read",
+    .run = bench_get,
+    .table = &get_table,
+};
+
+const struct command command_bench_mixed = {
+    .name = "mixed",
+    .help = "both",
+    .run = bench_mixed,
+    .table = &mixed_table,
+};
+
+const struct command command_bench_scan = {
+    .name = "scan",
+    .help = "rows from a key on",
+    .run = bench_scan,
+    .table = &scan_table,
+};

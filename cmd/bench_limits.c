@@ -127,7 +127,7 @@ static int run_limits(const struct limits_options *options) {
     return status == STATUS_OK ? CMD_OK : CMD_FAILED;
 }
 
-int bench_limits(int argument_count, char **arguments) {
+static int bench_limits(int argument_count, char **arguments) {
     struct limits_options options = {0};
     switch (common_load(&limits_table, argument_count, arguments, &options, &options.common)) {
     case COMMON_USAGE:
@@ -145,3 +145,10 @@ int bench_limits(int argument_count, char **arguments) {
     config_free_values(&limits_table, &options);
     return exit_code;
 }
+
+const struct command command_bench_limits = {
+    .name = "limits",
+    .help = "the roofs of this machine: disk, engine, gRPC, sockets",
+    .run = bench_limits,
+    .table = &limits_table,
+};

@@ -241,7 +241,7 @@ static void run(const struct raft_options *options, const struct batches *batche
     raft_group_free(group);
 }
 
-int bench_raft(int argument_count, char **arguments) {
+static int bench_raft(int argument_count, char **arguments) {
     struct raft_options options = {0};
     switch (common_load(&table, argument_count, arguments, &options, NULL)) {
     case COMMON_USAGE:
@@ -264,3 +264,10 @@ int bench_raft(int argument_count, char **arguments) {
     config_free_values(&table, &options);
     return exit_code;
 }
+
+const struct command command_bench_raft = {
+    .name = "raft",
+    .help = "the Raft core alone, in this process; needs no cluster",
+    .run = bench_raft,
+    .table = &table,
+};

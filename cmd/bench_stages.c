@@ -217,7 +217,7 @@ static int run_stages(const struct stages_options *options) {
     return status == STATUS_OK ? CMD_OK : CMD_FAILED;
 }
 
-int bench_stages_command(int argument_count, char **arguments) {
+static int bench_stages_command(int argument_count, char **arguments) {
     struct stages_options options = {0};
     switch (common_load(&stages_table, argument_count, arguments, &options, &options.common)) {
     case COMMON_USAGE:
@@ -232,3 +232,10 @@ int bench_stages_command(int argument_count, char **arguments) {
     config_free_values(&stages_table, &options);
     return exit_code;
 }
+
+const struct command command_bench_stages = {
+    .name = "stages",
+    .help = "where the time of a running cluster's writes goes",
+    .run = bench_stages_command,
+    .table = &stages_table,
+};

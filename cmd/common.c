@@ -1,14 +1,18 @@
 #include "cmd/common.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/commands.h"
+
+#define NESTING_LOOKED_AT 2u
 
 const char *common_version(void) {
     return FLOTILLA_VERSION;
@@ -130,5 +134,74 @@ enum status common_make_directory(const char *path, struct buf *error) {
         status = STATUS_INVALID;
     }
     buf_done(&part);
+    return status;
+}
+
+/* ---- data directories ---- */
+
+/* A process of ours keeps its engine there. */
+static bool is_data_directory(const char *path) {
+    struct buf current = {0};
+    struct stat found;
+    buf_printf(&current, "%s/engine/CURRENT", path);
+    bool is_one = stat((const char *)current.data, &found) == 0;
+    buf_done(&current);
+    return is_one;
+}
+
+static enum status refuse_nested(const char *path, const char *inner, const char *outer,
+                                 struct buf *error) {
+    buf_printf(error,
+               "--data-dir %s: the data directory %s lies in the data directory %s; each process "
+               "wants one of its own, beside the others",
+               path, inner, outer);
+    return STATUS_INVALID;
+}
+
+/* In one of its directories, or in one of those: as deep as people nest them by mistake. */
+static enum status check_inside(const char *path, const char *directory, unsigned depth,
+                                struct buf *error) {
+    DIR *opened = opendir(directory);
+    enum status status = STATUS_OK;
+    if (!opened) return STATUS_OK; /* what cannot be read is told by whoever needs it */
+    struct dirent *entry;
+    while (status == STATUS_OK && (entry = readdir(opened))) {
+        bool own = strcmp(directory, path) == 0 && strcmp(entry->d_name, "engine") == 0;
+        if (entry->d_name[0] == '.' || own) continue;
+        struct buf child = {0};
+        struct stat found;
+        buf_printf(&child, "%s/%s", directory, entry->d_name);
+        const char *child_path = (const char *)child.data;
+        if (lstat(child_path, &found) == 0 && S_ISDIR(found.st_mode)) {
+            if (is_data_directory(child_path))
+                status = refuse_nested(path, child_path, path, error);
+            else if (depth > 1)
+                status = check_inside(path, child_path, depth - 1, error);
+        }
+        buf_done(&child);
+    }
+    (void)closedir(opened); /* only read from */
+    return status;
+}
+
+/* Every directory above it, up to the root. */
+static enum status check_above(const char *path, struct buf *error) {
+    char *real = realpath(path, NULL);
+    enum status status = STATUS_OK;
+    if (!real) return describe_errno(error, "resolve", path);
+    for (char *slash = strrchr(real, '/'); slash && status == STATUS_OK;
+         slash = strrchr(real, '/')) {
+        *slash = 0;
+        if (is_data_directory(real))
+            status = refuse_nested(path, path, real[0] ? real : "/", error);
+    }
+    free(real);
+    return status;
+}
+
+enum status common_make_data_directory(const char *path, struct buf *error) {
+    enum status status = common_make_directory(path, error);
+    if (status == STATUS_OK) status = check_above(path, error);
+    if (status == STATUS_OK) status = check_inside(path, path, NESTING_LOOKED_AT, error);
     return status;
 }

@@ -15,26 +15,26 @@ struct common_options {
 };
 
 /* Entries for a command's option table. */
-#define COMMON_OPTIONS(type)                                                                     \
-    {"log-level",                                                                                \
-     CONFIG_TEXT,                                                                                \
-     offsetof(type, common.log_level),                                                           \
-     "info",                                                                                     \
-     "",                                                                                         \
-     0,                                                                                          \
-     0,                                                                                          \
-     "what to log: debug, info, warn, error or none"},                                           \
-        {"log-user-keys",                                                                        \
-         CONFIG_BOOL,                                                                            \
-         offsetof(type, common.log_user_keys),                                                   \
-         "false",                                                                                \
-         "",                                                                                     \
-         0,                                                                                      \
-         0,                                                                                      \
-         "show users' keys in the log (they are redacted otherwise)"},                           \
-    {                                                                                            \
-        "batch-scheduling", CONFIG_BOOL, offsetof(type, common.batch_scheduling), "false", "", 0,\
-            0, "only on a machine of its own: a thread that wakes up waits for a busy processor" \
+#define COMMON_OPTIONS(type)                                                                      \
+    {"log-level",                                                                                 \
+     CONFIG_TEXT,                                                                                 \
+     offsetof(type, common.log_level),                                                            \
+     "info",                                                                                      \
+     "",                                                                                          \
+     0,                                                                                           \
+     0,                                                                                           \
+     "what to log: debug, info, warn, error or none"},                                            \
+        {"log-user-keys",                                                                         \
+         CONFIG_BOOL,                                                                             \
+         offsetof(type, common.log_user_keys),                                                    \
+         "false",                                                                                 \
+         "",                                                                                      \
+         0,                                                                                       \
+         0,                                                                                       \
+         "show users' keys in the log (they are redacted otherwise)"},                            \
+    {                                                                                             \
+        "batch-scheduling", CONFIG_BOOL, offsetof(type, common.batch_scheduling), "false", "", 0, \
+            0, "only on a machine of its own: a thread that wakes up waits for a busy processor"  \
     }
 
 #define OPTION_COUNT(options) (sizeof(options) / sizeof((options)[0]))
@@ -58,6 +58,10 @@ int common_exit_code(enum status status);
 enum status common_write_file(const char *path, const char *line, struct buf *error) MUST_CHECK;
 /* Creates a directory and its parents. */
 enum status common_make_directory(const char *path, struct buf *error) MUST_CHECK;
+/* The same for the data directory of a process (engine/ lies in it), which neither holds another
+ * one nor lies in one: whoever removes, copies or restores one would not know of the other. INVALID
+ * with a sentence that names both. */
+enum status common_make_data_directory(const char *path, struct buf *error) MUST_CHECK;
 
 /* One line on standard output; frees the object. */
 void common_print_json_take(cJSON *object);

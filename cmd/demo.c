@@ -9,12 +9,9 @@
  *   stop      SIGTERM to all; the directory goes too, unless --keep
  *
  * The last line on standard output is JSON; everything else goes to standard error. */
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -23,6 +20,7 @@
 #include "bench/issuers.h"
 #include "bench/limits.h"
 #include "cmd/bench.h"
+#include "cmd/cluster_root.h"
 #include "cmd/commands.h"
 #include "cmd/demo_cluster.h"
 #include "cmd/signals.h"
@@ -90,8 +88,7 @@ enum fault { FAULT_NONE, FAULT_DUE, FAULT_KILLED, FAULT_RESTARTED };
 
 struct demo {
     struct demo_options options;
-    struct buf root; /* NUL-terminated */
-    bool root_made;
+    struct cluster_root root;
     struct demo_cluster cluster;
     struct rpc_loop *loop;
     struct placement_client *placement;
@@ -283,46 +280,6 @@ static void signal_caught(void *ctx, uint32_t number) {
     demo->all_led = true; /* ends the wait for birth */
 }
 
-static enum status make_root(struct demo *demo, struct buf *error) {
-    const char *given = demo->options.data_dir;
-    if (given[0]) {
-        buf_append(&demo->root, slice_from_text(given));
-        buf_append_byte(&demo->root, 0);
-        enum status status = common_make_directory(given, error);
-        if (status == STATUS_OK && rmdir(given) != 0) {
-            buf_printf(error, "%s is not empty; the demo wants a directory of its own", given);
-            status = STATUS_EXISTS;
-        } else if (status == STATUS_OK) {
-            status = common_make_directory(given, error);
-        }
-        demo->root_made = status == STATUS_OK;
-        return status;
-    }
-    const char *base = getenv("TMPDIR");
-    buf_printf(&demo->root, "%s/flotilla-demo-XXXXXX", base && base[0] ? base : "/tmp");
-    buf_append_byte(&demo->root, 0);
-    if (!mkdtemp((char *)demo->root.data)) {
-        buf_printf(error, "cannot create a temporary directory like %s: %m; give --data-dir",
-                   (const char *)demo->root.data);
-        return STATUS_IO;
-    }
-    demo->root_made = true;
-    return STATUS_OK;
-}
-
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place) {
-    return remove(path);
-}
-
-static void remove_root(struct demo *demo) {
-    if (!demo->root_made) return;
-    const char *root = (const char *)demo->root.data;
-    if (demo->options.keep)
-        fprintf(stderr, "data and logs are in %s\n", root);
-    else if (nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
-        fprintf(stderr, "could not remove %s completely: %m\n", root);
-}
-
 static enum status start_cluster(struct demo *demo) {
     struct buf cuts = {0};
     enum status status = issuer_append_split_keys(&cuts, (uint32_t)demo->options.issuers,
@@ -332,12 +289,13 @@ static enum status start_cluster(struct demo *demo) {
                    demo->options.ranges);
     } else {
         buf_append_byte(&cuts, 0);
-        status = make_root(demo, &demo->error);
+        status = cluster_root_make(&demo->root, demo->options.data_dir, "flotilla-demo",
+                                   demo->options.keep, &demo->error);
     }
     if (status == STATUS_OK) {
         fprintf(stderr, "starting placement, %" PRIu64 " nodes and a router in %s\n",
-                demo->options.nodes, (const char *)demo->root.data);
-        struct demo_cluster_config config = {.root = (const char *)demo->root.data,
+                demo->options.nodes, cluster_root_path(&demo->root));
+        struct demo_cluster_config config = {.root = cluster_root_path(&demo->root),
                                              .nodes = (uint32_t)demo->options.nodes,
                                              .split_keys = (const char *)cuts.data};
         status = demo_cluster_start(&demo->cluster, &config, &demo->error);
@@ -483,16 +441,15 @@ static int run_demo(struct demo *demo) {
                 (const char *)demo->error.data);
         good = false;
     }
-    remove_root(demo);
+    cluster_root_done(&demo->root);
     if (json.len > 0) printf("%.*s\n", (int)json.len, (const char *)json.data);
     buf_done(&json);
-    buf_done(&demo->root);
     buf_done(&demo->hottest_key);
     buf_done(&demo->error);
     return good ? CMD_OK : CMD_FAILED;
 }
 
-int cmd_demo(int argument_count, char **arguments) {
+static int cmd_demo(int argument_count, char **arguments) {
     struct demo *demo = MEMORY_NEW(struct demo);
     int exit_code = CMD_OK;
     switch (common_load(&demo_table, argument_count, arguments, &demo->options,
@@ -512,3 +469,10 @@ int cmd_demo(int argument_count, char **arguments) {
     memory_free(demo);
     return exit_code;
 }
+
+const struct command command_demo = {
+    .name = "demo",
+    .help = "a whole cluster on this machine, under load, with a failure on request",
+    .run = cmd_demo,
+    .table = &demo_table,
+};

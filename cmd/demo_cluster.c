@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -30,9 +31,29 @@ static bool port_is_free(uint16_t port) {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons(port),
                                   .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    int on = 1; /* connections of an earlier life that linger are in nobody's way */
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     bool is_free = bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
     (void)close(fd); /* nothing was sent or received */
     return is_free;
+}
+
+/* As people expect them: those that the servers have by default, when `port` is 7000. */
+static enum status take_ports(struct demo_cluster *cluster, uint16_t port, struct buf *error) {
+    cluster->router_port = port;
+    cluster->placement_port = (uint16_t)(port + 1);
+    for (uint32_t i = 0; i < cluster->node_count; i++)
+        cluster->nodes[i].port = (uint16_t)(port + 101 + i);
+    for (uint32_t i = 0; i < cluster->node_count + 2; i++) {
+        uint16_t each = i < 2 ? (uint16_t)(port + i) : cluster->nodes[i - 2].port;
+        if (port_is_free(each)) continue;
+        buf_printf(error,
+                   "port %u of 127.0.0.1 is taken, perhaps by another cluster; choose others with "
+                   "--port",
+                   each);
+        return STATUS_UNAVAILABLE;
+    }
+    return STATUS_OK;
 }
 
 static enum status choose_ports(struct demo_cluster *cluster, struct buf *error) {
@@ -199,8 +220,11 @@ static enum status start_router(struct demo_cluster *cluster, struct buf *error)
 enum status demo_cluster_start(struct demo_cluster *cluster,
                                const struct demo_cluster_config *config, struct buf *error) {
     ASSERT(config->nodes > 0 && config->nodes <= DEMO_NODES_MAX);
+    /* The file of our options is not theirs. Before there are other threads. */
+    (void)unsetenv("FLOTILLA_CONFIG"); /* cannot fail for a good name */
     *cluster = (struct demo_cluster){.root = config->root, .node_count = config->nodes};
-    enum status status = choose_ports(cluster, error);
+    enum status status =
+        config->port ? take_ports(cluster, config->port, error) : choose_ports(cluster, error);
     if (status != STATUS_OK) return status;
     append_text(&cluster->placement_address, "127.0.0.1:%u", cluster->placement_port);
     append_text(&cluster->router_address, "127.0.0.1:%u", cluster->router_port);

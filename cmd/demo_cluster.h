@@ -23,9 +23,10 @@ struct demo_cluster {
 };
 
 struct demo_cluster_config {
-    const char *root; /* an empty directory */
+    const char *root; /* an empty directory, or that of an earlier life with as many nodes */
     uint32_t nodes;
-    const char *split_keys; /* comma-separated */
+    const char *split_keys; /* comma-separated; "": one range */
+    uint16_t port; /* of the router; placement has the next, nodes from + 101 on. 0: free ones */
 };
 
 /* Starts everything and waits until each process says that it is ready. On failure what runs is for

@@ -321,7 +321,7 @@ out:
 
 static enum status open_engine(struct node_process *process, struct buf *error) {
     const struct node_options *options = &process->options;
-    enum status status = common_make_directory(options->data_dir, error);
+    enum status status = common_make_data_directory(options->data_dir, error);
     if (status != STATUS_OK) return status;
     buf_printf(&process->engine_path, "%s/engine", options->data_dir);
     buf_append_byte(&process->engine_path, 0);
@@ -473,7 +473,7 @@ static void close_all(struct node_process *process) {
     config_free_values(&node_table, &process->options);
 }
 
-int cmd_node(int argument_count, char **arguments) {
+static int cmd_node(int argument_count, char **arguments) {
     struct node_process process = {0};
     struct buf error = {0};
     switch (common_load(&node_table, argument_count, arguments, &process.options,
@@ -510,3 +510,10 @@ int cmd_node(int argument_count, char **arguments) {
     if (process.exit_code == CMD_OK) log_info("stopped", "node=%" PRIu64, node_id);
     return process.exit_code;
 }
+
+const struct command command_node = {
+    .name = "node",
+    .help = "range store: one engine, one transport, many range replicas",
+    .run = cmd_node,
+    .table = &node_table,
+};

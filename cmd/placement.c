@@ -50,8 +50,9 @@ static const struct config_option placement_option_table[] = {
     PLACEMENT_U64("birth-nodes", birth_nodes, "0", "nodes", 0, PLACEMENT_NODES_MAX,
                   "nodes that must register before the ranges are made; 0: replication-factor "
                   "(first start only)"),
-    PLACEMENT_U64("initial-ranges", initial_ranges, "1", "ranges", 1, PLACEMENT_INITIAL_RANGES_MAX,
-                  "ranges at birth, cut evenly by the keys' first two bytes (first start only)"),
+    PLACEMENT_U64("initial-ranges", initial_ranges, "0", "ranges", 0, PLACEMENT_INITIAL_RANGES_MAX,
+                  "ranges at birth, cut evenly by the keys' first two bytes; 0: one, or as "
+                  "--split-keys says (first start only)"),
     PLACEMENT_TEXT("split-keys", split_keys, "",
                    "keys to cut at instead, ascending, comma-separated; \\xHH for a byte, \\, for "
                    "a comma (first start only)"),
@@ -93,9 +94,20 @@ struct placement_process {
     struct signals *signals;
 };
 
+static enum status check_options(const struct placement_options *options, struct buf *error) {
+    if (!options->split_keys[0] || options->initial_ranges == 0) return STATUS_OK;
+    buf_printf(error,
+               "--split-keys and --initial-ranges are both given, and each says where the ranges "
+               "are cut; leave out --initial-ranges %" PRIu64
+               " (the keys make their own count), or "
+               "--split-keys",
+               options->initial_ranges);
+    return STATUS_INVALID;
+}
+
 static enum status open_engine(struct placement_process *process, struct buf *error) {
     const struct placement_options *options = &process->options;
-    enum status status = common_make_directory(options->data_dir, error);
+    enum status status = common_make_data_directory(options->data_dir, error);
     if (status) return status;
     buf_printf(&process->engine_path, "%s/engine", options->data_dir);
     buf_append_byte(&process->engine_path, 0);
@@ -119,7 +131,7 @@ static enum status open_driver(struct placement_process *process, struct buf *er
     placement_config_defaults(&config);
     config.replication_factor = (uint32_t)options->replication_factor;
     config.birth_nodes = (uint32_t)options->birth_nodes;
-    config.initial_ranges = (uint32_t)options->initial_ranges;
+    config.initial_ranges = options->initial_ranges ? (uint32_t)options->initial_ranges : 1;
     config.split_keys = options->split_keys;
     config.timestamp_window_ms = options->timestamp_window_ms;
     config.silence_ms = options->silence_ms;
@@ -177,7 +189,7 @@ static void close_all(struct placement_process *process) {
     config_free_values(&placement_table, &process->options);
 }
 
-int cmd_placement(int argument_count, char **arguments) {
+static int cmd_placement(int argument_count, char **arguments) {
     struct placement_process process = {0};
     struct buf error = {0};
     switch (common_load(&placement_table, argument_count, arguments, &process.options,
@@ -192,7 +204,8 @@ int cmd_placement(int argument_count, char **arguments) {
     storage_metrics_register();
     placement_metrics_register();
     rpc_metrics_register();
-    enum status status = open_engine(&process, &error);
+    enum status status = check_options(&process.options, &error);
+    if (!status) status = open_engine(&process, &error);
     if (!status) status = open_driver(&process, &error);
     if (!status) status = open_network(&process, &error);
     if (!status) status = tell_ready(&process, &error);
@@ -208,3 +221,10 @@ int cmd_placement(int argument_count, char **arguments) {
     if (process.exit_code == CMD_OK) log_info("stopped", "role=placement");
     return process.exit_code;
 }
+
+const struct command command_placement = {
+    .name = "placement",
+    .help = "placement driver: cluster birth, node ids, timestamps, range map",
+    .run = cmd_placement,
+    .table = &placement_table,
+};

@@ -142,7 +142,7 @@ static void close_all(struct router_process *process) {
     config_free_values(&router_table, &process->options);
 }
 
-int cmd_router(int argument_count, char **arguments) {
+static int cmd_router(int argument_count, char **arguments) {
     struct router_process process = {0};
     struct buf error = {0};
     switch (common_load(&router_table, argument_count, arguments, &process.options,
@@ -171,3 +171,10 @@ int cmd_router(int argument_count, char **arguments) {
     if (exit_code == CMD_OK) log_info("stopped", "role=router");
     return exit_code;
 }
+
+const struct command command_router = {
+    .name = "router",
+    .help = "stateless: finds ranges and leaders for clients, sees requests through",
+    .run = cmd_router,
+    .table = &router_table,
+};

@@ -42,7 +42,8 @@ struct pending {
 struct kv_client {
     struct rpc_loop *loop;
     struct rpc_client *channel;
-    bool unary;
+    bool unary, fail_fast;
+    struct buf failure; /* why the last attempt to connect failed; empty: it has not */
     uint64_t default_timeout_us;
     uint32_t outstanding_max, outstanding;
     uint64_t next_id;
@@ -186,6 +187,7 @@ static void on_pipe_up(void *ctx, struct rpc_stream *stream) {
     struct kv_client *client = ctx;
     client->pipe_open = true;
     client->reopen_us = 0;
+    buf_clear(&client->failure);
 }
 
 static void on_reply(struct kv_client *client, const Flotilla__V1__PipeReply *reply) {
@@ -214,8 +216,37 @@ static void on_pipe_message(void *ctx, struct rpc_stream *stream, struct slice b
         on_reply(client, response->replies[i]);
 }
 
+/* gRPC's "failed to connect to all addresses; last error: ..." ends with what the system said. */
+static void note_failure(struct kv_client *client, struct slice text) {
+    for (size_t i = text.len; i > 1; i--) {
+        if (text.data[i - 2] != ':' || text.data[i - 1] != ' ') continue;
+        text = slice_make(text.data + i, text.len - i);
+        break;
+    }
+    buf_clear(&client->failure);
+    buf_printf(&client->failure,
+               "no connection to %s: %.*s; is a router or a node running at that address?",
+               rpc_client_address(client->channel), (int)text.len, (const char *)text.data);
+}
+
+/* What waits for the connection is told why there is none. */
+static void fail_unsent(struct kv_client *client) {
+    struct list_node failed; /* callbacks may submit, but not to this list */
+    struct buf text = {0};
+    list_init(&failed);
+    while (!list_empty(&client->unsent))
+        list_push_back(&failed, list_pop_front(&client->unsent));
+    buf_append(&text, slice_from_buf(&client->failure));
+    buf_printf(&text, " Nothing was changed");
+    while (!list_empty(&failed))
+        finish_code(CONTAINER_OF(failed.next, struct pending, link), ROUTER_UNAVAILABLE,
+                    (const char *)text.data);
+    buf_done(&text);
+}
+
 static void on_pipe_close(void *ctx, struct rpc_stream *stream, const struct rpc_status *status) {
     struct kv_client *client = ctx;
+    bool was_open = client->pipe_open;
     client->pipe = NULL;
     client->pipe_open = false;
     struct list_node lost; /* callbacks may submit, but not to this list */
@@ -230,6 +261,10 @@ static void on_pipe_close(void *ctx, struct rpc_stream *stream, const struct rpc
                        (const char *)text.data);
     buf_done(&text);
     if (client->closing) return;
+    if (client->fail_fast && !was_open) {
+        note_failure(client, status->text);
+        fail_unsent(client);
+    }
     client->reopen_us = client->reopen_us == 0 ? REOPEN_US_MIN : client->reopen_us * 2;
     if (client->reopen_us > REOPEN_US_MAX) client->reopen_us = REOPEN_US_MAX;
     rpc_timer_start(client->loop, &client->reopen_timer,
@@ -243,7 +278,8 @@ static void on_reopen(struct rpc_timer *timer) {
 static void pipe_dial(struct kv_client *client) {
     static const struct rpc_stream_events events = {
         .on_open = on_pipe_up, .on_message = on_pipe_message, .on_close = on_pipe_close};
-    struct rpc_open_options options = {.stream = {.merge = true}, .wait_for_ready = true};
+    struct rpc_open_options options = {.stream = {.merge = true},
+                                       .wait_for_ready = !client->fail_fast};
     client->pipe = rpc_client_open(client->channel, KV_PIPE, &options, &events, client);
 }
 
@@ -280,8 +316,9 @@ static void on_unary_done(void *ctx, const struct rpc_status *status, struct sli
 static void submit_unary(struct pending *pending, const Flotilla__V1__PipeCall *call,
                          uint64_t timeout_us) {
     struct kv_client *client = pending->client;
-    struct rpc_call_options options = {
-        .timeout_us = timeout_us, .wait_for_ready = true, .retry = !pending->is_write};
+    struct rpc_call_options options = {.timeout_us = timeout_us,
+                                       .wait_for_ready = !client->fail_fast,
+                                       .retry = !pending->is_write};
     list_push_back(&client->unary_calls, &pending->link);
     rpc_client_call_message(client->channel, kv_method_of(pending->request_case)->path,
                             kv_call_message(call), &options, on_unary_done, pending);
@@ -294,6 +331,7 @@ struct kv_client *kv_client_new(struct rpc_loop *loop, const struct kv_client_co
     client->loop = loop;
     client->channel = rpc_client_new(loop, config->address);
     client->unary = config->unary;
+    client->fail_fast = config->fail_fast;
     client->default_timeout_us =
         config->default_timeout_us > 0 ? config->default_timeout_us : TIMEOUT_US_DEFAULT;
     client->outstanding_max =
@@ -335,6 +373,7 @@ void kv_client_free(struct kv_client *client) {
     arena_done(&client->request_arena);
     arena_done(&client->reply_arena);
     buf_done(&client->out);
+    buf_done(&client->failure);
     memory_free(client);
 }
 
@@ -397,6 +436,10 @@ void kv_client_submit(struct kv_client *client, const struct router_request *req
 
 bool kv_client_connected(const struct kv_client *client) {
     return client->unary || client->pipe_open;
+}
+
+struct slice kv_client_failure(const struct kv_client *client) {
+    return slice_from_buf(&client->failure);
 }
 
 uint32_t kv_client_outstanding(const struct kv_client *client) {

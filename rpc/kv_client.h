@@ -8,7 +8,8 @@
  *
  * Nothing is retried here. When the connection breaks, reads are answered UNAVAILABLE, and writes
  * UNKNOWN if they may have left: settle them by submitting them again with the same request id. The
- * connection comes back by itself; meanwhile requests wait for it, within their deadlines.
+ * connection comes back by itself; meanwhile requests wait for it, within their deadlines, or, with
+ * `fail_fast`, are answered UNAVAILABLE when an attempt to connect fails: a wrong address shows.
  *
  * Threads: the loop thread. */
 #ifndef FLOTILLA_RPC_KV_CLIENT_H
@@ -23,6 +24,7 @@ struct kv_client_config {
     const char *address; /* of a router or node: "127.0.0.1:7000". Several, with commas: the first
                             one that takes the connection, and the next when it is lost */
     bool unary;
+    bool fail_fast;
     uint64_t default_timeout_us; /* 0: 5 s */
     uint32_t outstanding_max;    /* beyond: BUSY, at once; 0: KV_CLIENT_OUTSTANDING_DEFAULT */
 };
@@ -42,6 +44,9 @@ void kv_client_submit(struct kv_client *client, const struct router_request *req
                       router_done_fn *done, void *ctx);
 
 bool kv_client_connected(const struct kv_client *client); /* unary: true */
+/* With fail_fast: why the last attempt to connect failed, with the address; empty while none has.
+ */
+struct slice kv_client_failure(const struct kv_client *client);
 uint32_t kv_client_outstanding(const struct kv_client *client);
 
 #endif

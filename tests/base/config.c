@@ -364,3 +364,105 @@ Test(base_config, printed_values_can_be_loaded_again) {
     config_free_values(&table, &first.settings);
     config_free_values(&table, &second.settings);
 }
+
+/* ---- lists and operands ---- */
+
+struct call {
+    struct config_list parts, operands;
+    bool loud;
+};
+
+static const struct config_option call_options[] = {
+    {"put", CONFIG_LIST, offsetof(struct call, parts), "", "", 0, 0, "sets"},
+    {"add", CONFIG_LIST, offsetof(struct call, parts), "", "", 0, 0, "adds"},
+    {"loud", CONFIG_BOOL, offsetof(struct call, loud), "false", "", 0, 0, "says so"},
+};
+
+static const struct config_table call_table = {
+    .command = "call",
+    .synopsis = "Calls.",
+    .options = call_options,
+    .option_count = sizeof(call_options) / sizeof(call_options[0]),
+    .operands = "KEY [VALUE]",
+    .operands_offset = offsetof(struct call, operands),
+    .operands_min = 1,
+    .operands_max = 2,
+};
+
+static enum status load_call(const char *const *arguments, struct call *ret_call,
+                             char ret_error[512]) {
+    char *argv[12];
+    int argc = 0;
+    bool help;
+    struct buf error = {0};
+    while (*arguments)
+        argv[argc++] = (char *)(uintptr_t)*arguments++;
+    enum status status = config_load(&call_table, argc, argv, ret_call, &help, &error);
+    (void)snprintf(ret_error, 512, "%.*s", (int)error.len, (const char *)error.data);
+    buf_done(&error);
+    return status;
+}
+
+/* Operations are done in the order in which they were written, whichever options they are. */
+Test(base_config, lists_keep_the_order_of_the_command_line) {
+    struct call call = {0};
+    char error[512];
+    cr_assert_eq(load_call(ARGUMENTS("--put", "a", "key", "--add", "b", "--put=--c", "--loud"),
+                           &call, error),
+                 STATUS_OK, "%s", error);
+    static const char *const wanted[][2] = {{"put", "a"}, {"add", "b"}, {"put", "--c"}};
+    cr_assert_eq(call.parts.count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_str_eq(call.parts.items[i].option, wanted[i][0]);
+        cr_expect_str_eq(call.parts.items[i].text, wanted[i][1]);
+    }
+    cr_expect_eq(call.operands.count, 1);
+    cr_expect_str_eq(call.operands.items[0].text, "key");
+    cr_expect(call.loud);
+    config_free_values(&call_table, &call);
+    cr_expect_eq(call.parts.count, 0);
+    config_free_values(&call_table, &call);
+}
+
+/* A mistyped option must not become a value that is written; numbers and "-" are meant. */
+Test(base_config, operands_with_a_dash_are_told_from_options) {
+    struct call call = {0};
+    char error[512];
+    cr_assert_eq(load_call(ARGUMENTS("key", "-17"), &call, error), STATUS_OK, "%s", error);
+    cr_expect_str_eq(call.operands.items[1].text, "-17");
+    config_free_values(&call_table, &call);
+    cr_assert_eq(load_call(ARGUMENTS("key", "-"), &call, error), STATUS_OK, "%s", error);
+    config_free_values(&call_table, &call);
+    cr_assert_eq(load_call(ARGUMENTS("--", "--loud", "-x"), &call, error), STATUS_OK, "%s", error);
+    cr_expect_eq(call.operands.count, 2);
+    cr_expect(!call.loud);
+    config_free_values(&call_table, &call);
+    cr_expect_eq(load_call(ARGUMENTS("key", "-loud"), &call, error), STATUS_INVALID);
+    cr_expect(strstr(error, "comes after --"), "%s", error);
+    cr_expect_eq(load_call(ARGUMENTS("a", "b", "c"), &call, error), STATUS_INVALID);
+    cr_expect(strstr(error, "KEY [VALUE]"), "%s", error);
+    cr_expect_eq(load_call(ARGUMENTS("--loud"), &call, error), STATUS_INVALID);
+    cr_expect(strstr(error, "missing"), "%s", error);
+    cr_expect_eq(call.operands.count, 0, "untouched");
+}
+
+/* A variable that no command reads is a setting that somebody believes in. */
+Test(base_config, unknown_variables_of_ours_are_refused) {
+    const struct config_table *const tables[] = {&call_table, &table};
+    struct buf error = {0};
+    setenv("FLOTILLA_HEARTBEAT_MS", "60", 1);
+    setenv("FLOTILLA_LOUD", "1", 1);
+    setenv("FLOTILLA_CONFIG", "x", 1);
+    cr_assert_eq(config_check_environment(tables, 2, &error), STATUS_OK, "%.*s", (int)error.len,
+                 (const char *)error.data);
+    setenv("FLOTILLA_HEARTBEAT_SM", "60", 1);
+    cr_assert_eq(config_check_environment(tables, 2, &error), STATUS_INVALID);
+    buf_append_byte(&error, 0);
+    cr_expect(strstr((char *)error.data, "FLOTILLA_HEARTBEAT_SM in the environment"));
+    cr_expect(strstr((char *)error.data, "did you mean FLOTILLA_HEARTBEAT_MS?"));
+    unsetenv("FLOTILLA_HEARTBEAT_SM");
+    buf_clear(&error);
+    setenv("FLOTILLA_PUT", "a b", 1); /* lists are not taken from there */
+    cr_expect_eq(config_check_environment(tables, 2, &error), STATUS_INVALID);
+    buf_done(&error);
+}

@@ -9,7 +9,8 @@ import unittest
 import cluster
 from cluster import run
 
-COMMANDS = ["placement", "node", "router", "demo", "admin metrics", "admin status",
+COMMANDS = ["dev-cluster", "get", "put", "delete", "scan", "write", "placement", "node", "router", "demo",
+            "admin metrics", "admin status",
             "admin transfer", "admin replicas", "admin add-replica", "admin remove-replica", "admin move-replica",
             "bench hot-issuer", "bench put", "bench get", "bench mixed", "bench verify",
             "bench split-keys"]
@@ -32,8 +33,9 @@ class CommandLine(unittest.TestCase):
     def test_help_lists_the_commands(self):
         code, out, _ = run(["help"])
         self.assertEqual(code, 0)
-        for command in ("placement", "node", "router", "bench", "demo", "version"):
-            self.assertIn(command, out)
+        for command in COMMANDS + ["version"]:
+            self.assertRegex(out, rf"(?m)^  {command} ")
+            self.assertEqual(run(["help", *command.split()])[0], 0, command)
         self.assertEqual(run(["help", "node"])[0], 0)
         self.assertEqual(run(["version"])[0], 0)
 
@@ -56,6 +58,16 @@ class CommandLine(unittest.TestCase):
         self.complains(["bench", "shred"], "shred")
         self.complains(["admin", "shred"], "shred")
 
+    def test_unknown_variables_are_named(self):
+        """Whoever sets one expects an effect; one of another command is no mistake."""
+        for name, code, word in (("FLOTILLA_DATA_DRI", 2, "FLOTILLA_DATA_DIR"), ("FLOTILLA_ZEBRA", 2, "unset"),
+                                 ("FLOTILLA_SNAPSHOT_BYTES_PER_S", 0, "")):
+            done = cluster.subprocess.run([cluster.BIN, "bench", "split-keys"], capture_output=True, text=True,
+                                          env={**cluster.environment(), name: "1048576"}, check=False)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(name if code else "", done.stderr)
+            self.assertIn(word, done.stderr)
+
     def test_unknown_option_names_a_near_one(self):
         self.complains(["node", "--data-dri", "x"], "--data-dri", "data-dir")
 
@@ -73,6 +85,19 @@ class CommandLine(unittest.TestCase):
         self.complains(["bench", "put", "--distribution", "odd"], "odd", "zipf")
         self.complains(["bench", "hot-issuer", "--amount-min", "9", "--amount-max", "8"], "--amount-min")
         self.complains(["bench", "split-keys", "--ranges", "9", "--issuers", "8"], "fewer")
+
+    def test_options_that_contradict_each_other(self):
+        self.complains(["placement", "--data-dir", "/nonexistent/x", "--split-keys", "m", "--initial-ranges", "4"],
+                       "--split-keys", "--initial-ranges")
+
+    def test_a_data_directory_around_others(self):
+        with tempfile.TemporaryDirectory() as directory:
+            os.makedirs(directory + "/node1/engine")
+            with open(directory + "/node1/engine/CURRENT", "w", encoding="ascii"):
+                pass
+            for role in ("node", "placement"):
+                self.complains([role, "--data-dir", directory], directory + "/node1", "of its own")
+                self.complains([role, "--data-dir", directory + "/node1/x"], directory + "/node1", "of its own")
 
     def test_unreadable_addresses(self):
         with tempfile.TemporaryDirectory() as directory:

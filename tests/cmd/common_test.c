@@ -58,3 +58,43 @@ Test(common, writes_a_file_whole_and_leaves_nothing_else) {
     unlink(path);
     cr_expect_eq(rmdir(root), 0, "no temporary file is left");
 }
+
+static void make_engine(const char *root, const char *inner) {
+    char path[256];
+    struct buf error = {0};
+    snprintf(path, sizeof(path), "%s/%s/engine", root, inner);
+    cr_assert_eq(common_make_directory(path, &error), STATUS_OK);
+    snprintf(path, sizeof(path), "%s/%s/engine/CURRENT", root, inner);
+    cr_assert_eq(common_write_file(path, "x", &error), STATUS_OK);
+}
+
+static void expect_nested(const char *root, const char *inner, const char *named) {
+    char path[256];
+    struct buf error = {0};
+    snprintf(path, sizeof(path), "%s/%s", root, inner);
+    enum status status = common_make_data_directory(path, &error);
+    text_of(&error);
+    if (named) {
+        cr_expect_eq(status, STATUS_INVALID, "%s", path);
+        cr_expect_not_null(strstr((char *)error.data, named), "%s", (char *)error.data);
+    } else {
+        cr_expect_eq(status, STATUS_OK, "%s: %s", path, (char *)error.data);
+    }
+    buf_done(&error);
+}
+
+/* `rm -r`, a copy or a restore of one node's directory must not take another one with it. */
+Test(common, data_directories_lie_beside_each_other) {
+    char root[] = "/tmp/flotilla-common-test-XXXXXX", command[128];
+    cr_assert_not_null(mkdtemp(root));
+    make_engine(root, "node1");
+    make_engine(root, "deep/er/node2");
+    expect_nested(root, "node1", NULL);
+    expect_nested(root, "node3", NULL);
+    expect_nested(root, "", "node1");
+    expect_nested(root, "deep", "er/node2");
+    expect_nested(root, "node1/other", "node1");
+    expect_nested(root, "node1/engine/other", "node1");
+    snprintf(command, sizeof(command), "rm -r %s", root);
+    cr_expect_eq(system(command), 0);
+}

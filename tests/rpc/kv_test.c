@@ -376,6 +376,38 @@ Test(rpc_kv, no_router_is_unavailable_and_nothing_changed) {
     cr_assert(strstr(write.answer.text, "flotilla router"), "%s", write.answer.text);
 }
 
+/* A person at a terminal waits for no deadline when nobody listens: the address is the mistake. A
+ * router that comes later is found all the same. */
+Test(rpc_kv, a_refused_connection_fails_at_once_where_asked_to) {
+    struct waiting write;
+    char real[64];
+    (void)snprintf(real, sizeof(real), "%s", address);
+    rpc_server_free(server);
+    server = NULL;
+    struct kv_client_config config = {.address = address, .fail_fast = true};
+    client = kv_client_new(loop, &config);
+    struct txn_op op = put_op("a", "1");
+    struct txn_command command = {.op_count = 1, .ops = &op};
+    uint64_t began_us = rpc_loop_now_us(loop);
+    struct router_request put = {
+        .op = ROUTER_WRITE, .command = &command, .deadline_us = began_us + 30000000};
+    ask(&put, &write);
+    cr_assert_lt(rpc_loop_now_us(loop) - began_us, 5000000);
+    cr_assert_eq(write.answer.code, ROUTER_UNAVAILABLE);
+    cr_assert(strstr(write.answer.text, real), "%s", write.answer.text);
+    cr_assert(strstr(write.answer.text, "Connection refused"), "%s", write.answer.text);
+    cr_assert_gt(kv_client_failure(client).len, 0);
+    kv_service_free(service);
+    serve((uint16_t)atoi(strrchr(real, ':') + 1));
+    while (!kv_client_connected(client)) {
+        bool never = false;
+        (void)rpc_loop_run_until(loop, &never, 1000);
+    }
+    cr_assert_eq(kv_client_failure(client).len, 0);
+    ask(&put, &write);
+    cr_assert_eq(write.answer.code, ROUTER_OK);
+}
+
 /* A client that goes away answers everybody. */
 Test(rpc_kv, freeing_the_client_answers_everybody) {
     struct waiting sent, unsent;
