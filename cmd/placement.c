@@ -48,7 +48,7 @@ static const struct config_option placement_option_table[] = {
     PLACEMENT_U64("replication-factor", replication_factor, "3", "replicas", 1,
                   PLACEMENT_REPLICAS_MAX - 1, "replicas of each range; odd (first start only)"),
     PLACEMENT_U64("birth-nodes", birth_nodes, "0", "nodes", 0, PLACEMENT_NODES_MAX,
-                  "nodes that must register before the ranges are made; 0: replication-factor "
+                  "nodes that must be alive before the ranges are made; 0: replication-factor "
                   "(first start only)"),
     PLACEMENT_U64("initial-ranges", initial_ranges, "0", "ranges", 0, PLACEMENT_INITIAL_RANGES_MAX,
                   "ranges at birth, cut evenly by the keys' first two bytes; 0: one, or as "

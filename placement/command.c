@@ -1,12 +1,12 @@
 /* Bytes of a command (varints are LEB128, fixed integers little-endian):
  *
- *   version u8 = 1 ‖ kind u8 ‖ body
+ *   version u8 = 2 ‖ kind u8 ‖ body
  *
  *   FORM      cluster id u64 ‖ replication factor varint ‖ birth nodes varint ‖
  *             split keys varint count ‖ (varint length ‖ bytes)*
  *   REGISTER  cluster id u64 ‖ node id varint ‖ uuid 16 bytes ‖ incarnation u64 ‖
  *             address varint length ‖ bytes ‖ version likewise
- *   BIRTH     empty
+ *   BIRTH     count varint ‖ node id varint*; empty in version 1: all who are registered
  *   CONFIRM   node id varint ‖ count varint ‖ range id varint*
  *   EXTEND    bound u64 */
 #include "placement/command.h"
@@ -33,6 +33,8 @@ void placement_command_encode(struct buf *out, const struct placement_command *c
         encode_bytes(out, command->registration.version);
         return;
     case PLACEMENT_BIRTH:
+        encode_varint(out, command->birth.node_count);
+        buf_append(out, command->birth.node_ids);
         return;
     case PLACEMENT_CONFIRM:
         encode_varint(out, command->confirm.node_id);
@@ -86,6 +88,19 @@ static void decode_registration(struct decoder *in, struct placement_register_re
         in->failed = true;
 }
 
+/* No ids: version 1 gave the ranges to everybody who was registered. */
+static void decode_birth(struct decoder *in, struct placement_command *command) {
+    uint64_t count = decode_varint(in), last = 0;
+    command->birth.node_ids = left_of(in);
+    if (!count || count > PLACEMENT_NODES_MAX) in->failed = true;
+    command->birth.node_count = (uint32_t)count;
+    for (uint64_t i = 0; i < count && !in->failed; i++) {
+        uint64_t node_id = decode_varint(in);
+        if (node_id <= last) in->failed = true;
+        last = node_id;
+    }
+}
+
 static void decode_confirm(struct decoder *in, struct placement_command *command) {
     command->confirm.node_id = decode_varint(in);
     command->confirm.range_count = decode_varint(in);
@@ -111,6 +126,7 @@ enum status placement_command_decode(struct slice bytes, struct placement_comman
         decode_registration(&in, &command.registration);
         break;
     case PLACEMENT_BIRTH:
+        if (version > 1) decode_birth(&in, &command);
         break;
     case PLACEMENT_CONFIRM:
         decode_confirm(&in, &command);

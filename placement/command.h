@@ -5,7 +5,7 @@
 
 #include "placement/messages.h"
 
-#define PLACEMENT_COMMAND_VERSION 1u
+#define PLACEMENT_COMMAND_VERSION 2u
 
 enum placement_command_kind {
     PLACEMENT_FORM = 1,     /* the cluster gets its id and settings; the first one wins */
@@ -32,6 +32,10 @@ struct placement_command {
             uint64_t range_count;
             struct slice range_ids; /* varint*, checked when decoded */
         } confirm;
+        struct {
+            uint32_t node_count;
+            struct slice node_ids; /* varint*, ascending: who is alive and gets the ranges */
+        } birth;
         uint64_t timestamp_bound; /* EXTEND: exclusive */
     };
 };

@@ -249,11 +249,31 @@ enum status placement_driver_propose(struct placement_driver *driver,
     return status;
 }
 
+/* A node that waits for the birth is heard every PLACEMENT_EAGER_HEARTBEAT_MS. Who missed so many
+ * of them is not there to be given ranges. */
+#define BIRTH_SILENCE_US (50u * PLACEMENT_EAGER_HEARTBEAT_MS * 1000u)
+
+/* The nodes that have sent a heartbeat lately: a registration alone may be the last that is ever
+ * heard of a directory (a disk that is gone with its process registers anew at each start). */
+uint32_t placement_driver_living(const struct placement_driver *driver, struct buf *node_ids) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < driver->state.node_count; i++) {
+        uint64_t node_id = driver->state.nodes[i].node_id;
+        if (!placement_view_reported(&driver->view, node_id) ||
+            !placement_view_alive(&driver->view, node_id, driver->now_us, BIRTH_SILENCE_US))
+            continue;
+        if (node_ids) encode_varint(node_ids, node_id);
+        count++;
+    }
+    return count;
+}
+
 /* The cluster's id is drawn by the first leader ever; should two of them draw one, the log decides.
  * 0 means "none". */
 static void form_or_bear(struct placement_driver *driver) {
-    if (driver->housekeeping_index > driver->applied.index) return;
+    if (driver->state.born || driver->housekeeping_index > driver->applied.index) return;
     struct placement_command command = {.kind = PLACEMENT_BIRTH};
+    struct buf node_ids = {0};
     if (!driver->state.cluster_id) {
         command.kind = PLACEMENT_FORM;
         command.form = (struct placement_form){
@@ -263,13 +283,17 @@ static void form_or_bear(struct placement_driver *driver) {
             .split_key_count = driver->split_key_count,
             .split_keys = slice_from_buf(&driver->split_keys),
         };
-    } else if (driver->state.born || driver->state.node_count < driver->state.birth_nodes) {
-        return;
+    } else {
+        command.birth.node_count = placement_driver_living(driver, &node_ids);
+        command.birth.node_ids = slice_from_buf(&node_ids);
+        if (command.birth.node_count < driver->state.birth_nodes) goto out;
     }
     struct raft_log_id id;
     /* Dropped: the next turn tries again. */
     if (placement_driver_propose(driver, &command, &id) == STATUS_OK)
         driver->housekeeping_index = id.index;
+out:
+    buf_done(&node_ids);
 }
 
 static void tick(struct placement_driver *driver) {

@@ -22,6 +22,9 @@
 
 /* Ready works taken in one turn; what is left waits for the next. */
 #define PLACEMENT_WORKS_MAX 8u
+/* How soon a node comes back while something is waiting for it: well below an election time-out, so
+ * that the replicas of a range come into being together. */
+#define PLACEMENT_EAGER_HEARTBEAT_MS 20u
 /* A frame between members: version u8 ‖ Raft message (raft/message_codec.h). */
 #define PLACEMENT_FRAME_VERSION 1u
 /* Range ids are positive, so the group of placement never meets a range's in a shared engine. */
@@ -95,6 +98,8 @@ struct placement_driver {
 };
 
 /* driver.c */
+/* The nodes that would be born with ranges now; their ids go to `node_ids` (may be NULL). */
+uint32_t placement_driver_living(const struct placement_driver *driver, struct buf *node_ids);
 enum status placement_driver_propose(struct placement_driver *driver,
                                      const struct placement_command *command,
                                      struct raft_log_id *ret_id) MUST_CHECK;

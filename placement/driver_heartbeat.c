@@ -6,10 +6,6 @@
 #include "placement/driver.h"
 #include "placement/metrics.h"
 
-/* How soon a node comes back while something is waiting for it: well below an election time-out, so
- * that the replicas of a range come into being together. */
-#define EAGER_HEARTBEAT_MS 20u
-
 struct heartbeat_call {
     struct placement_driver *driver;
     const struct placement_heartbeat_request *request;
@@ -172,13 +168,13 @@ static void answer_heartbeat(struct heartbeat_call *call) {
     bool eager = !state->born || reply->want_complete || reply->create_count || call->waits ||
                  reply->wanted_count;
     reply->next_heartbeat_ms =
-        eager ? EAGER_HEARTBEAT_MS : (uint32_t)driver->config.node_heartbeat_ms;
+        eager ? PLACEMENT_EAGER_HEARTBEAT_MS : (uint32_t)driver->config.node_heartbeat_ms;
 }
 
 void placement_driver_heartbeat(struct placement_driver *driver,
                                 const struct placement_heartbeat_request *request, uint64_t now_us,
                                 struct placement_heartbeat_reply *ret_reply) {
-    struct placement_heartbeat_reply reply = {.next_heartbeat_ms = EAGER_HEARTBEAT_MS};
+    struct placement_heartbeat_reply reply = {.next_heartbeat_ms = PLACEMENT_EAGER_HEARTBEAT_MS};
     placement_driver_set_now(driver, now_us);
     buf_clear(&driver->text);
     arena_reset(&driver->answer);
@@ -191,6 +187,7 @@ void placement_driver_heartbeat(struct placement_driver *driver,
     reply.status = check_sender(driver, request);
     if (!reply.status) {
         placement_view_merge(&driver->view, request, now_us);
+        if (!driver->state.born) driver->wakened = true; /* it may be the last that was missing */
         metric_add(&metric_placement_heartbeats_total, 1);
         struct heartbeat_call call = {.driver = driver, .request = request, .reply = &reply};
         answer_heartbeat(&call);

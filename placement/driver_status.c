@@ -150,6 +150,7 @@ void placement_driver_status(struct placement_driver *driver, uint64_t now_us,
         .log_first_index = driver->log.first_index,
         .node_count = state->node_count,
     };
+    if (!state->born) status.nodes_waiting = placement_driver_living(driver, NULL);
     struct placement_node_status *nodes =
         ARENA_NEW_ARRAY(&driver->answer, struct placement_node_status, state->node_count);
     for (uint32_t i = 0; i < state->node_count; i++)

@@ -176,6 +176,7 @@ struct placement_status {
     uint64_t member_id, leader_member;
     bool born;
     uint32_t registered_nodes, birth_nodes, replication_factor;
+    uint32_t nodes_waiting; /* for the birth: alive, by their heartbeats; 0 once born */
     uint32_t range_count, ranges_without_leader;
     /* Ranges with fewer voters on nodes that are alive than the replication factor; with learners;
      * in the middle of a joint step. */

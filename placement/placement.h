@@ -36,7 +36,7 @@ struct placement_config {
     /* What a cluster is born with. Only the first start of a new group looks at these; later they
      * are what was replicated then. */
     uint32_t replication_factor; /* 1, 3, 5, ... */
-    uint32_t birth_nodes;        /* nodes that must register before birth; 0: replication factor */
+    uint32_t birth_nodes;        /* nodes that must be alive at birth; 0: replication factor */
     uint32_t initial_ranges;     /* evenly spread (placement/birth.h); ignored with split keys */
     /* Comma-separated keys at which the key space is cut, in ascending order: "f,m,t" makes four
      * ranges. \xHH stands for a byte, \\ for a backslash, \, for a comma. Empty or NULL: none. */

@@ -144,27 +144,44 @@ static void apply_registration(struct placement_state *state,
 
 /* ---- birth ---- */
 
-static void apply_birth(struct placement_state *state, struct storage_batch *batch,
-                        struct placement_outcome *outcome) {
+/* Who gets the ranges. False: fewer than the birth needs, or somebody who is not registered. */
+static bool birth_nodes(const struct placement_state *state,
+                        const struct placement_command *command, uint64_t *ret_node_ids,
+                        uint32_t *ret_count) {
+    uint32_t count = command->birth.node_count;
+    struct decoder ids = decoder_make(command->birth.node_ids);
+    if (count > state->node_count) return false;
+    for (uint32_t i = 0; i < count; i++) {
+        ret_node_ids[i] = decode_varint(&ids);
+        if (!placement_state_node(state, ret_node_ids[i])) return false;
+    }
+    for (uint32_t i = 0; command->birth.node_count == 0 && i < state->node_count; i++)
+        ret_node_ids[count++] = state->nodes[i].node_id;
+    *ret_count = count;
+    return count >= state->birth_nodes;
+}
+
+static void apply_birth(struct placement_state *state, const struct placement_command *command,
+                        struct storage_batch *batch, struct placement_outcome *outcome) {
     if (state->born) {
         outcome->status = STATUS_EXISTS;
         return;
     }
-    if (!state->cluster_id || state->node_count < state->birth_nodes) {
+    uint32_t node_count = 0;
+    uint64_t *node_ids = memory_alloc((state->node_count + 1) * sizeof(*node_ids));
+    if (!state->cluster_id || !birth_nodes(state, command, node_ids, &node_count)) {
+        memory_free(node_ids);
         outcome->status = STATUS_UNAVAILABLE;
         return;
     }
-    uint64_t *node_ids = memory_alloc(state->node_count * sizeof(*node_ids));
-    for (uint32_t i = 0; i < state->node_count; i++)
-        node_ids[i] = state->nodes[i].node_id;
     state->range_count = state->split_key_count + 1;
     state->ranges = memory_zalloc(state->range_count * sizeof(*state->ranges));
     struct decoder keys = decoder_make(slice_from_buf(&state->split_keys));
     struct slice start = SLICE_EMPTY;
     for (uint32_t i = 0; i < state->range_count; i++) {
         struct slice end = i < state->split_key_count ? decode_bytes(&keys) : SLICE_EMPTY;
-        placement_birth_descriptor(i, start, end, node_ids, state->node_count,
-                                   state->replication_factor, &state->ranges[i].descriptor);
+        placement_birth_descriptor(i, start, end, node_ids, node_count, state->replication_factor,
+                                   &state->ranges[i].descriptor);
         placement_put_range(&state->ranges[i], batch);
         start = end;
     }
@@ -210,7 +227,7 @@ void placement_state_apply(struct placement_state *state, const struct placement
         apply_registration(state, &command->registration, batch, outcome);
         return;
     case PLACEMENT_BIRTH:
-        apply_birth(state, batch, outcome);
+        apply_birth(state, command, batch, outcome);
         return;
     case PLACEMENT_CONFIRM:
         apply_confirm(state, command, batch, outcome);

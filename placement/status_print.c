@@ -53,8 +53,8 @@ void placement_status_print(const struct placement_status *status, struct buf *o
                    status->ranges_under_replicated, status->ranges_with_learners,
                    status->ranges_joint);
     else
-        buf_printf(out, "not born yet: %u of %u nodes have registered\n", status->registered_nodes,
-                   status->birth_nodes);
+        buf_printf(out, "not born yet: %u of %u nodes are alive, %u have registered\n",
+                   status->nodes_waiting, status->birth_nodes, status->registered_nodes);
     buf_printf(out, "timestamps: next %" PRIu64 ", bound %" PRIu64 "\n", status->timestamp_next,
                status->timestamp_bound);
     for (uint32_t i = 0; i < status->node_count; i++)

@@ -58,6 +58,11 @@ struct placement_view_node *placement_view_node(struct placement_view *view, uin
     return node;
 }
 
+bool placement_view_reported(const struct placement_view *view, uint64_t node_id) {
+    const struct idmap_node *found = idmap_get(&view->nodes, node_id);
+    return found && CONTAINER_OF(found, const struct placement_view_node, by_id)->complete;
+}
+
 bool placement_view_alive(const struct placement_view *view, uint64_t node_id, uint64_t now_us,
                           uint64_t silence_us) {
     const struct idmap_node *found = idmap_get(&view->nodes, node_id);

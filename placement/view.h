@@ -50,6 +50,8 @@ void placement_view_done(struct placement_view *view);
 
 /* The node's entry, made when missing. */
 struct placement_view_node *placement_view_node(struct placement_view *view, uint64_t node_id);
+/* It has sent a complete heartbeat since it registered, to this leader. */
+bool placement_view_reported(const struct placement_view *view, uint64_t node_id);
 /* Heard from within silence_us, or not yet known to be silent. */
 bool placement_view_alive(const struct placement_view *view, uint64_t node_id, uint64_t now_us,
                           uint64_t silence_us);

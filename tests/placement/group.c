@@ -237,6 +237,21 @@ struct group_registration group_register(struct group *group,
     return result;
 }
 
+void group_beat(struct group *group, uint64_t number) {
+    struct group_member *leader = group_leader(group);
+    struct placement_status status;
+    struct placement_heartbeat_reply reply;
+    if (!leader) return;
+    placement_driver_status(leader->driver, group->now_us, &status);
+    struct placement_heartbeat_request request = {
+        .cluster_id = status.cluster_id,
+        .node_id = number,
+        .incarnation = group_node(number).incarnation,
+        .complete = true,
+    };
+    placement_driver_heartbeat(leader->driver, &request, group->now_us, &reply);
+}
+
 void group_give_birth(struct group *group, uint32_t count) {
     for (uint32_t i = 1; i <= count; i++) {
         struct placement_register_request request = group_node(i);
@@ -250,6 +265,8 @@ void group_give_birth(struct group *group, uint32_t count) {
         ASSERT(leader);
         placement_driver_status(leader->driver, group->now_us, &status);
         if (status.born) return;
+        for (uint64_t node = 1; node <= count; node++)
+            group_beat(group, node);
         group_run(group, GROUP_STEP_US);
     }
     ASSERT(!"the cluster was not born");

@@ -73,7 +73,9 @@ void group_register_begin(struct group *group, struct group_member *member,
 /* At the leader, waiting for the answer; asks again while told to ask elsewhere. */
 struct group_registration group_register(struct group *group,
                                          const struct placement_register_request *request);
-/* Registers fresh nodes 1..count and waits for the birth. */
+/* A complete heartbeat of such a node, at the leader, if there is one. */
+void group_beat(struct group *group, uint64_t number);
+/* Registers fresh nodes 1..count and lets them beat until the birth. */
 void group_give_birth(struct group *group, uint32_t count);
 
 struct group_timestamps {

@@ -147,6 +147,33 @@ Test(placement_state, birth_is_even_and_happens_once) {
     }
 }
 
+/* Only those who were alive get ranges; ids that nobody has make no cluster. */
+Test(placement_state, birth_is_among_the_nodes_that_it_names) {
+    struct buf ids = {0};
+    struct placement_command birth = {.kind = PLACEMENT_BIRTH};
+    form(77, 3, 3, 8);
+    populate(5);
+    const uint64_t wrong[] = {2, 4, 9}, right[] = {1, 2, 4};
+    for (uint32_t i = 0; i < 3; i++)
+        encode_varint(&ids, wrong[i]);
+    birth.birth.node_ids = slice_from_buf(&ids);
+    birth.birth.node_count = 2;
+    cr_assert_eq(apply(&birth).status, STATUS_UNAVAILABLE, "too few");
+    birth.birth.node_count = 3;
+    cr_assert_eq(apply(&birth).status, STATUS_UNAVAILABLE, "nobody is node 9");
+    buf_clear(&ids);
+    for (uint32_t i = 0; i < 3; i++)
+        encode_varint(&ids, right[i]);
+    birth.birth.node_ids = slice_from_buf(&ids);
+    cr_assert_eq(apply(&birth).status, STATUS_OK);
+    for (uint32_t i = 0; i < 8; i++)
+        for (uint32_t j = 0; j < 3; j++) {
+            uint64_t node_id = state.ranges[i].descriptor.replicas[j].node_id;
+            cr_assert(node_id == 1 || node_id == 2 || node_id == 4);
+        }
+    buf_done(&ids);
+}
+
 /* A replica that was made once must never be ordered again: it would come back without its vote. */
 Test(placement_state, confirmation_counts_once_and_only_for_own_replicas) {
     form(77, 1, 2, 2);
@@ -266,6 +293,8 @@ Test(placement_command, round_trips_and_refuses_every_prefix) {
         {.kind = PLACEMENT_CONFIRM}, {.kind = PLACEMENT_EXTEND},
     };
     commands[0].form = (struct placement_form){77, 3, 5, 3, slice_from_buf(&keys)};
+    commands[2].birth.node_count = 2;
+    commands[2].birth.node_ids = slice_from_buf(&ids);
     commands[3].confirm.node_id = 2;
     commands[3].confirm.range_count = 2;
     commands[3].confirm.range_ids = slice_from_buf(&ids);
@@ -285,6 +314,14 @@ Test(placement_command, round_trips_and_refuses_every_prefix) {
     }
     buf_done(&keys);
     buf_done(&ids);
+}
+
+/* What an earlier version left in the log means what it meant then. */
+Test(placement_command, a_birth_of_version_1_is_everybodys) {
+    const uint8_t first[] = {1, PLACEMENT_BIRTH};
+    struct placement_command command;
+    cr_assert_eq(placement_command_decode(slice_make(first, 2), &command), STATUS_OK);
+    cr_assert_eq(command.birth.node_count, 0);
 }
 
 /* An older member must stop at what it cannot understand, and say so. */
