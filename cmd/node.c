@@ -126,6 +126,7 @@ struct node_process {
     struct buf engine_path, address;
     struct storage_engine *engine;
     struct placement_identity identity;
+    uint64_t opened_sequence; /* what the engine had synced when it was opened */
     struct rpc_loop *loop;
     struct rpc_server *server;
     struct rpc_health *health;
@@ -333,11 +334,15 @@ static enum status open_engine(struct node_process *process, struct buf *error) 
     };
     status = rocksdb_engine_open(&config, error, &process->engine);
     if (status != STATUS_OK) return status;
+    process->opened_sequence = storage_synced_sequence(process->engine);
     status = node_identity_load(process->engine, error, &process->identity);
-    if (status != STATUS_NOT_FOUND) return status;
-    /* Kept before it is first sent: however often a first start is cut short, placement sees the
-     * same directory and gives it the same id. */
-    process->identity = (struct placement_identity){.uuid = placement_uuid_new()};
+    if (status == STATUS_NOT_FOUND)
+        process->identity = (struct placement_identity){.uuid = placement_uuid_new()};
+    else if (status != STATUS_OK)
+        return status;
+    /* Kept before it is first sent: however often a start is cut short, placement sees the same
+     * directory, and a start that it has seen is never counted again. */
+    process->identity.starts++;
     status = node_identity_save(process->engine, &process->identity);
     if (status != STATUS_OK)
         buf_printf(error, "cannot write to %s: %s", options->data_dir, status_text(status));
@@ -499,9 +504,13 @@ static int cmd_node(int argument_count, char **arguments) {
     } else {
         process.state = REGISTERING;
         process.signals = signals_watch(process.loop, signal_caught, &process);
-        placement_client_register(process.placement, &process.identity,
-                                  (const char *)process.address.data, common_version(), registered,
-                                  &process);
+        const struct placement_registration registration = {
+            .identity = process.identity,
+            .synced_sequence = process.opened_sequence,
+            .advertise = (const char *)process.address.data,
+            .version = common_version(),
+        };
+        placement_client_register(process.placement, &registration, registered, &process);
         rpc_loop_run(process.loop);
     }
     uint64_t node_id = process.identity.node_id;

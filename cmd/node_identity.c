@@ -1,9 +1,10 @@
 #include "cmd/node_identity.h"
 
+#include "base/clock.h"
 #include "base/codec.h"
 #include "storage/rocksdb_engine.h"
 
-#define IDENTITY_VERSION 1u
+#define IDENTITY_VERSION 2u
 
 static const struct slice identity_key = {(const uint8_t *)"\0i", 2};
 
@@ -47,8 +48,9 @@ enum status node_identity_load(struct storage_engine *engine, struct buf *error,
     identity.cluster_id = decode_u64(&in);
     identity.node_id = decode_u64(&in);
     struct slice uuid = decode_fixed(&in, sizeof(identity.uuid.bytes));
+    identity.starts = version == 1 ? clock_wall_ms(clock_system()) : decode_u64(&in);
     uint64_t checksum = decode_u64(&in);
-    if (!decoder_finished(&in) || version != IDENTITY_VERSION ||
+    if (!decoder_finished(&in) || version < 1 || version > IDENTITY_VERSION ||
         checksum != checksum64(slice_make(value.data, value.len - sizeof(checksum)))) {
         buf_printf(error, "the node's identity record is damaged, or of a newer version; start the "
                           "newer binary, or: " ROCKSDB_ENGINE_NODE_WAY_OUT);
@@ -69,6 +71,7 @@ enum status node_identity_save(struct storage_engine *engine,
     encode_u64(&value, identity->cluster_id);
     encode_u64(&value, identity->node_id);
     buf_append(&value, slice_make(identity->uuid.bytes, sizeof(identity->uuid.bytes)));
+    encode_u64(&value, identity->starts);
     encode_u64(&value, checksum64(slice_from_buf(&value)));
     struct storage_batch *batch = storage_batch_new(engine);
     storage_batch_put(batch, STORAGE_META, identity_key, slice_from_buf(&value));

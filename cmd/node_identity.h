@@ -1,11 +1,13 @@
 /* Who a data directory belongs to: the record in the engine that names the cluster, the node, and
- * the directory itself. Written before the node first asks placement for an id, completed with the
- * answer, never changed after that.
+ * the directory itself, and counts its starts. Written before the node first asks placement for an
+ * id, completed with the answer; after that each start changes the count and nothing else.
  *
  *   family meta, key 0x00 ‖ 'i'
- *   value  version u8 (1) ‖ cluster id u64 ‖ node id u64 ‖ uuid 16 bytes ‖ checksum64 of all before
+ *   value  version u8 (2) ‖ cluster id u64 ‖ node id u64 ‖ uuid 16 bytes ‖ starts u64 ‖
+ *          checksum64 of all before
  *
- * Ids are 0 until placement has answered. */
+ * Ids are 0 until placement has answered. Version 1 had no starts: placement was told the time of
+ * the start in their place (milliseconds), so the count goes on from there. */
 #ifndef FLOTILLA_CMD_NODE_IDENTITY_H
 #define FLOTILLA_CMD_NODE_IDENTITY_H
 

@@ -5,10 +5,12 @@
  *   FORM      cluster id u64 ‖ replication factor varint ‖ birth nodes varint ‖
  *             split keys varint count ‖ (varint length ‖ bytes)*
  *   REGISTER  cluster id u64 ‖ node id varint ‖ uuid 16 bytes ‖ incarnation u64 ‖
- *             address varint length ‖ bytes ‖ version likewise
+ *             address varint length ‖ bytes ‖ version likewise ‖
+ *             synced sequence varint (0 in version 1, which has none)
  *   BIRTH     count varint ‖ node id varint*; empty in version 1: all who are registered
  *   CONFIRM   node id varint ‖ count varint ‖ range id varint*
- *   EXTEND    bound u64 */
+ *   EXTEND    bound u64
+ *   SYNCED    count varint ‖ (node id varint ‖ synced sequence varint)* */
 #include "placement/command.h"
 
 #include "base/assert.h"
@@ -31,6 +33,7 @@ void placement_command_encode(struct buf *out, const struct placement_command *c
         encode_u64(out, command->registration.incarnation);
         encode_bytes(out, command->registration.address);
         encode_bytes(out, command->registration.version);
+        encode_varint(out, command->registration.synced_sequence);
         return;
     case PLACEMENT_BIRTH:
         encode_varint(out, command->birth.node_count);
@@ -43,6 +46,10 @@ void placement_command_encode(struct buf *out, const struct placement_command *c
         return;
     case PLACEMENT_EXTEND:
         encode_u64(out, command->timestamp_bound);
+        return;
+    case PLACEMENT_SYNCED:
+        encode_varint(out, command->synced.node_count);
+        buf_append(out, command->synced.nodes);
         return;
     }
     ASSERT(!"unknown placement command");
@@ -73,7 +80,8 @@ static void decode_form(struct decoder *in, struct placement_form *form) {
     }
 }
 
-static void decode_registration(struct decoder *in, struct placement_register_request *request) {
+static void decode_registration(struct decoder *in, uint8_t version,
+                                struct placement_register_request *request) {
     request->cluster_id = decode_u64(in);
     request->node_id = decode_varint(in);
     struct slice uuid = decode_fixed(in, sizeof(request->uuid.bytes));
@@ -82,17 +90,31 @@ static void decode_registration(struct decoder *in, struct placement_register_re
     request->incarnation = decode_u64(in);
     request->address = decode_bytes(in);
     request->version = decode_bytes(in);
+    if (version > 1) request->synced_sequence = decode_varint(in);
     if (!request->incarnation || !request->address.len ||
         request->address.len > PLACEMENT_ADDRESS_BYTES_MAX ||
         request->version.len > PLACEMENT_VERSION_BYTES_MAX)
         in->failed = true;
 }
 
+static void decode_synced(struct decoder *in, struct placement_command *command) {
+    uint64_t count = decode_varint(in), last = 0;
+    command->synced.nodes = left_of(in);
+    if (count > PLACEMENT_NODES_MAX) in->failed = true;
+    command->synced.node_count = (uint32_t)count;
+    for (uint64_t i = 0; i < count && !in->failed; i++) {
+        uint64_t node_id = decode_varint(in);
+        (void)decode_varint(in); /* any sequence may be */
+        if (node_id <= last) in->failed = true;
+        last = node_id;
+    }
+}
+
 /* No ids: version 1 gave the ranges to everybody who was registered. */
 static void decode_birth(struct decoder *in, struct placement_command *command) {
     uint64_t count = decode_varint(in), last = 0;
     command->birth.node_ids = left_of(in);
-    if (!count || count > PLACEMENT_NODES_MAX) in->failed = true;
+    if (count > PLACEMENT_NODES_MAX) in->failed = true;
     command->birth.node_count = (uint32_t)count;
     for (uint64_t i = 0; i < count && !in->failed; i++) {
         uint64_t node_id = decode_varint(in);
@@ -123,7 +145,7 @@ enum status placement_command_decode(struct slice bytes, struct placement_comman
         decode_form(&in, &command.form);
         break;
     case PLACEMENT_REGISTER:
-        decode_registration(&in, &command.registration);
+        decode_registration(&in, version, &command.registration);
         break;
     case PLACEMENT_BIRTH:
         if (version > 1) decode_birth(&in, &command);
@@ -133,6 +155,9 @@ enum status placement_command_decode(struct slice bytes, struct placement_comman
         break;
     case PLACEMENT_EXTEND:
         command.timestamp_bound = decode_u64(&in);
+        break;
+    case PLACEMENT_SYNCED:
+        decode_synced(&in, &command);
         break;
     default:
         return STATUS_CORRUPTION;

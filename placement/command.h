@@ -13,6 +13,7 @@ enum placement_command_kind {
     PLACEMENT_BIRTH = 3,    /* all initial ranges come into being; the first one wins */
     PLACEMENT_CONFIRM = 4,  /* a node has made these replicas: never tell it to make them again */
     PLACEMENT_EXTEND = 5,   /* timestamps below the bound may be handed out */
+    PLACEMENT_SYNCED = 6,   /* what nodes have synced: who comes back with less has lost it */
 };
 
 struct placement_form {
@@ -37,6 +38,10 @@ struct placement_command {
             struct slice node_ids; /* varint*, ascending: who is alive and gets the ranges */
         } birth;
         uint64_t timestamp_bound; /* EXTEND: exclusive */
+        struct {
+            uint32_t node_count;
+            struct slice nodes; /* (node id varint ‖ synced sequence varint)*, ids ascending */
+        } synced;
     };
 };
 

@@ -207,6 +207,7 @@ static void begin_serving(struct placement_driver *driver) {
     driver->serving_term = raft_term(driver->raft);
     placement_timestamps_begin(&driver->timestamps, driver->state.timestamp_bound);
     driver->housekeeping_index = 0;
+    driver->note_synced_us = driver->now_us;
     placement_view_done(&driver->view);
     placement_view_init(&driver->view, driver->now_us);
     for (uint32_t i = 0; i < driver->state.range_count; i++)
@@ -253,19 +254,46 @@ enum status placement_driver_propose(struct placement_driver *driver,
  * of them is not there to be given ranges. */
 #define BIRTH_SILENCE_US (50u * PLACEMENT_EAGER_HEARTBEAT_MS * 1000u)
 
-/* The nodes that have sent a heartbeat lately: a registration alone may be the last that is ever
- * heard of a directory (a disk that is gone with its process registers anew at each start). */
+/* Who was heard since the last of all nodes registered: a node whose disk goes with its process
+ * registers anew at each start, and those that it was before are silent by then. */
 uint32_t placement_driver_living(const struct placement_driver *driver, struct buf *node_ids) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < driver->state.node_count; i++) {
         uint64_t node_id = driver->state.nodes[i].node_id;
-        if (!placement_view_reported(&driver->view, node_id) ||
+        if (!placement_view_beats(&driver->view, node_id) ||
             !placement_view_alive(&driver->view, node_id, driver->now_us, BIRTH_SILENCE_US))
             continue;
         if (node_ids) encode_varint(node_ids, node_id);
         count++;
     }
     return count;
+}
+
+/* What the nodes have synced, where the log does not say so yet: one entry for all of them, and no
+ * more than one in so long, since every heartbeat of a busy node brings news. A placement that
+ * starts again knows what was reported until then. */
+static void note_synced(struct placement_driver *driver) {
+    if (driver->now_us < driver->note_synced_us) return;
+    struct buf nodes = {0};
+    struct placement_command command = {.kind = PLACEMENT_SYNCED};
+    for (uint32_t i = 0; i < driver->state.node_count; i++) {
+        const struct placement_node *node = &driver->state.nodes[i];
+        uint64_t sequence = placement_view_synced(&driver->view, node->node_id);
+        if (sequence <= node->synced_sequence) continue;
+        encode_varint(&nodes, node->node_id);
+        encode_varint(&nodes, sequence);
+        command.synced.node_count++;
+    }
+    command.synced.nodes = slice_from_buf(&nodes);
+    /* Dropped: the next turn tries again. */
+    if (!command.synced.node_count || !placement_driver_propose(driver, &command, NULL))
+        driver->note_synced_us = driver->now_us + PLACEMENT_NOTE_SYNCED_MS * 1000;
+    buf_done(&nodes);
+}
+
+void placement_driver_note_synced_soon(struct placement_driver *driver) {
+    driver->note_synced_us = driver->now_us;
+    driver->wakened = true;
 }
 
 /* The cluster's id is drawn by the first leader ever; should two of them draw one, the log decides.
@@ -315,6 +343,7 @@ bool placement_driver_turn(struct placement_driver *driver, uint64_t now_us) {
     placement_driver_follow_leadership(driver);
     if (driver->serving_term) {
         form_or_bear(driver);
+        note_synced(driver);
         placement_driver_serve_timestamps(driver);
         placement_driver_extend_bound(driver);
     }

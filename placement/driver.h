@@ -83,6 +83,7 @@ struct placement_driver {
 
     uint64_t serving_term;       /* 0: not serving */
     uint64_t housekeeping_index; /* FORM or BIRTH on its way, until it is applied */
+    uint64_t note_synced_us;     /* when SYNCED may be proposed next */
     struct placement_timestamps timestamps;
     struct placement_view view;
     struct list_node waiters;
@@ -107,6 +108,9 @@ enum status placement_driver_propose(struct placement_driver *driver,
 void placement_driver_set_now(struct placement_driver *driver, uint64_t now_us);
 bool placement_driver_may_answer(const struct placement_driver *driver);
 void placement_driver_follow_leadership(struct placement_driver *driver);
+
+/* At the next turn instead of with the others: a node says good-bye. */
+void placement_driver_note_synced_soon(struct placement_driver *driver);
 
 /* driver_raft.c */
 enum status placement_driver_recover(struct placement_driver *driver,

@@ -71,6 +71,7 @@ static void follow_command(struct placement_driver *driver, const struct placeme
             placement_view_learn(&driver->view, &state->ranges[i].descriptor);
         return;
     case PLACEMENT_CONFIRM:
+    case PLACEMENT_SYNCED:
         return;
     case PLACEMENT_EXTEND:
         placement_timestamps_extended(&driver->timestamps, state->timestamp_bound);

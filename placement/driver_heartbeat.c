@@ -187,6 +187,7 @@ void placement_driver_heartbeat(struct placement_driver *driver,
     reply.status = check_sender(driver, request);
     if (!reply.status) {
         placement_view_merge(&driver->view, request, now_us);
+        if (request->leaving) placement_driver_note_synced_soon(driver);
         if (!driver->state.born) driver->wakened = true; /* it may be the last that was missing */
         metric_add(&metric_placement_heartbeats_total, 1);
         struct heartbeat_call call = {.driver = driver, .request = request, .reply = &reply};

@@ -82,14 +82,12 @@ static bool alive(const struct placement_driver *driver, uint64_t node_id) {
 }
 
 /* The other process of this directory may still be running: it was heard from lately, and at an
- * address that this one has not taken over; or it is the later one, and this is what the earlier
- * one still sent before it ended (simulation seed 1000760). */
+ * address that this one has not taken over. */
 static bool other_process_alive(const struct placement_driver *driver,
                                 const struct placement_register_request *request,
                                 const struct placement_node *node) {
     return node->incarnation != request->incarnation && alive(driver, node->node_id) &&
-           (!slice_equal(slice_from_buf(&node->address), request->address) ||
-            request->incarnation < node->incarnation);
+           !slice_equal(slice_from_buf(&node->address), request->address);
 }
 
 static bool same_directory_waits(const struct placement_driver *driver,
@@ -167,6 +165,23 @@ static void propose(const struct register_call *call) {
     driver->waiter_count++;
 }
 
+/* Who owns the id, and whether it is what it was: what heartbeats said counts, too. */
+static enum status check_owner(struct placement_driver *driver,
+                               const struct placement_register_request *request) {
+    const struct placement_node *node =
+        placement_state_node_by_uuid(&driver->state, &request->uuid);
+    uint64_t known = node ? placement_view_synced(&driver->view, node->node_id) : 0;
+    enum status status =
+        placement_state_check_registration(&driver->state, request, known, &driver->text);
+    if (status && placement_state_is_set_back(&driver->state, request, known)) {
+        placement_view_node(&driver->view, node->node_id)->set_back = true;
+        log_error("placement_set_back", "node=%" PRIu64 " address=%.*s reason=\"%.*s\"",
+                  node->node_id, (int)request->address.len, (const char *)request->address.data,
+                  (int)driver->text.len, (const char *)driver->text.data);
+    }
+    return status;
+}
+
 void placement_driver_register(struct placement_driver *driver,
                                const struct placement_register_request *request, uint64_t now_us,
                                placement_register_fn *done, void *ctx) {
@@ -189,7 +204,7 @@ void placement_driver_register(struct placement_driver *driver,
         return;
     }
     uint64_t retry_after_ms = 0;
-    status = placement_state_check_registration(&driver->state, request, &driver->text);
+    status = check_owner(driver, request);
     if (!status) status = check_alive(driver, request, &retry_after_ms);
     if (status)
         answer(&call, status, retry_after_ms);
@@ -211,13 +226,8 @@ void placement_driver_answer_waiter(struct placement_driver *driver, struct raft
     struct placement_waiter *waiter =
         CONTAINER_OF(driver->waiters.next, struct placement_waiter, in_waiters);
     if (waiter->id.index != applied.index || waiter->id.term != applied.term) return;
-    if (!outcome->status) {
-        struct placement_view_node *node = placement_view_node(&driver->view, outcome->node_id);
-        node->seen = true;
-        node->left = false;
-        node->complete = false; /* a new process: its reports start over */
-        node->seen_us = driver->now_us;
-    }
+    if (!outcome->status)
+        placement_view_registered(&driver->view, outcome->node_id, driver->now_us);
     struct placement_register_reply reply = {
         .status = outcome->status,
         .text = slice_from_buf(outcome->text),

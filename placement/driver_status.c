@@ -123,6 +123,7 @@ static void node_status(const struct placement_driver *driver, const struct plac
     if (!found) return;
     const struct placement_view_node *seen =
         CONTAINER_OF(found, const struct placement_view_node, by_id);
+    ret->set_back = seen->set_back;
     if (!seen->seen) return;
     ret->seen_ms_ago = (driver->now_us - seen->seen_us) / 1000;
     ret->alive = placement_view_alive(&driver->view, node->node_id, driver->now_us,

@@ -25,6 +25,9 @@
 #define PLACEMENT_TIMESTAMP_QUEUE_MAX 4096u
 #define PLACEMENT_WAITERS_MAX 1024u
 
+/* How often what nodes have synced goes through the log, if a node does not stop meanwhile. */
+#define PLACEMENT_NOTE_SYNCED_MS 10000u
+
 /* A command in the log, a state snapshot, a frame between members. */
 #define PLACEMENT_COMMAND_BYTES_MAX (2u * 1024u * 1024u)
 #define PLACEMENT_SNAPSHOT_BYTES_MAX (15u * 1024u * 1024u)

@@ -14,6 +14,21 @@ struct placement_uuid {
     uint8_t bytes[16];
 };
 
+/* A process of a directory: how often the directory was started, in the upper bits, and noise that
+ * tells copies of one directory apart. The count is made durable in the directory before it is
+ * first sent, so each start has a higher one, and a directory that was put back from an older copy
+ * comes with one that was seen before. */
+#define PLACEMENT_INCARNATION_NOISE_BITS 22u
+
+static inline uint64_t placement_incarnation(uint64_t starts, uint64_t noise) {
+    return starts << PLACEMENT_INCARNATION_NOISE_BITS |
+           (noise & ((UINT64_C(1) << PLACEMENT_INCARNATION_NOISE_BITS) - 1));
+}
+
+static inline uint64_t placement_incarnation_starts(uint64_t incarnation) {
+    return incarnation >> PLACEMENT_INCARNATION_NOISE_BITS;
+}
+
 struct placement_epoch {
     uint64_t conf_version; /* grows with every change of the replica set */
     uint64_t span_version; /* grows with every split and merge */
@@ -66,14 +81,17 @@ struct placement_register_request {
     uint64_t cluster_id; /* as stored in the data directory; 0: fresh */
     uint64_t node_id;    /* likewise */
     struct placement_uuid uuid;
-    uint64_t incarnation; /* of this process: positive, and higher than of those before it */
+    uint64_t incarnation; /* of this process: placement_incarnation */
+    /* What the engine's synced sequence (storage/engine.h) was when this process opened it. */
+    uint64_t synced_sequence;
     struct slice address; /* host:port where routers and other nodes reach this node */
     struct slice version; /* of the binary, for the operator */
 };
 
 struct placement_register_reply {
-    /* OK; INVALID: malformed request; MISMATCH: of another cluster, or unknown here; EXISTS: the id
-     * or address is somebody else's who is alive; NOT_LEADER, BUSY, UNAVAILABLE: ask again. */
+    /* OK; INVALID: malformed request; MISMATCH: of another cluster, unknown here, or set back in
+     * time; EXISTS: the id or address is somebody else's who is alive; NOT_LEADER, BUSY,
+     * UNAVAILABLE: ask again. */
     enum status status;
     struct slice text;       /* why not, and the way out */
     uint32_t retry_after_ms; /* 0 on a refusal for good */
@@ -99,6 +117,7 @@ struct placement_store_figures {
 
 struct placement_heartbeat_request {
     uint64_t cluster_id, node_id, incarnation;
+    uint64_t synced_sequence;      /* of the engine, now */
     uint64_t address_book_version; /* newest that the node has; 0: none */
     bool leaving;                  /* clean stop: not heard from again until it registers */
     bool complete;                 /* every replica is reported; else only those that changed */
@@ -162,6 +181,7 @@ struct placement_node_status {
     uint64_t node_id;
     struct slice address, version;
     bool alive;                 /* heard from within the silence window */
+    bool set_back;              /* its last registration was refused: it has forgotten writes */
     uint64_t seen_ms_ago;       /* UINT64_MAX: never since this member leads */
     uint32_t replicas, leaders; /* as the map has them */
     /* Log entries by which the furthest of its replicas is behind its leader, over the ranges that

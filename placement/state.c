@@ -86,9 +86,57 @@ static enum status refuse_stranger(const struct placement_state *state,
     return STATUS_EXISTS;
 }
 
+/* Starts are counted in the directory: one that was put back from an older copy counts again what
+ * was counted before. What an engine reported as synced survives any crash: one that opens with
+ * less is older, or its disk has lost what it said it had. */
+static bool starts_are_old(const struct placement_node *node,
+                           const struct placement_register_request *request) {
+    return request->incarnation != node->incarnation &&
+           placement_incarnation_starts(request->incarnation) <=
+               placement_incarnation_starts(node->incarnation);
+}
+
+static bool sequence_is_old(const struct placement_node *node,
+                            const struct placement_register_request *request,
+                            uint64_t known_sequence) {
+    /* A process that asks again has written since it opened the engine. */
+    return request->incarnation != node->incarnation &&
+           (request->synced_sequence < node->synced_sequence ||
+            request->synced_sequence < known_sequence);
+}
+
+bool placement_state_is_set_back(const struct placement_state *state,
+                                 const struct placement_register_request *request,
+                                 uint64_t known_sequence) {
+    const struct placement_node *node = placement_state_node_by_uuid(state, &request->uuid);
+    return node &&
+           (starts_are_old(node, request) || sequence_is_old(node, request, known_sequence));
+}
+
+static enum status refuse_set_back(const struct placement_node *node,
+                                   const struct placement_register_request *request,
+                                   uint64_t known_sequence, struct buf *text) {
+    if (known_sequence < node->synced_sequence) known_sequence = node->synced_sequence;
+    buf_printf(
+        text, "the data directory of node %" PRIu64 " is older than what the cluster knows of it: ",
+        node->node_id);
+    if (starts_are_old(node, request))
+        buf_printf(text, "start number %" PRIu64 " comes after start number %" PRIu64 " (",
+                   placement_incarnation_starts(request->incarnation),
+                   placement_incarnation_starts(node->incarnation));
+    else
+        buf_printf(text, "its engine ends at sequence %" PRIu64 ", and had synced %" PRIu64 " (",
+                   request->synced_sequence, known_sequence);
+    buf_printf(text, "an older copy, a disk that lost its tail, or a second copy that runs). Its "
+                     "replicas have forgotten what they promised and must not vote: start a node "
+                     "with an empty --data-dir and move this one's replicas there (flotilla admin "
+                     "move-replica), or put the newest directory back");
+    return STATUS_MISMATCH;
+}
+
 enum status placement_state_check_registration(const struct placement_state *state,
                                                const struct placement_register_request *request,
-                                               struct buf *text) {
+                                               uint64_t known_sequence, struct buf *text) {
     if (request->cluster_id && request->cluster_id != state->cluster_id) {
         buf_printf(text,
                    "this node's data directory belongs to cluster %016" PRIx64 ", but this "
@@ -106,6 +154,8 @@ enum status placement_state_check_registration(const struct placement_state *sta
         buf_printf(text, "the cluster has %u nodes, which is the limit", PLACEMENT_NODES_MAX);
         return STATUS_TOO_LARGE;
     }
+    if (placement_state_is_set_back(state, request, known_sequence))
+        return refuse_set_back(same, request, known_sequence, text);
     return STATUS_OK;
 }
 
@@ -120,11 +170,17 @@ static struct placement_node *add_node(struct placement_state *state,
     return node;
 }
 
+static bool raise_synced(struct placement_node *node, uint64_t sequence) {
+    if (sequence <= node->synced_sequence) return false;
+    node->synced_sequence = sequence;
+    return true;
+}
+
 static void apply_registration(struct placement_state *state,
                                const struct placement_register_request *request,
                                struct storage_batch *batch, struct placement_outcome *outcome) {
     struct buf unwanted = {0};
-    outcome->status = placement_state_check_registration(state, request,
+    outcome->status = placement_state_check_registration(state, request, 0,
                                                          outcome->text ? outcome->text : &unwanted);
     buf_done(&unwanted);
     if (outcome->status) return;
@@ -137,6 +193,7 @@ static void apply_registration(struct placement_state *state,
     }
     buf_assign(&node->version, request->version);
     node->incarnation = request->incarnation;
+    raise_synced(node, request->synced_sequence);
     outcome->node_id = node->node_id;
     placement_put_node(node, batch);
     placement_put_small(state, batch);
@@ -216,6 +273,16 @@ static void apply_confirm(struct placement_state *state, const struct placement_
     outcome->status = STATUS_OK;
 }
 
+static void apply_synced(struct placement_state *state, const struct placement_command *command,
+                         struct storage_batch *batch) {
+    struct decoder nodes = decoder_make(command->synced.nodes);
+    for (uint32_t i = 0; i < command->synced.node_count; i++) {
+        struct placement_node *node = placement_state_node(state, decode_varint(&nodes));
+        uint64_t sequence = decode_varint(&nodes);
+        if (node && raise_synced(node, sequence)) placement_put_node(node, batch);
+    }
+}
+
 void placement_state_apply(struct placement_state *state, const struct placement_command *command,
                            struct storage_batch *batch, struct placement_outcome *outcome) {
     outcome->status = STATUS_OK;
@@ -236,6 +303,9 @@ void placement_state_apply(struct placement_state *state, const struct placement
         if (command->timestamp_bound <= state->timestamp_bound) return; /* an older leader's */
         state->timestamp_bound = command->timestamp_bound;
         placement_put_small(state, batch);
+        return;
+    case PLACEMENT_SYNCED:
+        apply_synced(state, command, batch);
         return;
     }
     ASSERT(!"a decoded command has a known kind");

@@ -23,6 +23,7 @@ struct placement_node {
     uint64_t node_id;
     struct placement_uuid uuid; /* of its data directory, for ever */
     uint64_t incarnation;       /* of the process that registered last */
+    uint64_t synced_sequence;   /* highest that was noted of its engine; never goes back */
     struct buf address, version;
 };
 
@@ -64,10 +65,17 @@ void placement_state_done(struct placement_state *state);
 void placement_state_apply(struct placement_state *state, const struct placement_command *command,
                            struct storage_batch *batch, struct placement_outcome *outcome);
 
-/* The rules of registration that need no liveness: refused ones never enter the log. */
+/* The rules of registration that need no liveness: refused ones never enter the log. MISMATCH with
+ * `known_sequence` (of the node's heartbeats; the state's own is looked at anyhow) above the
+ * request's: the directory was set back in time. */
 enum status placement_state_check_registration(const struct placement_state *state,
                                                const struct placement_register_request *request,
+                                               uint64_t known_sequence,
                                                struct buf *text) MUST_CHECK;
+/* The request's directory has been set back in time: its node is unfit until it is replaced. */
+bool placement_state_is_set_back(const struct placement_state *state,
+                                 const struct placement_register_request *request,
+                                 uint64_t known_sequence);
 struct placement_node *placement_state_node(const struct placement_state *state, uint64_t node_id);
 struct placement_node *placement_state_node_by_uuid(const struct placement_state *state,
                                                     const struct placement_uuid *uuid);

@@ -1,12 +1,12 @@
 /* The replicated state as records: in the engine, and strung together as a snapshot. Every value
- * begins with a format version (u8 = 1).
+ * begins with a format version (u8 = 1; a node's is 2).
  *
  *   small state  cluster id u64 ‖ replication factor, birth nodes, split key count varints ‖
  *                born u8 ‖ next node id, next range id varints ‖ timestamp bound u64 ‖
  *                address book version varint
  *   split keys   (varint length ‖ bytes)*
  *   node         node id varint ‖ uuid 16 bytes ‖ incarnation u64 ‖ address, version: varint length
- *                ‖ bytes
+ *                ‖ bytes ‖ synced sequence varint (version 1 has none: 0)
  *   range        confirmed varint ‖ descriptor (messages.c)
  *
  *   snapshot     version u8 = 1 ‖ (key, value: varint length ‖ bytes)* */
@@ -15,6 +15,7 @@
 #include "placement/state.h"
 
 #define RECORD_VERSION 1u
+#define NODE_RECORD_VERSION 2u
 #define RECORD_PREFIX SLICE_LITERAL("\0p")
 #define RECORD_PREFIX_END SLICE_LITERAL("\0q")
 
@@ -36,7 +37,7 @@ static void begin_record(struct record *record, enum record_kind kind, uint64_t 
     buf_append(&record->key, RECORD_PREFIX);
     encode_u8(&record->key, (uint8_t)kind);
     if (id) encode_u64_be(&record->key, id);
-    encode_u8(&record->value, RECORD_VERSION);
+    encode_u8(&record->value, kind == RECORD_NODE ? NODE_RECORD_VERSION : RECORD_VERSION);
 }
 
 static void record_done(struct record *record) {
@@ -73,6 +74,7 @@ static void make_node(struct record *record, const struct placement_node *node) 
     encode_u64(out, node->incarnation);
     encode_bytes(out, slice_from_buf(&node->address));
     encode_bytes(out, slice_from_buf(&node->version));
+    encode_varint(out, node->synced_sequence);
 }
 
 static void make_range(struct record *record, const struct placement_birth_range *range) {
@@ -164,11 +166,12 @@ static void load_small(struct placement_state *state, struct decoder *in) {
         in->failed = true;
 }
 
-static void load_node(struct placement_state *state, struct decoder *in) {
+static void load_node(struct placement_state *state, uint8_t record_version, struct decoder *in) {
     struct placement_node node = {.node_id = decode_varint(in)};
     struct slice uuid = decode_fixed(in, sizeof(node.uuid.bytes));
     node.incarnation = decode_u64(in);
     struct slice address = decode_bytes(in), version = decode_bytes(in);
+    if (record_version > 1) node.synced_sequence = decode_varint(in);
     uint64_t last = state->node_count ? state->nodes[state->node_count - 1].node_id : 0;
     if (!decoder_finished(in) || node.node_id <= last || state->node_count >= PLACEMENT_NODES_MAX) {
         in->failed = true;
@@ -211,8 +214,10 @@ static enum status load_record(struct placement_state *state, struct slice key,
     if (!slice_has_prefix(key, RECORD_PREFIX) || key.len <= RECORD_PREFIX.len)
         return STATUS_CORRUPTION;
     struct decoder in = decoder_make(value);
-    if (decode_u8(&in) != RECORD_VERSION) return STATUS_CORRUPTION;
-    switch (key.data[RECORD_PREFIX.len]) {
+    uint8_t kind = key.data[RECORD_PREFIX.len], version = decode_u8(&in);
+    if (version < 1 || version > (kind == RECORD_NODE ? NODE_RECORD_VERSION : RECORD_VERSION))
+        return STATUS_CORRUPTION;
+    switch (kind) {
     case RECORD_SMALL:
         load_small(state, &in);
         break;
@@ -220,7 +225,7 @@ static enum status load_record(struct placement_state *state, struct slice key,
         buf_assign(&state->split_keys, slice_make(in.at, decoder_left(&in)));
         break;
     case RECORD_NODE:
-        load_node(state, &in);
+        load_node(state, version, &in);
         break;
     case RECORD_RANGE:
         load_range(state, &in);

@@ -4,7 +4,7 @@
  *   cluster_id (16 hex digits), member, leader_member, born, replication_factor, birth_nodes,
  *   registered_nodes, ranges_without_leader, ranges_under_replicated, ranges_with_learners,
  *   ranges_joint, replicas_unconfirmed, timestamp_next, timestamp_bound,
- *   nodes:  [{id, address, version, alive, seen_ms_ago (null: never), replicas, leaders,
+ *   nodes:  [{id, address, version, alive, set_back, seen_ms_ago (null: never), replicas, leaders,
  *             behind_entries (null: not known)}]
  *   ranges: [{id, start, end, leader_node (0: unknown), leader_term, conf_version, span_version,
  *             joint, nodes: [id], roles: [as of nodes: voter, learner, voter-incoming,
@@ -21,6 +21,8 @@ static void print_node(const struct placement_node_status *node, struct buf *out
     buf_printf(out, "node %" PRIu64 " at %.*s (%.*s): ", node->node_id, (int)node->address.len,
                (const char *)node->address.data, (int)node->version.len,
                (const char *)node->version.data);
+    if (node->set_back)
+        buf_printf(out, "REFUSED, its data directory was set back in time: replace it; ");
     if (node->seen_ms_ago == UINT64_MAX)
         buf_printf(out, "not heard from yet");
     else
@@ -77,6 +79,7 @@ static void add_node(cJSON *nodes, const struct placement_node_status *node) {
     json_add_escaped(object, "address", node->address);
     json_add_escaped(object, "version", node->version);
     json_add_bool(object, "alive", node->alive);
+    json_add_bool(object, "set_back", node->set_back);
     add_known(object, "seen_ms_ago", node->seen_ms_ago);
     json_add_u64(object, "replicas", node->replicas);
     json_add_u64(object, "leaders", node->leaders);

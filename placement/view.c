@@ -58,9 +58,26 @@ struct placement_view_node *placement_view_node(struct placement_view *view, uin
     return node;
 }
 
-bool placement_view_reported(const struct placement_view *view, uint64_t node_id) {
+void placement_view_registered(struct placement_view *view, uint64_t node_id, uint64_t now_us) {
+    struct placement_view_node *node = placement_view_node(view, node_id);
+    node->seen = true;
+    node->left = false;
+    node->set_back = false;
+    node->complete = false; /* a new process: its reports start over */
+    node->seen_us = now_us;
+    view->registered_beats = view->beats;
+}
+
+bool placement_view_beats(const struct placement_view *view, uint64_t node_id) {
     const struct idmap_node *found = idmap_get(&view->nodes, node_id);
-    return found && CONTAINER_OF(found, const struct placement_view_node, by_id)->complete;
+    return found && CONTAINER_OF(found, const struct placement_view_node, by_id)->beat >
+                        view->registered_beats;
+}
+
+uint64_t placement_view_synced(const struct placement_view *view, uint64_t node_id) {
+    const struct idmap_node *found = idmap_get(&view->nodes, node_id);
+    return found ? CONTAINER_OF(found, const struct placement_view_node, by_id)->synced_sequence
+                 : 0;
 }
 
 bool placement_view_alive(const struct placement_view *view, uint64_t node_id, uint64_t now_us,
@@ -156,8 +173,11 @@ void placement_view_merge(struct placement_view *view,
     struct placement_view_node *node = placement_view_node(view, request->node_id);
     node->seen = true;
     node->left = request->leaving;
+    node->beat = ++view->beats;
     node->seen_us = now_us;
     node->figures = request->figures;
+    if (request->synced_sequence > node->synced_sequence)
+        node->synced_sequence = request->synced_sequence;
     if (request->complete) {
         node->complete = true;
         clear_unheard(view, request->node_id, request);

@@ -32,6 +32,9 @@ struct placement_view_node {
     bool left;        /* said that it stops */
     bool complete;    /* has reported all its replicas since then */
     uint64_t seen_us; /* last heartbeat or registration; when not seen: when the view began */
+    uint64_t beat;    /* number of its last heartbeat; 0: none */
+    bool set_back;    /* a registration was refused: placement_state_is_set_back */
+    uint64_t synced_sequence; /* newest of its heartbeats */
     struct placement_store_figures figures;
 };
 
@@ -39,6 +42,7 @@ struct placement_view {
     struct idmap ranges, nodes;
     uint64_t began_us;
     uint64_t complete_reports;             /* counts them */
+    uint64_t beats, registered_beats;      /* heartbeats; of them, before the last registration */
     bool changed;                          /* the order below is out of date */
     struct placement_range_entry *entries; /* ranges in key order */
     uint32_t entry_count, entry_cap;
@@ -50,8 +54,12 @@ void placement_view_done(struct placement_view *view);
 
 /* The node's entry, made when missing. */
 struct placement_view_node *placement_view_node(struct placement_view *view, uint64_t node_id);
-/* It has sent a complete heartbeat since it registered, to this leader. */
-bool placement_view_reported(const struct placement_view *view, uint64_t node_id);
+/* A process of the node has registered. */
+void placement_view_registered(struct placement_view *view, uint64_t node_id, uint64_t now_us);
+/* It has sent a heartbeat since the last registration of any node. */
+bool placement_view_beats(const struct placement_view *view, uint64_t node_id);
+/* What the node's engine has synced, as it last said; 0: not heard. */
+uint64_t placement_view_synced(const struct placement_view *view, uint64_t node_id);
 /* Heard from within silence_us, or not yet known to be silent. */
 bool placement_view_alive(const struct placement_view *view, uint64_t node_id, uint64_t now_us,
                           uint64_t silence_us);

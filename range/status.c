@@ -144,6 +144,10 @@ void range_store_status(struct range_store *store, range_status_fn *each, void *
     memory_free(copies.items);
 }
 
+uint64_t range_store_synced_sequence(const struct range_store *store) {
+    return storage_synced_sequence(store->engine);
+}
+
 uint32_t range_store_leader_count(struct range_store *store) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < store->worker_count; i++)

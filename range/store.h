@@ -165,5 +165,7 @@ typedef void range_status_fn(void *ctx, const struct range_status *status);
 /* A copy of all replicas' states, as of each worker's last turn or so. Blocks for no I/O. */
 void range_store_status(struct range_store *store, range_status_fn *each, void *ctx);
 uint32_t range_store_leader_count(struct range_store *store);
+/* storage_synced_sequence of the store's engine. Any thread. */
+uint64_t range_store_synced_sequence(const struct range_store *store);
 
 #endif

@@ -6,14 +6,12 @@
 
 #include "base/address.h"
 #include "base/assert.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "rpc/placement_client_internal.h"
 
 #define TIMEOUT_MS_DEFAULT 1000u
 #define BACKOFF_MS_MAX_DEFAULT 500u
-#define INCARNATION_RANDOM_BITS 22
 /* A node whose place is held by another process keeps asking for so long: longer than placement
  * takes to notice that the other one is gone. */
 #define EXISTS_PATIENCE_US (10u * 1000u * 1000u)
@@ -54,13 +52,6 @@ static enum status add_members(struct placement_client *client, const char *addr
 
 static void retry_registration(struct rpc_timer *timer);
 
-/* Later starts have higher ones. Should the clock have been set back in between, placement takes
- * this process for an old one until the one before has been silent for a while. */
-static uint64_t new_incarnation(struct prng *prng) {
-    uint64_t random = prng_next(prng) >> (64 - INCARNATION_RANDOM_BITS);
-    return clock_wall_ms(clock_system()) << INCARNATION_RANDOM_BITS | random;
-}
-
 enum status placement_client_new(const struct placement_client_config *config, struct buf *error,
                                  struct placement_client **ret_client) {
     struct placement_client *client = MEMORY_NEW(struct placement_client);
@@ -69,7 +60,6 @@ enum status placement_client_new(const struct placement_client_config *config, s
     client->backoff_ms_max =
         config->backoff_ms_max ? config->backoff_ms_max : BACKOFF_MS_MAX_DEFAULT;
     prng_init(&client->prng, prng_seed_from_system());
-    client->incarnation = new_incarnation(&client->prng);
     client->register_timer.fire = retry_registration;
     placement_heartbeats_init(client);
     placement_oracle_init(client);
@@ -273,10 +263,15 @@ static void send_registration(struct placement_client *client) {
     request.node_id = client->identity.node_id;
     request.uuid = rpc_bytes_from_slice(slice_make(client->identity.uuid.bytes, 16));
     request.incarnation = client->incarnation;
+    request.synced_sequence = client->opened_sequence;
     request.address = client->advertise;
     request.version = client->version;
     placement_client_call(client, PLACEMENT_METHOD("RegisterNode"), &request.base, on_registered,
                           NULL, client);
+}
+
+uint64_t placement_client_incarnation(const struct placement_client *client) {
+    return client->incarnation;
 }
 
 static void retry_registration(struct rpc_timer *timer) {
@@ -289,12 +284,16 @@ static char *copy_text(const char *text) {
 }
 
 void placement_client_register(struct placement_client *client,
-                               const struct placement_identity *identity, const char *advertise,
-                               const char *version, placement_registered_fn *done, void *ctx) {
+                               const struct placement_registration *registration,
+                               placement_registered_fn *done, void *ctx) {
     ASSERT(!client->registered && !client->advertise);
-    client->identity = *identity;
-    client->advertise = copy_text(advertise);
-    client->version = copy_text(version);
+    ASSERT_CMP(registration->identity.starts, >, 0);
+    client->identity = registration->identity;
+    client->incarnation =
+        placement_incarnation(registration->identity.starts, prng_next(&client->prng));
+    client->opened_sequence = registration->synced_sequence;
+    client->advertise = copy_text(registration->advertise);
+    client->version = copy_text(registration->version);
     client->registered = done;
     client->registered_ctx = ctx;
     send_registration(client);

@@ -33,6 +33,7 @@ void placement_client_free(struct placement_client *client);
 struct placement_identity {
     uint64_t cluster_id, node_id;
     struct placement_uuid uuid;
+    uint64_t starts; /* of the directory, this one too; durable there before it is sent */
 };
 
 struct placement_uuid placement_uuid_new(void); /* random (getrandom) */
@@ -43,11 +44,19 @@ typedef void placement_registered_fn(void *ctx, enum status status, struct slice
                                      const struct placement_identity *identity);
 
 /* Registers, again and again while placement is away or the answer says "later" (a log line tells
- * what it waits for, at the first failure and every ten seconds). `advertise` is this node's
- * address for others; texts are copied. */
+ * what it waits for, at the first failure and every ten seconds). */
+struct placement_registration {
+    struct placement_identity identity;
+    uint64_t
+        synced_sequence;   /* of the engine as it was opened, before anything was written to it */
+    const char *advertise; /* this node's address for others; copied */
+    const char *version;   /* of the binary; copied */
+};
 void placement_client_register(struct placement_client *client,
-                               const struct placement_identity *identity, const char *advertise,
-                               const char *version, placement_registered_fn *done, void *ctx);
+                               const struct placement_registration *registration,
+                               placement_registered_fn *done, void *ctx);
+/* Of this process, from then on. */
+uint64_t placement_client_incarnation(const struct placement_client *client);
 
 /* ---- heartbeats (nodes, after registration) ---- */
 struct placement_client_node {

@@ -81,7 +81,7 @@ struct placement_client {
     bool closing;
 
     struct placement_identity identity;
-    uint64_t incarnation;
+    uint64_t incarnation, opened_sequence;
     char *advertise, *version;
     placement_registered_fn *registered;
     void *registered_ctx;

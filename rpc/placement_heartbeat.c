@@ -128,6 +128,7 @@ static void send_heartbeat(struct placement_client *client, bool leaving) {
     request.cluster_id = client->identity.cluster_id;
     request.node_id = client->identity.node_id;
     request.incarnation = client->incarnation;
+    request.synced_sequence = range_store_synced_sequence(heartbeats->node.store);
     request.address_book_version = heartbeats->address_book_version;
     request.leaving = leaving;
     request.complete = list.complete;

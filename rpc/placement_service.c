@@ -76,6 +76,7 @@ static void serve_register(void *ctx, struct rpc_call *call, struct slice bytes)
         .cluster_id = message->cluster_id,
         .node_id = message->node_id,
         .incarnation = message->incarnation,
+        .synced_sequence = message->synced_sequence,
         .address = slice_from_text(message->address),
         .version = slice_from_text(message->version),
     };
@@ -156,6 +157,7 @@ static void serve_heartbeat(void *ctx, struct rpc_call *call, struct slice bytes
         .cluster_id = message->cluster_id,
         .node_id = message->node_id,
         .incarnation = message->incarnation,
+        .synced_sequence = message->synced_sequence,
         .address_book_version = message->address_book_version,
         .leaving = message->leaving,
         .complete = message->complete,

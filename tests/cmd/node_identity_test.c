@@ -3,8 +3,10 @@
 #include "cmd/node_identity.h"
 #include "storage/memory_engine.h"
 
-static const struct placement_identity sample = {
-    .cluster_id = 0x1111222233334444u, .node_id = 3, .uuid = {.bytes = {1, 2, 3, 0, 5, 255}}};
+static const struct placement_identity sample = {.cluster_id = 0x1111222233334444u,
+                                                 .node_id = 3,
+                                                 .uuid = {.bytes = {1, 2, 3, 0, 5, 255}},
+                                                 .starts = 41};
 
 static void expect_sample(struct storage_engine *engine) {
     struct placement_identity loaded;
@@ -12,6 +14,7 @@ static void expect_sample(struct storage_engine *engine) {
     cr_assert_eq(node_identity_load(engine, &error, &loaded), STATUS_OK);
     cr_expect_eq(loaded.cluster_id, sample.cluster_id);
     cr_expect_eq(loaded.node_id, sample.node_id);
+    cr_expect_eq(loaded.starts, sample.starts);
     cr_expect_arr_eq(loaded.uuid.bytes, sample.uuid.bytes, sizeof(sample.uuid.bytes));
 }
 
@@ -78,6 +81,28 @@ Test(node_identity, that_is_damaged_is_refused) {
     storage_close(engine);
     buf_done(&good);
     buf_done(&bad);
+    buf_done(&error);
+}
+
+/* Version 1 told placement the time of the start in place of a count: what follows is above it. */
+Test(node_identity, of_version_1_counts_on_from_the_time) {
+    struct storage_engine *engine = memory_engine_new();
+    struct storage_batch *batch = storage_batch_new(engine);
+    struct placement_identity loaded = {0};
+    struct buf record = {0}, error = {0};
+    encode_u8(&record, 1);
+    encode_u64(&record, sample.cluster_id);
+    encode_u64(&record, sample.node_id);
+    buf_append(&record, slice_make(sample.uuid.bytes, sizeof(sample.uuid.bytes)));
+    encode_u64(&record, checksum64(slice_from_buf(&record)));
+    storage_batch_put(batch, STORAGE_META, slice_make("\0i", 2), slice_from_buf(&record));
+    cr_assert_eq(storage_write(engine, batch, STORAGE_SYNCED), STATUS_OK);
+    cr_assert_eq(node_identity_load(engine, &error, &loaded), STATUS_OK);
+    cr_expect_eq(loaded.node_id, sample.node_id);
+    cr_expect_gt(loaded.starts, UINT64_C(1700000000000));
+    storage_batch_free(batch);
+    storage_close(engine);
+    buf_done(&record);
     buf_done(&error);
 }
 

@@ -45,7 +45,7 @@ static struct placement_heartbeat_reply beat(uint64_t number,
     struct placement_heartbeat_request request = {
         .cluster_id = status_now().cluster_id,
         .node_id = number,
-        .incarnation = 1000 + number,
+        .incarnation = group_node(number).incarnation,
         .complete = complete,
         .report_count = count,
         .reports = reports,
@@ -175,7 +175,7 @@ Test(placement_driver, an_id_is_durable_before_it_is_told) {
 Test(placement_driver, a_second_process_elsewhere_is_refused_while_the_first_lives) {
     struct placement_register_request first = group_node(1), second = first;
     cr_assert_eq(group_register(&group, &first).status, STATUS_OK);
-    second.incarnation++;
+    group_start_again(&second);
     second.address = slice_from_text("10.0.0.9:7101");
     struct group_registration result = group_register(&group, &second);
     cr_assert_eq(result.status, STATUS_EXISTS);
@@ -195,7 +195,7 @@ Test(placement_driver, a_restarted_placement_takes_nodes_for_alive_first) {
     cr_assert_eq(group_register(&group, &first).status, STATUS_OK);
     group_run(&group, 10000000);
     restart();
-    second.incarnation++;
+    group_start_again(&second);
     second.address = slice_from_text("10.0.0.9:7101");
     cr_assert_eq(group_register(&group, &second).status, STATUS_EXISTS);
 }
@@ -204,7 +204,7 @@ Test(placement_driver, a_restarted_placement_takes_nodes_for_alive_first) {
 Test(placement_driver, a_restart_at_the_same_address_is_taken_at_once) {
     struct placement_register_request request = group_node(1);
     struct group_registration first = group_register(&group, &request);
-    request.incarnation++;
+    group_start_again(&request);
     request.node_id = first.node_id;
     request.cluster_id = first.cluster_id;
     struct group_registration second = group_register(&group, &request);
@@ -213,23 +213,104 @@ Test(placement_driver, a_restart_at_the_same_address_is_taken_at_once) {
 }
 
 /* What a process still sent before it ended may come after its successor's registration: it must
- * not take the node from the living (simulation seed 1000760). */
+ * not take the node from the living (simulation seed 1000760), nor ever. */
 Test(placement_driver, a_late_registration_of_an_earlier_process_is_refused) {
     struct placement_register_request earlier = group_node(1), present = earlier;
     cr_assert_eq(group_register(&group, &earlier).status, STATUS_OK);
-    present.incarnation++;
+    group_start_again(&present);
     cr_assert_eq(group_register(&group, &present).status, STATUS_OK);
     struct group_registration late = group_register(&group, &earlier);
-    cr_assert_eq(late.status, STATUS_EXISTS);
-    cr_assert_gt(late.retry_after_ms, 0);
+    cr_assert_eq(late.status, STATUS_MISMATCH);
+    cr_assert_eq(late.retry_after_ms, 0);
     struct placement_heartbeat_request beat = {
         .cluster_id = status_now().cluster_id, .node_id = 1, .incarnation = present.incarnation};
     struct placement_heartbeat_reply reply;
     placement_driver_heartbeat(group.members[0].driver, &beat, group.now_us, &reply);
     cr_assert_eq(reply.status, STATUS_OK);
-    group_run(&group, group.now_us + 60000000);
-    cr_assert_eq(group_register(&group, &earlier).status, STATUS_OK,
-                 "a clock that was set back must not lock a node out for ever");
+    group_run(&group, 10000000);
+    cr_assert_eq(group_register(&group, &earlier).status, STATUS_MISMATCH);
+}
+
+/* ---- directories that were set back in time ---- */
+
+/* The directory of a node whose replicas have promised things, started again as it was earlier. */
+static struct group_registration register_again(uint64_t starts, uint64_t noise,
+                                                uint64_t synced_sequence) {
+    struct placement_register_request request = group_node(1);
+    request.incarnation = placement_incarnation(starts, noise);
+    request.synced_sequence = synced_sequence;
+    return group_register(&group, &request);
+}
+
+static void beat_synced(uint64_t starts, uint64_t synced_sequence, bool leaving) {
+    struct placement_heartbeat_request request = {
+        .cluster_id = status_now().cluster_id,
+        .node_id = 1,
+        .incarnation = placement_incarnation(starts, 7),
+        .synced_sequence = synced_sequence,
+        .leaving = leaving,
+        .complete = true,
+    };
+    struct placement_heartbeat_reply reply;
+    struct placement_driver *driver = leader();
+    placement_driver_heartbeat(driver, &request, group.now_us, &reply);
+    cr_assert_eq(reply.status, STATUS_OK);
+}
+
+/* A copy that was made before the directory's last start counts that start again. It must never be
+ * believed, however long the real one is silent: two of three replicas may have promised what only
+ * it has forgotten. */
+Test(placement_driver, a_start_that_was_counted_before_is_refused) {
+    cr_assert_eq(register_again(4, 7, 100).status, STATUS_OK);
+    cr_assert_eq(register_again(4, 7, 100).status, STATUS_OK, "the same process asks again");
+    group_run(&group, 60000000);
+    struct group_registration copy = register_again(4, 8, 100);
+    cr_assert_eq(copy.status, STATUS_MISMATCH);
+    cr_assert_eq(copy.retry_after_ms, 0);
+    cr_assert(strstr(copy.text, "start number 4 comes after start number 4"), "%s", copy.text);
+    cr_assert(strstr(copy.text, "move-replica"), "%s", copy.text);
+    cr_assert_eq(register_again(3, 9, 100).status, STATUS_MISMATCH);
+    cr_assert(status_now().nodes[0].set_back, "the operator sees which node it is");
+    group_crash(&group, 0);
+    group_start(&group, 0);
+    cr_assert_eq(register_again(4, 8, 100).status, STATUS_MISMATCH, "the log remembers");
+    cr_assert_eq(register_again(5, 8, 100).status, STATUS_OK);
+    cr_assert(!status_now().nodes[0].set_back);
+}
+
+/* A disk that lost its tail has a count that is right, and an engine that ends too early. */
+Test(placement_driver, an_engine_that_ends_before_what_it_had_synced_is_refused) {
+    cr_assert_eq(register_again(1, 7, 0).status, STATUS_OK);
+    beat_synced(1, 5000, false);
+    struct group_registration cut = register_again(2, 7, 4999);
+    cr_assert_eq(cut.status, STATUS_MISMATCH);
+    cr_assert(strstr(cut.text, "ends at sequence 4999, and had synced 5000"), "%s", cut.text);
+    cr_assert_eq(register_again(3, 7, 5000).status, STATUS_OK);
+    cr_assert_eq(register_again(4, 7, 4999).status, STATUS_MISMATCH, "what it opened with counts");
+}
+
+/* What heartbeats said goes through the log, seldom: a placement that starts again knows it. */
+Test(placement_driver, what_was_synced_is_known_after_a_restart) {
+    cr_assert_eq(register_again(1, 7, 0).status, STATUS_OK);
+    uint64_t begun = status_now().applied_index;
+    for (uint64_t i = 1; i <= 200; i++) {
+        beat_synced(1, i * 100, false);
+        group_run(&group, 100000);
+    }
+    uint64_t entries = status_now().applied_index - begun;
+    cr_assert_leq(entries, 20, "two or three of them, and the timestamps' bounds: %lu",
+                  (unsigned long)entries);
+    group_run(&group, 5000000); /* what is behind it in the log makes its effects durable */
+    group_crash(&group, 0);
+    group_start(&group, 0);
+    cr_assert_eq(register_again(2, 7, 9000).status, STATUS_MISMATCH, "20 s, less the last ten");
+    cr_assert_eq(register_again(3, 7, 20000).status, STATUS_OK);
+    beat_synced(3, 20500, true);
+    group_settle(&group);
+    group_crash(&group, 0);
+    group_start(&group, 0);
+    cr_assert_eq(register_again(4, 7, 20400).status, STATUS_MISMATCH,
+                 "a good-bye is noted at once");
 }
 
 /* A node that said good-bye may come back anywhere at once. */
@@ -243,7 +324,7 @@ Test(placement_driver, a_node_that_left_may_return_elsewhere_at_once) {
     struct placement_heartbeat_reply reply;
     placement_driver_heartbeat(group.members[0].driver, &leaving, group.now_us, &reply);
     cr_assert_eq(reply.status, STATUS_OK);
-    request.incarnation++;
+    group_start_again(&request);
     request.address = slice_from_text("10.0.0.9:7101");
     cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
 }
@@ -265,7 +346,7 @@ Test(placement_driver, two_registrations_of_one_directory_at_once_admit_one) {
     struct placement_register_request first = group_node(1), second = first;
     struct group_registration results[2];
     struct group_member *member = group_wait_leader(&group);
-    second.incarnation++;
+    group_start_again(&second);
     second.address = slice_from_text("10.0.0.9:7101");
     group_register_begin(&group, member, &first, &results[0]);
     group_register_begin(&group, member, &second, &results[1]);
@@ -339,9 +420,10 @@ Test(placement_driver, birth_counts_who_is_alive) {
         struct placement_register_request request = group_node(i);
         cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
         group_beat(&group, i); /* and never again */
-        group_run(&group, 1100000);
+        group_settle(&group);
     }
     cr_assert(!status_now().born);
+    group_run(&group, 1100000);
     for (uint64_t i = 4; i <= 5; i++) {
         struct placement_register_request request = group_node(i);
         cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
@@ -369,7 +451,7 @@ Test(placement_driver, birth_does_not_count_who_has_left) {
     group_beat(&group, 1);
     struct placement_heartbeat_request leaving = {.cluster_id = status_now().cluster_id,
                                                   .node_id = 1,
-                                                  .incarnation = 1001,
+                                                  .incarnation = group_node(1).incarnation,
                                                   .complete = true,
                                                   .leaving = true};
     struct placement_heartbeat_reply reply;
@@ -561,8 +643,9 @@ Test(placement_driver, the_status_follows_replaced_replicas) {
 Test(placement_driver, the_address_book_is_sent_when_it_is_newer) {
     struct placement_register_request request = group_node(1);
     cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
-    struct placement_heartbeat_request heartbeat = {
-        .cluster_id = status_now().cluster_id, .node_id = 1, .incarnation = 1001};
+    struct placement_heartbeat_request heartbeat = {.cluster_id = status_now().cluster_id,
+                                                    .node_id = 1,
+                                                    .incarnation = group_node(1).incarnation};
     struct placement_heartbeat_reply reply;
     placement_driver_heartbeat(group.members[0].driver, &heartbeat, group.now_us, &reply);
     cr_assert_eq(reply.node_count, 1);
@@ -577,8 +660,10 @@ Test(placement_driver, heartbeats_of_strangers_are_refused) {
     struct placement_register_request request = group_node(1);
     cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
     struct placement_heartbeat_request bad[3] = {
-        {.cluster_id = 5, .node_id = 1, .incarnation = 1001},
-        {.cluster_id = status_now().cluster_id, .node_id = 8, .incarnation = 1001},
+        {.cluster_id = 5, .node_id = 1, .incarnation = group_node(1).incarnation},
+        {.cluster_id = status_now().cluster_id,
+         .node_id = 8,
+         .incarnation = group_node(1).incarnation},
         {.cluster_id = status_now().cluster_id, .node_id = 1, .incarnation = 7},
     };
     const enum status expected[3] = {STATUS_MISMATCH, STATUS_MISMATCH, STATUS_EXISTS};

@@ -190,7 +190,7 @@ struct placement_register_request group_node(uint64_t number) {
     (void)snprintf(addresses[number], sizeof(addresses[number]), "10.0.0.%u:7101",
                    (unsigned)number);
     struct placement_register_request request = {
-        .incarnation = 1000 + number,
+        .incarnation = placement_incarnation(1, number),
         .address = slice_from_text(addresses[number]),
         .version = slice_from_text("0.1.0"),
     };

@@ -66,6 +66,10 @@ struct group_registration {
 };
 
 struct placement_register_request group_node(uint64_t number); /* fresh node number 1, 2, ... */
+/* The same directory, started once more. */
+static inline void group_start_again(struct placement_register_request *request) {
+    request->incarnation += UINT64_C(1) << PLACEMENT_INCARNATION_NOISE_BITS;
+}
 /* Without waiting. The result must outlive the answer. */
 void group_register_begin(struct group *group, struct group_member *member,
                           const struct placement_register_request *request,

@@ -143,7 +143,7 @@ Test(placement_group, keeps_its_promises_through_crashes_and_cuts) {
             if (!group.members[i].driver) group_start(&group, i);
         }
         group.loss_percent = 0;
-        request.incarnation++;
+        group_start_again(&request);
         struct group_registration again = group_register(&group, &request);
         cr_assert_eq(again.status, STATUS_OK);
         cr_assert_eq(again.node_id, 1);

@@ -103,7 +103,7 @@ Test(placement_state, another_cluster_is_refused_by_name) {
     struct placement_command command = registration(1, 9, "a:1");
     command.registration.cluster_id = 0xabc;
     struct buf text = {0};
-    cr_assert_eq(placement_state_check_registration(&state, &command.registration, &text),
+    cr_assert_eq(placement_state_check_registration(&state, &command.registration, 0, &text),
                  STATUS_MISMATCH);
     buf_append_byte(&text, 0);
     cr_assert(strstr((char *)text.data, "0000000000000abc"));
@@ -288,10 +288,16 @@ Test(placement_command, round_trips_and_refuses_every_prefix) {
     placement_even_split_keys(&keys, 4);
     encode_varint(&ids, 3);
     encode_varint(&ids, 400);
-    struct placement_command commands[5] = {
+    struct placement_command commands[6] = {
         {.kind = PLACEMENT_FORM},    registration(3, 9, "host:1"), {.kind = PLACEMENT_BIRTH},
-        {.kind = PLACEMENT_CONFIRM}, {.kind = PLACEMENT_EXTEND},
+        {.kind = PLACEMENT_CONFIRM}, {.kind = PLACEMENT_EXTEND},   {.kind = PLACEMENT_SYNCED},
     };
+    struct buf synced = {0};
+    encode_varint(&synced, 5);
+    encode_varint(&synced, UINT64_C(1) << 50);
+    commands[1].registration.synced_sequence = 1000000;
+    commands[5].synced.node_count = 1;
+    commands[5].synced.nodes = slice_from_buf(&synced);
     commands[0].form = (struct placement_form){77, 3, 5, 3, slice_from_buf(&keys)};
     commands[2].birth.node_count = 2;
     commands[2].birth.node_ids = slice_from_buf(&ids);
@@ -299,7 +305,7 @@ Test(placement_command, round_trips_and_refuses_every_prefix) {
     commands[3].confirm.range_count = 2;
     commands[3].confirm.range_ids = slice_from_buf(&ids);
     commands[4].timestamp_bound = UINT64_C(1) << 60;
-    for (uint32_t i = 0; i < 5; i++) {
+    for (uint32_t i = 0; i < 6; i++) {
         struct buf bytes = {0}, again = {0};
         struct placement_command decoded;
         placement_command_encode(&bytes, &commands[i]);
@@ -314,6 +320,7 @@ Test(placement_command, round_trips_and_refuses_every_prefix) {
     }
     buf_done(&keys);
     buf_done(&ids);
+    buf_done(&synced);
 }
 
 /* What an earlier version left in the log means what it meant then. */

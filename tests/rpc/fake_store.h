@@ -13,7 +13,7 @@
 struct range_store {
     struct range_descriptor ranges[FAKE_STORE_RANGES_MAX];
     bool leads[FAKE_STORE_RANGES_MAX];
-    uint64_t term;
+    uint64_t term, synced_sequence;
     uint32_t range_count, creations; /* creations: calls, repeated ones too */
     /* Guarded by the mutex: answers by worker. */
     pthread_mutex_t mutex;

@@ -106,11 +106,15 @@ static void on_left(void *ctx) {
     ((struct node *)ctx)->left = true;
 }
 
+/* Every node is a start of its directory after all those before. */
+static uint64_t starts;
+
 static void node_init(struct node *node, uint8_t uuid) {
     struct buf error = {0};
     *node = (struct node){0};
     fake_store_init(&node->store);
     memset(node->identity.uuid.bytes, uuid, sizeof(node->identity.uuid.bytes));
+    node->identity.starts = ++starts;
     cr_assert_eq(
         placement_client_new(&(struct placement_client_config){.loop = loop, .addresses = address},
                              &error, &node->client),
@@ -123,8 +127,12 @@ static void node_done(struct node *node) {
 }
 
 static void node_begin(struct node *node, const char *advertise) {
-    placement_client_register(node->client, &node->identity, advertise, "test", on_registered,
-                              node);
+    const struct placement_registration registration = {.identity = node->identity,
+                                                        .synced_sequence =
+                                                            node->store.synced_sequence,
+                                                        .advertise = advertise,
+                                                        .version = "test"};
+    placement_client_register(node->client, &registration, on_registered, node);
 }
 
 static void node_run(struct node *node) {
@@ -214,6 +222,36 @@ Test(rpc_placement, a_node_of_another_cluster_is_refused_with_the_reason) {
     cr_assert_eq(node.status, STATUS_MISMATCH);
     cr_assert(strstr(node.text, "0000000000003039"), "%s", node.text);
     node_done(&node);
+}
+
+/* What a node has synced is known to placement: a directory that comes back with less, or with a
+ * start that was counted before, has forgotten what its replicas promised. */
+Test(rpc_placement, a_directory_that_was_set_back_is_refused) {
+    struct node node, older, copy;
+    node_join(&node, 1, "127.0.0.1:7101");
+    node.store.synced_sequence = 500;
+    placement_client_beat(node.client);
+    run_for(200000);
+    node_init(&older, 1);
+    older.store.synced_sequence = 499;
+    node_begin(&older, "127.0.0.1:7101");
+    cr_assert(rpc_loop_run_until(loop, &older.registered, PATIENCE_US));
+    cr_assert_eq(older.status, STATUS_MISMATCH);
+    cr_assert(strstr(older.text, "ends at sequence 499, and had synced 500"), "%s", older.text);
+    node_init(&copy, 1);
+    copy.identity.starts = node.identity.starts;
+    copy.store.synced_sequence = 500;
+    node_begin(&copy, "127.0.0.1:7101");
+    cr_assert(rpc_loop_run_until(loop, &copy.registered, PATIENCE_US));
+    cr_assert_eq(copy.status, STATUS_MISMATCH);
+    cr_assert(strstr(copy.text, "start number"), "%s", copy.text);
+    struct placement_status status;
+    placement_driver_status(driver, clock_monotonic_us(clock_system()), &status);
+    cr_assert(status.nodes[0].set_back);
+    cr_assert(!node.fenced, "the one that runs is not touched");
+    node_done(&node);
+    node_done(&older);
+    node_done(&copy);
 }
 
 /* A process whose place was taken must hear of it and stop. */

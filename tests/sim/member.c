@@ -176,6 +176,7 @@ static void receive_registration(struct sim_member *member, const struct sim_mes
     struct placement_register_request request = {.cluster_id = message->body->cluster_id,
                                                  .node_id = message->body->node_id,
                                                  .incarnation = message->body->incarnation,
+                                                 .synced_sequence = message->body->number,
                                                  .version = SLICE_LITERAL("simulated")};
     (void)snprintf(address, sizeof(address), "10.0.0.%u:7101", message->from + 1);
     request.address = slice_from_text(address);
@@ -190,6 +191,7 @@ static void receive_heartbeat(struct sim_member *member, const struct sim_messag
     struct placement_heartbeat_request request = {.cluster_id = asked->cluster_id,
                                                   .node_id = asked->node_id,
                                                   .incarnation = asked->incarnation,
+                                                  .synced_sequence = asked->number,
                                                   .complete = true,
                                                   .report_count = asked->report_count,
                                                   .reports = asked->lists->reports};

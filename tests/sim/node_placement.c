@@ -17,11 +17,17 @@ uint32_t sim_next_member(struct sim *sim, uint32_t member) {
 
 /* ---- asking ---- */
 
+/* A host counts the starts of its process, and nobody makes copies of its disk. */
+static uint64_t incarnation(const struct sim_node *node) {
+    return placement_incarnation(node->host.incarnation, 0);
+}
+
 static void send_registration(struct sim_node *node) {
     struct sim_body *body = sim_body_new();
     body->cluster_id = node->cluster_id;
     body->node_id = node->node_id;
-    body->incarnation = node->host.incarnation;
+    body->incarnation = incarnation(node);
+    body->number = node->opened_sequence;
     sim_send(node->host.sim, SIM_REGISTER, node->host.index, member_host(node)->index,
              slice_make(node->uuid.bytes, sizeof(node->uuid.bytes)), body, 0);
     node->member = sim_next_member(node->host.sim, node->member); /* unless it answers */
@@ -74,7 +80,8 @@ static void send_heartbeat(struct sim_node *node) {
     struct report_list list = {.node = node, .body = sim_body_new_with_lists()};
     list.body->cluster_id = node->cluster_id;
     list.body->node_id = node->node_id;
-    list.body->incarnation = node->host.incarnation;
+    list.body->incarnation = incarnation(node);
+    list.body->number = storage_synced_sequence(node->host.engine);
     range_store_status(node->store, report_range, &list);
     sim_send(node->host.sim, SIM_HEARTBEAT, node->host.index, member_host(node)->index, SLICE_EMPTY,
              list.body, 0);
@@ -136,6 +143,7 @@ void sim_node_placement_start(struct sim_node *node) {
     struct sim *sim = node->host.sim;
     memset(node->wanted, 0, sizeof(node->wanted));
     node->next_heartbeat_us = 0;
+    node->opened_sequence = storage_synced_sequence(node->host.engine);
     node->placement.fire = look;
     sim_timer_start(sim, &node->placement, sim->now_us + prng_below(&sim->prng, 1000));
 }

@@ -80,7 +80,8 @@ struct sim_lists {
 struct sim_body {
     enum status status;
     uint64_t cluster_id, node_id, incarnation; /* REGISTER, REGISTERED, HEARTBEAT */
-    uint64_t first, count, number;             /* TIMESTAMPS, GRANT; number: of the ask */
+    /* TIMESTAMPS, GRANT; number: of the ask. REGISTER, HEARTBEAT: number: synced sequence. */
+    uint64_t first, count, number;
     uint32_t worker;
     uint32_t next_heartbeat_ms;
     uint32_t report_count;               /* HEARTBEAT */
@@ -151,8 +152,9 @@ struct sim_node {
     struct sim_session *sessions[SIM_ROUTERS];
     struct sim_timer placement; /* registration, heartbeats, asks that got no answer */
     uint64_t next_heartbeat_us;
-    uint32_t member;        /* of placement, that gets registrations and heartbeats */
-    uint32_t oracle_member; /* and that is asked for timestamps */
+    uint64_t opened_sequence; /* what its disk had synced when it started */
+    uint32_t member;          /* of placement, that gets registrations and heartbeats */
+    uint32_t oracle_member;   /* and that is asked for timestamps */
     uint64_t last_number;
     struct sim_ask asks[SIM_WORKERS_MAX];
     bool wanted[SIM_RANGES_MAX + 1];

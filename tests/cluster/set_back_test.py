@@ -1,0 +1,102 @@
+#!/usr/bin/python3
+"""Directories that were set back in time: put back from an older copy, or with a log that lost its
+tail. They have forgotten what they promised, so they are refused, with the way out, and nothing
+that was acknowledged is lost. And birth: ranges are born on nodes that live."""
+
+import glob
+import os
+import shutil
+import sys
+import time
+import unittest
+
+import cluster
+from cluster import Cluster, expect_clean
+
+
+def refusal(node):
+    """The last line of the log of a node that has ended by itself."""
+    assert node.wait(20) == 1, node.tail()
+    return node.log().strip().splitlines()[-1]
+
+
+def load(c, name, seconds, ledger="ledger"):
+    """Acknowledged reservations, kept in a ledger; ended by itself."""
+    bench = c.bench("hot-issuer", "--duration-s", seconds, "--clients", 4, "--in-flight", 16,
+                    "--settle-s", 20, "--ledger", c.path(ledger), name=name)
+    return c.finish_bench(bench)
+
+
+class SetBack(unittest.TestCase):
+    def test_an_older_copy_is_refused_and_nothing_is_lost(self):
+        """Nodes 1 and 3 acknowledge while 2 is away; 3 is put back from a copy, and 1 goes. What only
+        1 has now must not be forgotten by 2 and 3 together."""
+        with Cluster(nodes=3, ranges=2) as c:
+            self.assertEqual(c.nodes[2].stop(), 0)
+            shutil.copytree(c.path("node3"), c.path("copy"))
+            c.nodes[2].start()
+            c.nodes[1].kill()
+            c.wait_led(except_node=c.node_id(1))
+            expect_clean(load(c, "acknowledged", 2))
+            c.nodes[2].kill()
+            shutil.rmtree(c.path("node3"))
+            shutil.copytree(c.path("copy"), c.path("node3"))
+            c.nodes[0].kill()
+            c.nodes[1].launch()
+            c.nodes[1].wait_ready()
+            c.nodes[2].launch()
+            line = refusal(c.nodes[2])
+            self.assertIn("start number", line)
+            self.assertIn("move-replica", line)
+            self.assertTrue(c.status()["nodes"][c.node_id(2) - 1]["set_back"])
+            code, out, _ = cluster.run(["admin", "status", "--placement", c.placement_address])
+            self.assertEqual(code, 0)
+            self.assertIn("REFUSED", out)
+            c.nodes[0].start()
+            c.wait_led(except_node=c.node_id(2))
+            code, out, err = cluster.run(["bench", "verify", "--router", c.router_address,
+                                          "--ledger", c.path("ledger")])
+            self.assertEqual(code, 0, out + err)
+
+    def test_a_log_that_lost_its_tail_is_refused(self):
+        """A disk that said it had what it lost: the engine ends before what heartbeats said was synced."""
+        with Cluster(nodes=3, ranges=2, placement_options=("--node-heartbeat-ms", 100)) as c:
+            expect_clean(load(c, "first", 1))
+            logs = glob.glob(c.path("node3/engine/*.log"))
+            # Long enough for a heartbeat: what was written since the last one is not known yet.
+            time.sleep(0.5)
+            c.nodes[2].kill()
+            log = max(logs, key=os.path.getsize)
+            os.truncate(log, os.path.getsize(log) * 3 // 4)
+            c.nodes[2].launch()
+            line = refusal(c.nodes[2])
+            self.assertIn("had synced", line)
+            self.assertTrue(c.status()["nodes"][c.node_id(2) - 1]["set_back"])
+
+    def test_ranges_are_born_on_nodes_that_live(self):
+        """One node whose disk goes with its process, started until three have registered."""
+        c = Cluster(nodes=3, ranges=4)
+        try:
+            c.placement.start()
+            for i in range(3):
+                flighty = c.make_node(11 + i)
+                c.nodes.append(flighty)
+                flighty.start()
+                flighty.kill()
+                shutil.rmtree(c.path(f"node{11 + i}"))
+            status = c.status()
+            self.assertEqual(status["registered_nodes"], 3)
+            self.assertFalse(status["born"])
+            del c.nodes[3:]
+            for node in c.nodes:
+                node.start()
+            c.wait_led()
+            for descriptor in c.status()["ranges"]:
+                self.assertEqual(sorted(descriptor["nodes"]), [4, 5, 6])
+        finally:
+            c.close()
+
+
+if __name__ == "__main__":
+    cluster.need_binary()
+    unittest.main(argv=sys.argv, verbosity=2)
