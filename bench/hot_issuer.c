@@ -14,6 +14,7 @@ void hot_issuer_init(struct hot_issuer *workload, const struct hot_issuer_config
     prng_init(&workload->prng, config->seed);
     zipf_init(&workload->zipf, config->issuers, config->zipf_exponent);
     ledger_init(&workload->ledger, config->run, config->limit);
+    if (config->hottest_limit) workload->ledger.hottest_limit = config->hottest_limit;
 }
 
 void hot_issuer_done(struct hot_issuer *workload) {
@@ -40,6 +41,7 @@ static void request(void *ctx, const struct bench_op *op, struct router_request 
     struct hot_issuer *workload = ctx;
     uint32_t issuer = (uint32_t)op->subject;
     uint32_t amount = workload->ledger.entries[op->entry].amount;
+    const struct ledger *ledger = &workload->ledger;
     buf_clear(&workload->request_id);
     buf_clear(&workload->exposure_key);
     buf_clear(&workload->reservation_key);
@@ -49,11 +51,12 @@ static void request(void *ctx, const struct bench_op *op, struct router_request 
     issuer_append_reservation_key(&workload->reservation_key, issuer, workload->config.run,
                                   op->entry);
     buf_printf(&workload->amount, "%" PRIu32, amount);
-    workload->ops[0] = (struct txn_op){.kind = TXN_OP_ADD,
-                                       .key = slice_from_buf(&workload->exposure_key),
-                                       .delta = amount,
-                                       .minimum = 0,
-                                       .maximum = workload->config.limit};
+    workload->ops[0] =
+        (struct txn_op){.kind = TXN_OP_ADD,
+                        .key = slice_from_buf(&workload->exposure_key),
+                        .delta = amount,
+                        .minimum = 0,
+                        .maximum = issuer == HOTTEST ? ledger->hottest_limit : ledger->limit};
     workload->ops[1] = (struct txn_op){.kind = TXN_OP_INSERT,
                                        .key = slice_from_buf(&workload->reservation_key),
                                        .value = slice_from_buf(&workload->amount)};

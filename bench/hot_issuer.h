@@ -17,9 +17,10 @@ struct hot_issuer_config {
     uint32_t issuers;
     double zipf_exponent; /* 0: uniform */
     uint32_t amount_min, amount_max;
-    int64_t limit; /* per issuer */
-    uint64_t seed; /* of issuers and amounts */
-    uint64_t run;  /* see struct ledger */
+    int64_t limit;         /* per issuer */
+    int64_t hottest_limit; /* of issuer 0; 0: the same */
+    uint64_t seed;         /* of issuers and amounts */
+    uint64_t run;          /* see struct ledger */
 };
 
 struct hot_issuer {

@@ -20,7 +20,7 @@ static const char *const state_names[LEDGER_STATE_COUNT] = {"pending", "acked", 
 _Static_assert(sizeof(struct ledger_entry) == 12, "the ledger's memory bound counts on this");
 
 void ledger_init(struct ledger *ledger, uint64_t run, int64_t limit) {
-    *ledger = (struct ledger){.run = run, .limit = limit};
+    *ledger = (struct ledger){.run = run, .limit = limit, .hottest_limit = limit};
 }
 
 void ledger_done(struct ledger *ledger) {
@@ -136,6 +136,7 @@ enum status ledger_load(struct ledger *ledger, const char *path, struct buf *err
         buf_printf(error, "%s: line 1 is not the header of a ledger (flotilla-ledger 1 ...)", path);
         status = STATUS_CORRUPTION;
     } else {
+        ledger->hottest_limit = ledger->limit;
         status = read_entries(ledger, file, count, path, error);
     }
     (void)fclose(file); /* only read from */

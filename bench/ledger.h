@@ -27,6 +27,7 @@ struct ledger_entry {
 struct ledger {
     uint64_t run;  /* random: tells this run's reservations from others' in the same cluster */
     int64_t limit; /* that no exposure may pass */
+    int64_t hottest_limit; /* the same of issuer 0; it is not saved: only the demo has another */
     size_t count, cap;
     struct ledger_entry *entries; /* index: the reservation's n */
     uint64_t state_counts[LEDGER_STATE_COUNT];

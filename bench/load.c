@@ -99,23 +99,30 @@ static void slot_release(struct slot *slot) {
     slot->load->free_count++;
 }
 
+/* What is watched is to be acknowledged: a refusal would only say that its range serves. */
+static void record_watched(struct bench_load *load, enum bench_outcome outcome, uint64_t now_us) {
+    if (outcome != BENCH_DONE) {
+        load->totals.watched_refused++;
+        return;
+    }
+    uint64_t gap_us = now_us - load->last_watched_us;
+    if (!load->stopped && gap_us > load->totals.watched_gap_us)
+        load->totals.watched_gap_us = gap_us;
+    load->last_watched_us = now_us;
+    load->totals.watched++;
+}
+
 /* Time to the answer, and the gaps between answers. A refusal is an answer too: the range had to
  * serve to give it. */
-static void record_answer(struct slot *slot, uint64_t now_us) {
+static void record_answer(struct slot *slot, enum bench_outcome outcome, uint64_t now_us) {
     struct bench_load *load = slot->load;
     histogram_record(&load->latency, now_us - slot->intended_us);
     histogram_record(&load->interval, now_us - slot->intended_us);
     /* After the end fewer and fewer are in flight, so a gap there says nothing of the cluster. */
-    if (!load->stopped) {
-        if (now_us - load->last_decided_us > load->totals.gap_us)
-            load->totals.gap_us = now_us - load->last_decided_us;
-        if (slot->op.watched && now_us - load->last_watched_us > load->totals.watched_gap_us)
-            load->totals.watched_gap_us = now_us - load->last_watched_us;
-    }
+    if (!load->stopped && now_us - load->last_decided_us > load->totals.gap_us)
+        load->totals.gap_us = now_us - load->last_decided_us;
     load->last_decided_us = now_us;
-    if (!slot->op.watched) return;
-    load->last_watched_us = now_us;
-    load->totals.watched++;
+    if (slot->op.watched) record_watched(load, outcome, now_us);
 }
 
 static void decide(struct slot *slot, enum bench_outcome outcome, uint64_t now_us) {
@@ -123,11 +130,11 @@ static void decide(struct slot *slot, enum bench_outcome outcome, uint64_t now_u
     switch (outcome) {
     case BENCH_DONE:
         load->totals.done++;
-        record_answer(slot, now_us);
+        record_answer(slot, outcome, now_us);
         break;
     case BENCH_REFUSED:
         load->totals.refused++;
-        record_answer(slot, now_us);
+        record_answer(slot, outcome, now_us);
         break;
     case BENCH_NOT_DONE:
         load->totals.not_done++;

@@ -66,14 +66,17 @@ struct bench_load_config {
 
 struct bench_totals {
     uint64_t issued, done, refused, not_done, unknown;
-    uint64_t retries;        /* attempts beyond the first */
-    uint64_t timeouts;       /* attempts answered: deadline passed, nothing changed */
-    uint64_t unknowns;       /* attempts answered: outcome unknown */
-    uint64_t busy;           /* attempts answered: busy */
-    uint64_t unavailable;    /* attempts answered: unavailable */
-    uint64_t gap_us;         /* longest time between two decided answers while the run lasted */
-    uint64_t watched;        /* decided answers of watched operations */
-    uint64_t watched_gap_us; /* the same over watched operations only */
+    uint64_t retries;     /* attempts beyond the first */
+    uint64_t timeouts;    /* attempts answered: deadline passed, nothing changed */
+    uint64_t unknowns;    /* attempts answered: outcome unknown */
+    uint64_t busy;        /* attempts answered: busy */
+    uint64_t unavailable; /* attempts answered: unavailable */
+    /* "Longest gap", wherever we say so: the longest time between two answers, acknowledgements or
+     * refusals, of the whole load while the run lasted. */
+    uint64_t gap_us;
+    uint64_t watched;         /* acknowledged watched operations */
+    uint64_t watched_refused; /* refused ones */
+    uint64_t watched_gap_us;  /* longest time between two acknowledged watched operations */
 };
 
 struct bench_load;

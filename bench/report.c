@@ -93,6 +93,7 @@ cJSON *bench_result_json(const struct bench_result *result, const char *unit) {
     json_add_decimal(object, "p50_ms", result->p50_ms, 3);
     json_add_decimal(object, "p99_ms", result->p99_ms, 3);
     json_add_decimal(object, "longest_gap_ms", result->longest_gap_ms, 1);
+    if (result->with_hottest) json_add_decimal(object, "hottest_gap_ms", result->hottest_gap_ms, 1);
     if (result->with_attempts) {
         json_add_u64(object, "retries", result->retries);
         json_add_u64(object, "conflicts", result->conflicts);

@@ -25,16 +25,19 @@ struct bench_result {
     uint64_t lost, doubled, overbooked;
     bool verified;
     double done_per_s;
-    double p50_ms, p99_ms, longest_gap_ms;
-    bool with_attempts; /* the two below are known and told */
-    uint64_t retries;   /* attempts beyond the first */
-    uint64_t conflicts; /* transactions that had to be made again (etcd) */
+    double p50_ms, p99_ms;
+    double longest_gap_ms; /* between any two answers: gap_us of bench/load.h */
+    bool with_hottest;     /* the next is known and told */
+    double hottest_gap_ms; /* between two acknowledgements of the hottest issuer's reservations */
+    bool with_attempts;    /* the two below are known and told */
+    uint64_t retries;      /* attempts beyond the first */
+    uint64_t conflicts;    /* transactions that had to be made again (etcd) */
 };
 
 struct bench_result bench_result_of(const struct bench_report *report);
 /* {"acked":…,"refused":…,"unknown":…,"lost":…,"doubled":…,"overbooked":…,"reservations_per_s":…,
- * "p50_ms":…,"p99_ms":…,"longest_gap_ms":…}, and with_attempts ,"retries":…,"conflicts":… before
- * the end. `unit` names the rate. */
+ * "p50_ms":…,"p99_ms":…,"longest_gap_ms":…}, with_hottest ,"hottest_gap_ms":… and with_attempts
+ * ,"retries":…,"conflicts":… before the end. `unit` names the rate. */
 cJSON *bench_result_json(const struct bench_result *result, const char *unit);
 
 #endif

@@ -236,11 +236,13 @@ static void page_done(void *ctx, const struct router_reply *reply) {
 static void scan_page(struct scan *scan, uint64_t timeout_us) {
     struct bench_session *session = scan->session;
     scan->answered = scan->advanced = false;
-    struct router_request request = {.op = ROUTER_SCAN,
-                                     .deadline_us = rpc_loop_now_us(session->loop) + timeout_us,
-                                     .start = slice_from_buf(&scan->from),
-                                     .end = scan->end,
-                                     .row_limit = BENCH_SCAN_ROWS};
+    struct router_request request = {
+        .op = ROUTER_SCAN,
+        .deadline_us = rpc_loop_now_us(session->loop) + timeout_us,
+        .start = slice_from_buf(&scan->from),
+        .end = scan->end,
+        .read_mode = session->config.stale_scans ? RANGE_READ_STALE : RANGE_READ_LINEARIZABLE,
+        .row_limit = BENCH_SCAN_ROWS};
     submit(session, 0, &request, page_done, scan);
     /* Clients send at the end of a turn: see to it that there is one. */
     rpc_timer_start(session->loop, &session->step_timer, rpc_loop_now_us(session->loop));

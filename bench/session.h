@@ -20,6 +20,7 @@ struct bench_session_config {
     uint32_t clients, connections; /* client i uses connection i modulo connections */
     bool unary;                    /* a gRPC call per request instead of the Pipe stream */
     bool etcd_remembers;  /* updates begin with what the client knows (rpc/etcd/client.h) */
+    bool stale_scans;     /* scans read what a replica has, at a node its own */
     bool spreads;         /* connections begin at the addresses in turn; else all with the first */
     uint32_t in_flight;   /* per client, at most */
     uint64_t interval_us; /* between calls of `progress` */

@@ -29,12 +29,22 @@ static void finding(struct verifier *verifier, uint64_t *counter, const char *fo
     buf_printf(&verdict->details, "%s\n", line);
 }
 
+/* Of the present issuer. */
+static int64_t limit_of(struct verifier *verifier) {
+    buf_clear(&verifier->scratch);
+    issuer_append_prefix(&verifier->scratch, 0);
+    bool is_hottest =
+        slice_equal(slice_from_buf(&verifier->scratch), slice_from_buf(&verifier->prefix));
+    return is_hottest ? verifier->ledger->hottest_limit : verifier->ledger->limit;
+}
+
 /* All rows of the present issuer have passed. */
 static void close_issuer(struct verifier *verifier) {
     if (verifier->prefix.len == 0) return;
     struct verdict *verdict = &verifier->verdict;
     int prefix_len = (int)verifier->prefix.len;
     const char *prefix = (const char *)verifier->prefix.data;
+    int64_t limit = limit_of(verifier);
     if (verifier->exposure < verifier->sum)
         finding(verifier, &verdict->lost,
                 "lost: %.*sexposure is %" PRId64 ", its reservations sum to %" PRId64, prefix_len,
@@ -43,11 +53,11 @@ static void close_issuer(struct verifier *verifier) {
         finding(verifier, &verdict->doubled,
                 "doubled: %.*sexposure is %" PRId64 ", its reservations sum to %" PRId64,
                 prefix_len, prefix, verifier->exposure, verifier->sum);
-    bool above = verifier->has_own && verifier->exposure > verifier->ledger->limit;
+    bool above = verifier->has_own && verifier->exposure > limit;
     if (above || verifier->exposure < 0)
         finding(verifier, &verdict->overbooked,
                 "overbooked: %.*sexposure is %" PRId64 ", allowed is 0 to %" PRId64, prefix_len,
-                prefix, verifier->exposure, verifier->ledger->limit);
+                prefix, verifier->exposure, limit);
     buf_clear(&verifier->prefix);
 }
 

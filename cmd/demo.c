@@ -5,7 +5,9 @@
  *   run       the hot-issuer load in this process, through the router like any client's;
  *             with --kill-leader, SIGKILL in the middle to the node that leads the range of the
  *             hottest issuer, and a restart of it half of the rest later
- *   verify    everything acknowledged against the data
+ *   verify    everything acknowledged against the data; the hottest issuer's reservations were
+ *             acknowledged before and after the kill; the killed node, started again, has itself
+ *             what the cluster has
  *   stop      SIGTERM to all; the directory goes too, unless --keep
  *
  * The last line on standard output is JSON; everything else goes to standard error. */
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/codec.h"
 #include "base/memory.h"
 #include "bench/hot_issuer.h"
 #include "bench/issuers.h"
@@ -35,6 +38,11 @@
 /* So long after the kill, every answer that the dead node had sent has come in. */
 #define LAST_ANSWERS_US 200000u
 #define HEADER_EVERY 20u
+#define AMOUNT_MAX 100u
+/* Per second of the run: what popular issuers reserve is a little more, so that refusals are seen;
+ * what one is asked for on any machine is far less. */
+#define LIMIT_PER_S 25000
+#define HOTTEST_LIMIT_PER_S (INT64_C(10000000) * AMOUNT_MAX)
 
 struct demo_options {
     struct common_options common;
@@ -67,7 +75,9 @@ static const struct config_option demo_option_table[] = {
      "skew of the issuers' popularity"},
     DEMO_U64("clients", clients, "4", "", 1, BENCH_CLIENTS_MAX, "clients"),
     DEMO_U64("in-flight", in_flight, "32", "", 1, 4096, "requests in flight per client"),
-    DEMO_U64("limit", limit, "500000", "", 0, INT64_MAX, "exposure limit of each issuer"),
+    DEMO_U64("limit", limit, "0", "", 0, INT64_MAX,
+             "exposure limit of each issuer but the hottest, which no run fills; 0: what the "
+             "popular ones fill in the given seconds"),
     DEMO_U64("seed", seed, "1", "", 0, UINT64_MAX, "of the choice of issuers and amounts"),
     COMMON_OPTIONS(struct demo_options),
 };
@@ -108,7 +118,9 @@ struct demo {
     enum fault fault;
     struct rpc_timer kill_timer, last_answers_timer, restart_timer;
     uint32_t killed_index;
-    uint64_t watched_before; /* answers to the hottest issuer that the dead node may have given */
+    /* Acknowledgements of the hottest issuer: when the node was killed, and with those that the
+     * dead node may have sent before. */
+    uint64_t watched_at_kill, watched_before;
 
     bool terminal;
     uint32_t rows;
@@ -185,6 +197,7 @@ static void kill_hottest_leader(struct demo *demo) {
     demo->fault = FAULT_KILLED;
     demo->killed_index = demo->hottest_index;
     demo_cluster_kill_node(&demo->cluster, demo->killed_index);
+    demo->watched_at_kill = bench_load_totals(demo->load)->watched;
     demo->watched_before = UINT64_MAX; /* until last_answers_timer has counted them */
     rpc_timer_start(demo->loop, &demo->last_answers_timer,
                     rpc_loop_now_us(demo->loop) + LAST_ANSWERS_US);
@@ -341,12 +354,15 @@ static enum status connect_all(struct demo *demo) {
 
 static void run_load(struct demo *demo) {
     const struct demo_options *options = &demo->options;
+    int64_t seconds = (int64_t)options->seconds;
+    int64_t limit = options->limit ? (int64_t)options->limit : seconds * LIMIT_PER_S;
     hot_issuer_init(&demo->workload,
                     &(struct hot_issuer_config){.issuers = (uint32_t)options->issuers,
                                                 .zipf_exponent = options->zipf,
                                                 .amount_min = 1,
-                                                .amount_max = 100,
-                                                .limit = (int64_t)options->limit,
+                                                .amount_max = AMOUNT_MAX,
+                                                .limit = limit,
+                                                .hottest_limit = seconds * HOTTEST_LIMIT_PER_S,
                                                 .seed = options->seed,
                                                 .run = load_run_random()});
     struct bench_workload workload = hot_issuer_workload(&demo->workload);
@@ -363,17 +379,92 @@ static void run_load(struct demo *demo) {
     bench_session_run(demo->session, demo->load);
 }
 
-/* Did the hottest issuer get answers again that the dead node cannot have given? */
+/* Were reservations of the hottest issuer acknowledged before the kill, and after it by somebody
+ * else than the dead node? A refusal would not show that anything can still be written there. */
 static bool served_after_kill(struct demo *demo) {
+    const struct bench_totals *totals = bench_load_totals(demo->load);
+    if (totals->watched_refused > 0) {
+        buf_printf(&demo->error, "%" PRIu64 " reservations of the hottest issuer were refused",
+                   totals->watched_refused);
+        return false;
+    }
     if (!demo->options.kill_leader) return true;
-    uint64_t watched = bench_load_totals(demo->load)->watched;
     if (demo->fault < FAULT_KILLED)
         buf_printf(&demo->error, "no leader of the hottest range was found to kill");
-    else if (watched <= demo->watched_before)
-        buf_printf(&demo->error, "the hottest issuer got no answer after the kill");
+    else if (demo->watched_at_kill == 0)
+        buf_printf(&demo->error, "the hottest issuer got no acknowledgement before the kill");
+    else if (totals->watched <= demo->watched_before)
+        buf_printf(&demo->error, "the hottest issuer got no acknowledgement after the kill");
     else
         return true;
     return false;
+}
+
+/* ---- the restarted node's own data ---- */
+
+struct digest {
+    uint64_t rows, checksum;
+    struct buf scratch;
+};
+
+static void digest_row(void *ctx, struct slice key, struct slice value) {
+    struct digest *digest = ctx;
+    buf_clear(&digest->scratch);
+    encode_u64(&digest->scratch, digest->checksum);
+    encode_bytes(&digest->scratch, key);
+    encode_bytes(&digest->scratch, value);
+    digest->checksum = checksum64(slice_from_buf(&digest->scratch));
+    digest->rows++;
+}
+
+static enum status digest_all(struct demo *demo, struct bench_session *session,
+                              struct digest *digest) {
+    const struct slice start = SLICE_LITERAL("issuer/"), end = SLICE_LITERAL("issuer0");
+    buf_clear(&digest->scratch);
+    *digest = (struct digest){.scratch = digest->scratch};
+    return bench_session_scan(session, start, end, SETTLE_US, digest_row, digest, &demo->error);
+}
+
+/* The node reads what it has itself, asking nobody, until that is what the leaders have. */
+static bool catches_up(struct demo *demo, struct bench_session *session,
+                       const struct digest *wanted) {
+    struct digest own = {0};
+    const bool never = false;
+    uint64_t deadline_us = rpc_loop_now_us(demo->loop) + SETTLE_US;
+    bool same = false, late = false;
+    while (!same && !late && digest_all(demo, session, &own) == STATUS_OK) {
+        same = own.rows == wanted->rows && own.checksum == wanted->checksum;
+        late = rpc_loop_now_us(demo->loop) >= deadline_us;
+        if (!same) (void)rpc_loop_run_until(demo->loop, &never, MAP_POLL_US);
+    }
+    if (late && !same)
+        buf_printf(&demo->error,
+                   "node %u, started again, has %" PRIu64 " rows (checksum %016" PRIx64
+                   ") after %u s, and the cluster %" PRIu64 " (%016" PRIx64 ")",
+                   demo->killed_index + 1, own.rows, own.checksum, SETTLE_US / 1000000,
+                   wanted->rows, wanted->checksum);
+    buf_done(&own.scratch);
+    return same;
+}
+
+/* What the killed node has after its restart, against what the cluster answers. */
+static bool restarted_has_all(struct demo *demo) {
+    if (demo->fault < FAULT_RESTARTED) return true;
+    char address[32];
+    struct digest wanted = {0};
+    snprintf(address, sizeof(address), "127.0.0.1:%u",
+             demo->cluster.nodes[demo->killed_index].port);
+    struct bench_session_config config = {
+        .addresses = address, .clients = 1, .connections = 1, .in_flight = 1, .stale_scans = true};
+    struct bench_session *session = bench_session_new(demo->loop, &config);
+    bool same =
+        digest_all(demo, demo->session, &wanted) == STATUS_OK && catches_up(demo, session, &wanted);
+    if (same)
+        fprintf(stderr, "node %u, started again, has the same %" PRIu64 " rows itself\n",
+                demo->killed_index + 1, wanted.rows);
+    bench_session_free(session);
+    buf_done(&wanted.scratch);
+    return same;
 }
 
 static bool verify_and_report(struct demo *demo, struct buf *ret_json) {
@@ -394,11 +485,11 @@ static bool verify_and_report(struct demo *demo, struct buf *ret_json) {
                 (const char *)verdict->details.data);
         report.verdict = verdict;
         struct bench_result result = bench_result_of(&report);
-        /* After a kill the question is how long the range was away that lost its leader. */
-        if (demo->options.kill_leader)
-            result.longest_gap_ms = (double)bench_load_totals(demo->load)->watched_gap_us / 1000.0;
+        /* After a kill: how long the range was away that lost its leader. */
+        result.with_hottest = true;
+        result.hottest_gap_ms = (double)bench_load_totals(demo->load)->watched_gap_us / 1000.0;
         json_print_take(ret_json, bench_result_json(&result, "reservations"));
-        good = verdict_clean(verdict) && served_after_kill(demo);
+        good = verdict_clean(verdict) && served_after_kill(demo) && restarted_has_all(demo);
         if (!verdict_clean(verdict)) buf_printf(&demo->error, "the data is wrong, see above");
     }
     verify_done(&verifier);

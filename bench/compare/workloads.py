@@ -221,7 +221,7 @@ class Alone:
 
 
 def failover(system, settings, say):
-    """The longest gap between any two acknowledgements to 16 clients whose leader is killed."""
+    """The longest gap between two answers to any of 16 clients whose leader is killed."""
     seconds = max(settings.seconds * 2, 8)
     load = Load("failover", "put", ["--keys", settings.keys, "--value-bytes", VALUE_BYTES, "--timeout-ms", 1000,
                                     "--duration-s", seconds, "--no-verify"], clients=16, everywhere=True)

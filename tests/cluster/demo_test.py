@@ -15,7 +15,7 @@ import cluster
 from cluster import wait_until
 
 KEYS = ["acked", "refused", "unknown", "lost", "doubled", "overbooked", "reservations_per_s", "p50_ms",
-        "p99_ms", "longest_gap_ms"]
+        "p99_ms", "longest_gap_ms", "hottest_gap_ms"]
 
 
 def descendants_with(text):
@@ -64,6 +64,10 @@ class Demo(unittest.TestCase):
         self.assertGreater(figures["acked"], 1000)
         self.assertIn("SIGKILL to node", err)
         self.assertIn("is started again", err)
+        same = re.search(r"started again, has the same (\d+) rows itself", err)
+        self.assertGreaterEqual(int(same.group(1)), figures["acked"])
+        self.assertGreater(figures["hottest_gap_ms"], 20, "an election takes longer")
+        self.assertLessEqual(figures["longest_gap_ms"], figures["hottest_gap_ms"])
         self.assertNotIn("\033", err, "no colours outside a terminal")
         print(out.strip())
 

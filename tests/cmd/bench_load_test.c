@@ -278,6 +278,28 @@ Test(bench_load, measures_the_longest_gap_between_answers) {
     world_done(&world);
 }
 
+/* The watched issuer is to be acknowledged: refusals show only that its range serves. They end no
+ * watched gap, while they are answers as any other to the longest one. */
+Test(bench_load, only_acknowledgements_count_for_what_is_watched) {
+    struct world world;
+    struct bench_load_config config = one_at_a_time;
+    config.count = 0;
+    config.duration_us = 10000000;
+    world_init(&world, &config);
+    for (unsigned i = 0; i < 1000; i++) {
+        world.now_us += 1000;
+        answer_result(&world, i >= 300 && i < 800 ? TXN_REFUSED_BOUND : TXN_DONE);
+    }
+    bench_load_stop(world.load);
+    answer_result(&world, TXN_DONE);
+    const struct bench_totals *totals = bench_load_totals(world.load);
+    cr_assert_gt(totals->watched_refused, 0);
+    cr_assert_gt(totals->watched, 0);
+    cr_expect_geq(totals->watched_gap_us, 500000);
+    cr_expect_leq(totals->gap_us, 2000);
+    world_done(&world);
+}
+
 /* A cluster that stopped answering for good has a gap up to the end. */
 Test(bench_load, counts_silence_at_the_end_as_a_gap) {
     struct world world;

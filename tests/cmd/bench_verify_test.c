@@ -246,6 +246,24 @@ Test(bench_verify, ignores_what_is_somebody_elses) {
     expect(&rows, 0, 0, 0);
 }
 
+/* The demo's hottest issuer has a limit of its own; no other has it. */
+Test(bench_verify, the_hottest_issuer_may_have_its_own_limit) {
+    for (uint32_t issuer = 0; issuer < 2; issuer++) {
+        struct rows rows;
+        struct buf key = {0};
+        setup(&rows);
+        rows.ledger.entries[0].issuer = issuer;
+        rows.ledger.entries[1].issuer = issuer;
+        rows.ledger.entries[0].amount = LIMIT;
+        rows.ledger.hottest_limit = 2 * LIMIT;
+        issuer_append_exposure_key(&key, issuer);
+        feed(&rows, &key, LIMIT + 20);
+        reservation_of(&rows, issuer, RUN, 0, LIMIT);
+        reservation_of(&rows, issuer, RUN, 1, 20);
+        expect(&rows, 0, 0, issuer == 0 ? 0 : 1);
+    }
+}
+
 /* An earlier run with a higher limit filled the issuer; this one was refused everything there. */
 Test(bench_verify, another_runs_limit_is_no_overbooking) {
     struct rows rows;
