@@ -179,7 +179,7 @@ cluster_timeout_s=300
 
 cluster_tests() {
     local file
-    for file in tests/cluster/*_test* build/debug/tests/cluster/*_test*; do
+    for file in tests/models/*_test* tests/cluster/*_test* build/debug/tests/cluster/*_test*; do
         [[ -f $file && -x $file && $file == *"$filter"* ]] && echo "$file"
     done
     return 0
