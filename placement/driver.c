@@ -7,7 +7,9 @@
 #include "base/memory.h"
 #include "placement/birth.h"
 #include "placement/metrics.h"
+#include "raft/configuration.h"
 #include "raft/message_codec.h"
+#include "raft/peer.h"
 
 /* A thread that was held up delivers at most so many ticks at once: a burst of them would make a
  * follower call an election before it has looked at the messages that waited. */
@@ -386,6 +388,27 @@ void placement_driver_run(struct placement_driver *driver, uint64_t now_us) {
     } while (placement_driver_pending(driver));
 }
 
+/* What would stop this member when it is applied is not let in. */
+static bool may_be_stepped(const struct placement_driver *driver,
+                           const struct raft_message *message, struct buf *why) {
+    static const struct raft_peer_rules rules = {.snapshots = true,
+                                                 .check_entry = placement_driver_check_entry};
+    struct raft_id_set members;
+    raft_conf_state_members(&driver->conf, &members);
+    if (!raft_id_set_has(&members, message->from)) {
+        buf_printf(why, "the sender is no member");
+        return false;
+    }
+    if (raft_peer_check(message, &rules, why) != STATUS_OK) return false;
+    if (!message->snapshot) return true;
+    struct placement_state state;
+    placement_state_init(&state);
+    enum status status = placement_state_restore(&state, payload_slice(message->snapshot->data));
+    placement_state_done(&state);
+    if (status != STATUS_OK) buf_printf(why, "its snapshot: %s", status_text(status));
+    return status == STATUS_OK;
+}
+
 enum status placement_driver_message(struct placement_driver *driver, uint64_t from_member,
                                      struct slice frame, uint64_t now_us) {
     placement_driver_set_now(driver, now_us);
@@ -395,10 +418,23 @@ enum status placement_driver_message(struct placement_driver *driver, uint64_t f
     arena_reset(&driver->arena);
     enum status status = raft_decode_message(&in, &driver->arena, &message);
     if (status) return status;
+    struct buf why = {0};
     bool honest = decoder_finished(&in) && message.from == from_member &&
                   message.to == driver->config.member_id;
-    if (honest && raft_step(driver->raft, &message) == STATUS_INVALID) honest = false;
+    if (!honest) buf_printf(&why, "it is cut short, or not of that member, or not for this one");
+    honest = honest && may_be_stepped(driver, &message, &why);
+    if (honest && raft_step(driver->raft, &message) == STATUS_INVALID) {
+        buf_printf(&why, "it contradicts what this member knows");
+        honest = false;
+    }
+    if (!honest)
+        log_error("placement_message_refused",
+                  "member=%" PRIu64 " from_member=%" PRIu64 " kind=%s term=%" PRIu64
+                  " index=%" PRIu64 " reason=\"%.*s\"",
+                  driver->config.member_id, from_member, raft_message_name(message.kind),
+                  message.term, message.log.index, (int)why.len, (const char *)why.data);
     raft_message_done(&message);
+    buf_done(&why);
     return honest ? STATUS_OK : STATUS_CORRUPTION;
 }
 

@@ -121,6 +121,9 @@ void placement_driver_collect(struct placement_driver *driver);
 void placement_driver_finish_works(struct placement_driver *driver);
 
 /* driver_apply.c */
+/* Whether an entry can be applied, as far as its bytes tell: asked before it enters the log. */
+enum status placement_driver_check_entry(const struct raft_entry *entry,
+                                         struct buf *why) MUST_CHECK;
 void placement_driver_apply(struct placement_driver *driver, const struct raft_entry *entries,
                             uint32_t count);
 void placement_driver_put_apply_state(const struct placement_driver *driver,

@@ -9,6 +9,7 @@
 #include "placement/driver.h"
 #include "placement/metrics.h"
 #include "raft/message_codec.h"
+#include "raft/peer.h"
 
 #define APPLY_STATE_VERSION 1u
 
@@ -41,11 +42,40 @@ enum status placement_driver_read_apply_state(struct placement_driver *driver, s
     return status;
 }
 
+enum status placement_driver_check_entry(const struct raft_entry *entry, struct buf *why) {
+    struct slice bytes = payload_slice(entry->payload);
+    struct raft_conf_change change;
+    struct placement_command command;
+    enum status status = STATUS_OK;
+    if (entry->kind != RAFT_ENTRY_NORMAL)
+        status = raft_decode_conf_change(entry, &change);
+    else if (bytes.len > 0) /* empty: a term begins */
+        status = placement_command_decode(bytes, &command);
+    if (status == STATUS_UNSUPPORTED)
+        buf_printf(why, "its format version is %u, this program knows %u", bytes.data[0],
+                   PLACEMENT_COMMAND_VERSION);
+    else if (status != STATUS_OK)
+        buf_printf(why, "it is malformed");
+    return status;
+}
+
+/* Skipping what the others apply would fork history. The entry was looked at when it came, so this
+ * is what an earlier version let in, or what the disk has made of it. */
+static _Noreturn void cannot_apply(const struct placement_driver *driver,
+                                   const struct raft_entry *entry) {
+    struct buf why = {0};
+    enum status status = placement_driver_check_entry(entry, &why);
+    fatal("placement member %" PRIu64 ": log entry %" PRIu64 " of term %" PRIu64
+          ", kind %s, %zu bytes, cannot be applied: %.*s (%s); to skip it would fork history. The "
+          "other members go on without this one",
+          driver->config.member_id, entry->id.index, entry->id.term,
+          raft_entry_kind_name(entry->kind), payload_slice(entry->payload).len, (int)why.len,
+          (const char *)why.data, status_text(status));
+}
+
 static void apply_conf_change(struct placement_driver *driver, const struct raft_entry *entry) {
     struct raft_conf_change change;
-    if (raft_decode_conf_change(entry, &change))
-        fatal("placement: configuration change at index %" PRIu64 " cannot be read",
-              entry->id.index);
+    if (raft_decode_conf_change(entry, &change)) cannot_apply(driver, entry);
     raft_apply_conf_change(driver->raft, &change, &driver->conf);
 }
 
@@ -82,11 +112,8 @@ static void follow_command(struct placement_driver *driver, const struct placeme
 
 static void apply_command(struct placement_driver *driver, const struct raft_entry *entry) {
     struct placement_command command;
-    enum status status = placement_command_decode(payload_slice(entry->payload), &command);
-    if (status) /* Skipping what the others apply would fork history. */
-        fatal("placement member %" PRIu64 ": cannot apply entry %" PRIu64 ": %s; a newer member "
-              "may have written it: upgrade this one",
-              driver->config.member_id, entry->id.index, status_text(status));
+    if (placement_command_decode(payload_slice(entry->payload), &command))
+        cannot_apply(driver, entry);
     buf_clear(&driver->text);
     struct placement_outcome outcome = {.text = &driver->text};
     placement_state_apply(&driver->state, &command, driver->effects, &outcome);

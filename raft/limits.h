@@ -21,6 +21,9 @@
 #define RAFT_KEPT_WORKS_MAX 4u
 /* Terms and indexes beyond this are garbage: a sane group never gets there. */
 #define RAFT_TERM_MAX (UINT64_C(1) << 62)
+/* A term so far ahead of the own one is garbage too: elections come one after the other, and a
+ * group that is led to the end of the terms by one message could never elect again. */
+#define RAFT_TERM_STEP_MAX (UINT64_C(1) << 32)
 #define RAFT_INDEX_MAX (UINT64_C(1) << 62)
 
 _Static_assert(RAFT_APPEND_ENTRIES_MAX <= RAFT_MESSAGE_ENTRIES_MAX,

@@ -202,6 +202,7 @@ static bool may_come_back(enum raft_message_kind kind) {
 static bool message_valid(const struct raft *raft, const struct raft_message *message) {
     if (message->kind < RAFT_MSG_APPEND || message->kind > RAFT_MSG_FORGET_LEADER) return false;
     if (message->from == RAFT_NO_REPLICA || message->to != raft->config.id) return false;
+    if (message->term > raft->term && message->term - raft->term > RAFT_TERM_STEP_MAX) return false;
     bool own = message->from == raft->config.id;
     if (own && !may_come_back(message->kind)) return false;
     if (own && message->kind == RAFT_MSG_APPEND_RESPONSE && message->reject) return false;
@@ -330,6 +331,8 @@ static enum status step_follower(struct raft *raft, const struct raft_message *m
         (void)raft_forget_leader(raft); /* refused with leases: the sender is not told */
         return STATUS_OK;
     case RAFT_MSG_TIMEOUT_NOW:
+        /* Its leader's to say: nobody else has given up a lease for it. */
+        if (message->from != raft->leader) return STATUS_OK;
         /* No pre-vote: this is no recovery from a partition (3.10). Refusals are the transfer's
          * time-out to notice. */
         (void)raft_start_election(raft, RAFT_CAMPAIGN_TRANSFER);

@@ -10,11 +10,15 @@
  * write when they grow large (client.c): either way the outcome is durable, because a quorum has
  * the entry on disk, and visible to reads, because this worker serves them after the write. */
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "raft/peer.h"
 #include "range/entry.h"
+#include "range/entry_check.h"
 #include "range/metrics.h"
 #include "range/worker.h"
 
@@ -32,11 +36,25 @@ void range_apply_add(struct range_replica *replica, const struct raft_entry *ent
         (struct range_apply_job){.replica = replica, .entries = entries, .count = count};
 }
 
-/* A replica that skipped what it cannot apply would have forked history. */
-static _Noreturn void cannot_apply(const struct range_replica *replica, struct raft_log_id id,
-                                   const char *what, enum status status) {
-    fatal("%s: entry %" PRIu64 " of term %" PRIu64 " cannot be applied: %s: %s",
-          replica->log_prefix, id.index, id.term, what, status_text(status));
+/* A replica that skipped what it cannot apply would have forked history. The entry was looked at
+ * when it came, so this is what an earlier version let in, or what the disk has made of it. */
+_Noreturn void range_apply_fail(const struct range_replica *replica, const struct raft_entry *entry,
+                                const char *format, ...) {
+    struct buf why = {0};
+    /* The bytes have the first word: whatever failed, it is they if they are at fault. */
+    if (range_entry_check(entry, &why) == STATUS_OK) {
+        char text[256];
+        va_list arguments;
+        va_start(arguments, format);
+        (void)vsnprintf(text, sizeof(text), format, arguments); /* A long text is cut. */
+        va_end(arguments);
+        buf_printf(&why, "%s", text);
+    }
+    fatal("%s: log entry %" PRIu64 " of term %" PRIu64 ", kind %s, %zu bytes, cannot be applied: "
+          "%.*s; to skip it would fork history. Replace this replica (flotilla admin move-replica) "
+          "when the others are well",
+          replica->log_prefix, entry->id.index, entry->id.term, raft_entry_kind_name(entry->kind),
+          payload_slice(entry->payload).len, (int)why.len, (const char *)why.data);
 }
 
 static void reply_outcome(struct range_pending *pending, const struct txn_outcome *outcome) {
@@ -80,9 +98,13 @@ static void apply_command(struct range_replica *replica, const struct raft_entry
     struct range_worker *worker = replica->worker;
     struct txn_command command;
     enum status status = txn_command_decode(encoded, &worker->arena, &command);
-    if (status != STATUS_OK) cannot_apply(replica, entry->id, "its command is malformed", status);
+    if (status != STATUS_OK) range_apply_fail(replica, entry, "a command: %s", status_text(status));
     /* propose.c says why. A repetition here would give one key two versions of one timestamp. */
-    ASSERT_CMP(command.commit_ts, >, replica->applying.last_commit_ts);
+    if (command.commit_ts <= replica->applying.last_commit_ts)
+        range_apply_fail(replica, entry,
+                         "a command has timestamp %" PRIu64 ", and one of %" PRIu64
+                         " was applied before it",
+                         command.commit_ts, replica->applying.last_commit_ts);
     replica->applying.last_commit_ts = command.commit_ts;
     if (span_changed) {
         *ret = (struct txn_outcome){.result = TXN_REFUSED_WRONG_RANGE};
@@ -91,15 +113,15 @@ static void apply_command(struct range_replica *replica, const struct raft_entry
     struct txn_span span = {.start = slice_from_buf(&replica->descriptor.start),
                             .end = slice_from_buf(&replica->descriptor.end)};
     status = txn_evaluate(worker->apply, &span, encoded, &command, &worker->arena, ret);
-    if (status != STATUS_OK) cannot_apply(replica, entry->id, "the engine failed", status);
+    if (status != STATUS_OK)
+        range_apply_fail(replica, entry, "the storage engine: %s", status_text(status));
 }
 
 static void apply_commands(struct range_replica *replica, const struct raft_entry *entry) {
     struct range_entry commands;
     enum status status = range_entry_decode(payload_slice(entry->payload), &commands);
-    if (status == STATUS_UNSUPPORTED)
-        cannot_apply(replica, entry->id, "it was written by a newer version of flotilla", status);
-    if (status != STATUS_OK) cannot_apply(replica, entry->id, "it is malformed", status);
+    if (status != STATUS_OK)
+        range_apply_fail(replica, entry, "its commands: %s", status_text(status));
     bool span_changed = commands.span_version != replica->descriptor.epoch.span_version;
     for (uint32_t i = 0; i < commands.count; i++) {
         struct txn_outcome outcome = {0};

@@ -116,14 +116,6 @@ void range_change_settle(struct range_replica *replica, struct raft_log_id appli
 
 /* ---- applying ---- */
 
-static _Noreturn void malformed(const struct range_replica *replica, struct raft_log_id id,
-                                enum status status) {
-    fatal("%s: entry %" PRIu64 " of term %" PRIu64 " cannot be applied: its change of replicas %s",
-          replica->log_prefix, id.index, id.term,
-          status == STATUS_UNSUPPORTED ? "was written by a newer version of flotilla"
-                                       : "is malformed");
-}
-
 /* What is kept by place in the descriptor moves with the replicas. */
 static uint32_t moved_bits(uint32_t bits, const struct range_descriptor *before,
                            const struct range_descriptor *after) {
@@ -163,7 +155,8 @@ void range_change_apply(struct range_replica *replica, const struct raft_entry *
     bool leaves = status == STATUS_OK && change.count == 0;
     if (status == STATUS_OK && !leaves)
         status = range_membership_decode(change.context, &membership);
-    if (status != STATUS_OK) malformed(replica, entry->id, status);
+    if (status != STATUS_OK)
+        range_apply_fail(replica, entry, "its change of replicas: %s", status_text(status));
     struct range_descriptor before = {0};
     range_descriptor_copy(&before, &replica->descriptor);
     if (range_membership_advance(&replica->descriptor, &change, leaves ? NULL : &membership)) {

@@ -43,7 +43,9 @@
       "answers to heartbeats of single ranges sent")                                              \
     X(range_raft_messages_received_total, COUNTER, "messages", "Raft messages stepped")           \
     X(range_raft_messages_dropped_total, COUNTER, "messages",                                     \
-      "Raft messages dropped: unknown range, stale replica, refused by the core")                 \
+      "Raft messages dropped: unknown range, stale replica, of no use now")                       \
+    X(range_raft_messages_refused_total, COUNTER, "messages",                                     \
+      "Raft messages refused: no correct node sends them; the stream was closed")                 \
     X(range_raft_frames_dropped_total, COUNTER, "frames",                                         \
       "Raft and snapshot frames dropped because the mailbox was full")                            \
     X(range_snapshots_sent_total, COUNTER, "snapshots", "snapshots a follower has installed")     \

@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 #include "raft/message_codec.h"
+#include "raft/peer.h"
+#include "range/entry_check.h"
 #include "range/metrics.h"
 #include "range/raft_frame.h"
 #include "range/worker.h"
@@ -27,43 +29,77 @@ static bool is_removed(const struct range_replica *replica, uint64_t from_node,
     return true;
 }
 
-static bool step_message(struct range_replica *replica, uint64_t from_node,
-                         const struct raft_message *message) {
-    /* A snapshot is stepped when all of it has arrived (snapshot_receive.c), never from here. */
-    if (is_removed(replica, from_node, message)) return false;
+enum fate { STEPPED, DROPPED, REFUSED };
+
+/* What no correct node sends: said once for the frame, the rest of which is not looked at, and its
+ * stream is closed. */
+static enum fate refuse(struct range_worker *worker, uint64_t from_node, uint64_t range_id,
+                        const struct raft_message *message, struct slice why) {
+    const struct range_transport *transport = &worker->store->transport;
+    metric_add(&metric_range_raft_messages_refused_total, 1);
+    log_error("range_message_refused",
+              "node=%" PRIu64 " range=%" PRIu64 " from_node=%" PRIu64 " kind=%s from=%" PRIu64
+              " term=%" PRIu64 " index=%" PRIu64 " reason=\"%.*s\"",
+              worker->store->config.node_id, range_id, from_node,
+              message ? raft_message_name(message->kind) : "unreadable",
+              message ? message->from : 0, message ? message->term : 0,
+              message ? message->log.index : 0, (int)why.len, (const char *)why.data);
+    if (transport->refuse) transport->refuse(transport->ctx, from_node);
+    return REFUSED;
+}
+
+static const struct raft_peer_rules peer_rules = {.check_entry = range_entry_check};
+
+static enum fate step_message(struct range_replica *replica, uint64_t from_node,
+                              const struct raft_message *message) {
+    if (is_removed(replica, from_node, message)) return DROPPED;
     /* Another replica is expected here: then this one must be gone, and who knows it is heard. */
     if (message->to > replica->replica_id) range_remove_ask(replica, from_node, message->from);
-    if (is_stale(replica, from_node, message) || message->kind == RAFT_MSG_SNAPSHOT) return false;
+    if (is_stale(replica, from_node, message)) return DROPPED;
     range_replica_meet(replica, message->from, from_node);
     range_remove_complaint(replica, from_node, message);
     range_replica_touch(replica);
     range_stages_acknowledged(replica, message);
     enum status status = raft_step(replica->raft, message);
     range_replica_follow_role(replica);
-    return status == STATUS_OK;
+    if (status == STATUS_INVALID)
+        return refuse(replica->worker, from_node, range_replica_id(replica), message,
+                      SLICE_LITERAL("it contradicts what this replica knows"));
+    return status == STATUS_OK ? STEPPED : DROPPED;
 }
 
-static bool step_envelope(struct range_worker *worker, uint64_t from_node,
-                          const struct range_raft_envelope *envelope) {
+static enum fate step_checked(struct range_replica *replica, uint64_t from_node,
+                              const struct raft_message *message) {
+    struct buf why = {0};
+    enum fate fate = raft_peer_check(message, &peer_rules, &why) == STATUS_OK
+                         ? step_message(replica, from_node, message)
+                         : refuse(replica->worker, from_node, range_replica_id(replica), message,
+                                  slice_from_buf(&why));
+    buf_done(&why);
+    return fate;
+}
+
+static enum fate step_envelope(struct range_worker *worker, uint64_t from_node,
+                               const struct range_raft_envelope *envelope) {
     struct range_replica *replica = range_worker_find(worker, envelope->range_id);
     if (!replica) {
         range_remove_stray(worker, from_node, envelope);
-        return false;
+        return DROPPED;
     }
     if (envelope->removed) {
         range_remove_told(replica, envelope->message);
-        return true;
+        return STEPPED;
     }
     struct raft_message message;
     struct decoder in = decoder_make(envelope->message);
-    if (raft_decode_message(&in, &worker->arena, &message) != STATUS_OK) {
-        log_warn("range_message_malformed", "%s from_node=%" PRIu64, replica->log_prefix,
-                 from_node);
-        return false;
-    }
-    bool stepped = decoder_finished(&in) && step_message(replica, from_node, &message);
+    struct slice malformed = SLICE_LITERAL("its bytes are no message");
+    if (raft_decode_message(&in, &worker->arena, &message) != STATUS_OK)
+        return refuse(worker, from_node, envelope->range_id, NULL, malformed);
+    enum fate fate = decoder_finished(&in)
+                         ? step_checked(replica, from_node, &message)
+                         : refuse(worker, from_node, envelope->range_id, &message, malformed);
     raft_message_done(&message);
-    return stepped;
+    return fate;
 }
 
 /* Messages whose replicas are fetched together, before the first of them is stepped. */
@@ -93,15 +129,17 @@ void range_step_frame(struct range_worker *worker, uint64_t from_node, struct sl
     if (range_raft_frame_open(frame, &messages) != STATUS_OK) return; /* checked on arrival */
     struct range_raft_envelope envelopes[STEP_BATCH];
     int64_t stepped = 0, dropped = 0;
+    enum fate fate = STEPPED;
     uint32_t count;
-    while ((count = next_batch(worker, &messages, envelopes)) > 0) {
-        for (uint32_t i = 0; i < count; i++) {
-            if (envelopes[i].range_id == 0)
+    while (fate != REFUSED && (count = next_batch(worker, &messages, envelopes)) > 0) {
+        for (uint32_t i = 0; i < count && fate != REFUSED; i++) {
+            if (envelopes[i].range_id == 0) {
                 range_liveness_beat(worker, from_node, &envelopes[i].beat);
-            else if (step_envelope(worker, from_node, &envelopes[i]))
-                stepped++;
-            else
-                dropped++;
+                continue;
+            }
+            fate = step_envelope(worker, from_node, &envelopes[i]);
+            if (fate == STEPPED) stepped++;
+            if (fate == DROPPED) dropped++;
         }
     }
     metric_add(&metric_range_raft_messages_received_total, stepped);

@@ -43,6 +43,9 @@ struct range_transport {
     void (*send_raft)(void *ctx, uint64_t to_node, struct slice frame);
     /* One snapshot chunk or acknowledgement (range/snapshot.h), on a stream of its own. */
     void (*send_snapshot)(void *ctx, uint64_t to_node, struct slice frame);
+    /* That node has sent what no correct one sends (it is in the log): close its streams. May be
+     * NULL. */
+    void (*refuse)(void *ctx, uint64_t from_node);
 };
 
 /* Timestamps (DESIGN.md, "Time"). At most one request per worker is under way; the answer comes

@@ -287,6 +287,9 @@ void range_apply_skip(struct range_replica *replica);
 /* One engine write for what waits. False: so much waits that some of it has to wait for the next
  * round (RANGE_APPLY_ROUND_*). */
 bool range_apply_round(struct range_worker *worker);
+/* Stops the process: says which entry, and what is wrong with it. */
+_Noreturn void range_apply_fail(const struct range_replica *replica, const struct raft_entry *entry,
+                                const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* compact.c */
 void range_compact(struct range_replica *replica, struct storage_batch *batch);

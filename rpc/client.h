@@ -91,6 +91,8 @@ bool rpc_link_up(const struct rpc_link *link); /* any thread */
 /* Drops the present stream, if any (on_down follows, later), and dials again after the back-off:
  * for a peer that breaks protocol. */
 void rpc_link_reset(struct rpc_link *link, const char *why);
+/* The same from any thread, and only when it is up. */
+void rpc_link_drop(struct rpc_link *link, const char *why);
 /* Where the peer is now; dials there when the address has changed. */
 void rpc_link_set_address(struct rpc_link *link, const char *address);
 

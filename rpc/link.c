@@ -212,6 +212,12 @@ void rpc_link_reset(struct rpc_link *link, const char *why) {
     if (link->stream) rpc_stream_close(link->stream, RPC_ABORTED, "%s", why);
 }
 
+void rpc_link_drop(struct rpc_link *link, const char *why) {
+    struct rpc_stream *stream = get_current(link);
+    if (stream) rpc_stream_close(stream, RPC_ABORTED, "%s", why);
+    rpc_stream_unref(stream);
+}
+
 void rpc_link_set_address(struct rpc_link *link, const char *address) {
     ASSERT(rpc_loop_on_thread(link->loop));
     if (strcmp(link->address, address) == 0) return;

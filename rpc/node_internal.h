@@ -63,6 +63,8 @@ void rpc_node_peers_free(struct rpc_node *node);
 /* Worker threads. */
 void rpc_node_peers_send(struct rpc_node *node, uint64_t to_node, enum rpc_channel_kind kind,
                          struct slice frame);
+/* Worker threads: the peer breaks protocol. */
+void rpc_node_peers_refuse(struct rpc_node *node, uint64_t from_node);
 rpc_open_fn rpc_node_open_raft, rpc_node_open_snapshot, rpc_node_open_requests;
 void rpc_node_sessions_stop(struct rpc_node *node);
 

@@ -253,6 +253,23 @@ void rpc_node_peers_send(struct rpc_node *node, uint64_t to_node, enum rpc_chann
     if (channel) dropped(node, channel);
 }
 
+/* ---- what a worker found wrong ---- */
+
+/* Frames are walked when they arrive; what is in them is looked at by the worker that has the
+ * range, on its own thread. */
+void rpc_node_peers_refuse(struct rpc_node *node, uint64_t from_node) {
+    lock_for_reading(node);
+    const struct rpc_peer *peer = find_peer(node, from_node);
+    const struct rpc_channel *channel = peer ? &peer->channels[RPC_CHANNEL_RAFT] : NULL;
+    if (channel && channel->link)
+        rpc_link_drop(channel->link, "the peer breaks protocol");
+    else if (channel && channel->inbound)
+        rpc_stream_close(channel->inbound->stream, RPC_INVALID_ARGUMENT,
+                         "node %" PRIu64 " was sent what no correct node sends",
+                         node->identity.node_id);
+    unlock(node);
+}
+
 /* ---- the end ---- */
 
 static void stop_channel(struct rpc_channel *channel) {

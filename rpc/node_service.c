@@ -17,6 +17,10 @@ static void send_snapshot(void *ctx, uint64_t to_node, struct slice frame) {
     rpc_node_peers_send(ctx, to_node, RPC_CHANNEL_SNAPSHOT, frame);
 }
 
+static void refuse(void *ctx, uint64_t from_node) {
+    rpc_node_peers_refuse(ctx, from_node);
+}
+
 static void lend_thread(struct rpc_turn_hook *hook) {
     struct rpc_node *node = CONTAINER_OF(hook, struct rpc_node, hook);
     range_store_lend(atomic_load(&node->store));
@@ -56,7 +60,7 @@ struct rpc_node *rpc_node_new(struct rpc_loop *loop, struct rpc_server *server) 
     node->loop = loop;
     node->server = server;
     node->transport = (struct range_transport){
-        .ctx = node, .send_raft = send_raft, .send_snapshot = send_snapshot};
+        .ctx = node, .send_raft = send_raft, .send_snapshot = send_snapshot, .refuse = refuse};
     list_init(&node->sessions);
     (void)pthread_rwlock_init(&node->lock, NULL); /* Cannot fail with default attributes. */
     rpc_server_add(server, node_methods, sizeof(node_methods) / sizeof(node_methods[0]), node);

@@ -131,22 +131,45 @@ static bool counts_are_plausible(const struct decoder *in, uint64_t guards, uint
     return (guards + ops) * PART_BYTES_MIN <= decoder_left(in);
 }
 
+/* All but the guards and operations. */
+static enum status decode_head(struct decoder *in, struct txn_command *command) {
+    uint8_t version = decode_u8(in);
+    if (in->failed) return STATUS_CORRUPTION;
+    if (version != COMMAND_FORMAT_VERSION) return STATUS_UNSUPPORTED;
+    *command = (struct txn_command){.commit_ts = decode_u64(in)};
+    command->request_id = decode_bytes(in);
+    uint64_t guard_count = decode_varint(in), op_count = decode_varint(in);
+    if (!counts_are_plausible(in, guard_count, op_count)) return STATUS_CORRUPTION;
+    command->guard_count = (uint32_t)guard_count;
+    command->op_count = (uint32_t)op_count;
+    return STATUS_OK;
+}
+
+enum status txn_command_walk(struct slice bytes, uint64_t *ret_commit_ts) {
+    struct decoder in = decoder_make(bytes);
+    struct txn_command command;
+    struct txn_guard guard;
+    struct txn_op op;
+    enum status status = decode_head(&in, &command);
+    if (status != STATUS_OK) return status;
+    for (uint32_t i = 0; i < command.guard_count && !in.failed; i++)
+        decode_guard(&in, &guard);
+    for (uint32_t i = 0; i < command.op_count && !in.failed; i++)
+        decode_op(&in, &op);
+    if (!decoder_finished(&in)) return STATUS_CORRUPTION;
+    *ret_commit_ts = command.commit_ts;
+    return STATUS_OK;
+}
+
 enum status txn_command_decode(struct slice bytes, struct arena *arena,
                                struct txn_command *ret_command) {
     struct decoder in = decoder_make(bytes);
-    uint8_t version = decode_u8(&in);
-    if (in.failed) return STATUS_CORRUPTION;
-    if (version != COMMAND_FORMAT_VERSION) return STATUS_UNSUPPORTED;
-
-    struct txn_command command = {.commit_ts = decode_u64(&in)};
-    command.request_id = decode_bytes(&in);
-    uint64_t guard_count = decode_varint(&in), op_count = decode_varint(&in);
-    if (!counts_are_plausible(&in, guard_count, op_count)) return STATUS_CORRUPTION;
-
-    command.guard_count = (uint32_t)guard_count;
-    command.op_count = (uint32_t)op_count;
-    if (guard_count > 0) command.guards = ARENA_NEW_ARRAY(arena, struct txn_guard, guard_count);
-    if (op_count > 0) command.ops = ARENA_NEW_ARRAY(arena, struct txn_op, op_count);
+    struct txn_command command;
+    enum status status = decode_head(&in, &command);
+    if (status != STATUS_OK) return status;
+    if (command.guard_count > 0)
+        command.guards = ARENA_NEW_ARRAY(arena, struct txn_guard, command.guard_count);
+    if (command.op_count > 0) command.ops = ARENA_NEW_ARRAY(arena, struct txn_op, command.op_count);
     for (uint32_t i = 0; i < command.guard_count; i++)
         decode_guard(&in, &command.guards[i]);
     for (uint32_t i = 0; i < command.op_count; i++)

@@ -91,6 +91,8 @@ void txn_command_encode(struct buf *out, const struct txn_command *command);
 uint64_t txn_command_encoded_bytes(const struct txn_command *command);
 enum status txn_command_decode(struct slice bytes, struct arena *arena,
                                struct txn_command *ret_command) MUST_CHECK;
+/* Whether txn_command_decode would take it, without its memory; and its timestamp. */
+enum status txn_command_walk(struct slice bytes, uint64_t *ret_commit_ts) MUST_CHECK;
 void txn_command_stamp(uint8_t *encoded, size_t len, uint64_t commit_ts);
 /* Identity of what was asked, apart from commit_ts: detects a request id reused for something else.
  */

@@ -66,6 +66,8 @@ struct cluster {
     struct node nodes[CLUSTER_NODES_MAX + 1]; /* by id */
     bool cut[CLUSTER_NODES_MAX + 1][CLUSTER_NODES_MAX + 1];
     bool drop_snapshots, oracle_stopped;
+    bool hostile;     /* bytes have been injected */
+    uint32_t refused; /* by range_transport.refuse */
     uint64_t next_timestamp;
     struct heap events;
     struct range_descriptor *descriptors; /* by range id - 1 */
@@ -250,6 +252,11 @@ static void deliver_to_node(struct cluster *cluster, struct node *node, struct e
     } else {
         deliver_timestamps(cluster, node, event);
     }
+    if (status == STATUS_CORRUPTION) {
+        ASSERT(cluster->hostile);
+        cluster->refused++;
+        status = STATUS_OK;
+    }
     ASSERT(status == STATUS_OK || status == STATUS_BUSY);
 }
 
@@ -399,6 +406,12 @@ static void make_descriptors(struct cluster *cluster) {
     }
 }
 
+static void refuse(void *ctx, uint64_t from_node) {
+    struct cluster *cluster = ((struct node *)ctx)->cluster;
+    ASSERT(cluster->hostile); /* nodes of one version understand each other */
+    cluster->refused++;
+}
+
 void cluster_start(struct cluster *cluster, uint64_t id) {
     struct node *node = &cluster->nodes[id];
     ASSERT(!node->store);
@@ -422,7 +435,7 @@ void cluster_start(struct cluster *cluster, uint64_t id) {
                                               .slow_us = config->slow_us,
                                               .seed = config->seed + node->incarnation};
     struct range_transport transport = {
-        .ctx = node, .send_raft = send_raft, .send_snapshot = send_snapshot};
+        .ctx = node, .send_raft = send_raft, .send_snapshot = send_snapshot, .refuse = refuse};
     struct range_oracle oracle = {.ctx = node, .request = oracle_request};
     struct buf error = {0};
     enum status status = range_store_open(&store_config, node->engine, &transport, &oracle,
@@ -662,7 +675,12 @@ uint64_t cluster_wait_leader(struct cluster *cluster, uint64_t range_id) {
     return cluster_leader(cluster, range_id);
 }
 
+uint32_t cluster_refused(const struct cluster *cluster) {
+    return cluster->refused;
+}
+
 void cluster_inject_raft(struct cluster *cluster, uint64_t from, uint64_t to, struct slice frame) {
+    cluster->hostile = true;
     (void)event_new(cluster, EVENT_RAFT, from, to, frame); /* it sits in the heap */
 }
 

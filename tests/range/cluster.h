@@ -108,8 +108,9 @@ void cluster_send_many(struct cluster *cluster, uint64_t node, const struct rang
 /* Runs until done; false when not within `us`. */
 bool cluster_await(struct cluster *cluster, struct cluster_call *call, uint64_t us);
 void cluster_call_free(struct cluster *cluster, struct cluster_call *call);
-/* Delivers bytes as if a node had sent them. */
+/* Delivers bytes as if a node had sent them. Without any, no node may ever be refused. */
 void cluster_inject_raft(struct cluster *cluster, uint64_t from, uint64_t to, struct slice frame);
+uint32_t cluster_refused(const struct cluster *cluster); /* how often a node refused another */
 
 /* Keys of a range: "r0003/<name>"; the text is in a ring of static buffers. */
 struct slice cluster_key(uint64_t range_id, const char *name);

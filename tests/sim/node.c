@@ -1,4 +1,5 @@
 /* A node: the range store of production, driven as its process would. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "tests/sim/world.h"
@@ -86,6 +87,12 @@ struct sim_node *sim_node_by_id(struct sim *sim, uint64_t node_id) {
 
 /* ---- life ---- */
 
+static void refuse(void *ctx, uint64_t from_node) {
+    const struct sim_node *node = ctx;
+    sim_broken(node->host.sim, "nodes understand each other", "node %u refuses node %" PRIu64,
+               node->host.number, from_node);
+}
+
 void sim_node_start(struct sim_node *node) {
     memset(node->drivers, 0, sizeof(node->drivers));
     memset(node->asks, 0, sizeof(node->asks));
@@ -112,7 +119,7 @@ void sim_node_open(struct sim_node *node) {
         .seed = prng_next(&node->host.sim->prng),
     };
     struct range_transport transport = {
-        .ctx = node, .send_raft = send_raft, .send_snapshot = send_snapshot};
+        .ctx = node, .send_raft = send_raft, .send_snapshot = send_snapshot, .refuse = refuse};
     struct range_oracle oracle = sim_node_oracle(node);
     struct buf error = {0};
     enum status status = range_store_open(&store_config, node->host.engine, &transport, &oracle,
