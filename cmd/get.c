@@ -46,7 +46,7 @@ static void print_json(const struct get *get, const struct router_reply *reply) 
         json_add_u64(object, "version", reply->rows[0].version);
     }
     if (reply->as_of) json_add_u64(object, "as_of", reply->as_of);
-    common_print_json_take(object);
+    kv_print_json_take(get->session, object);
 }
 
 static void get_done(void *ctx, const struct router_reply *reply) {
@@ -62,7 +62,7 @@ static void get_done(void *ctx, const struct router_reply *reply) {
         else
             buf_append(&out, reply->rows[0].value);
         buf_append_byte(&out, '\n');
-        kv_print_take(&out);
+        (void)kv_print_take(get->session, &out); /* kv_main tells */
     }
 }
 

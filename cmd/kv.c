@@ -26,6 +26,7 @@ struct kv_session {
     struct signals *signals;
     struct rpc_timer turn_timer;
     uint64_t deadline_us;
+    int output_errno;           /* of the first write to standard output that failed; 0: none */
     bool answered, interrupted; /* interrupted: answered as well, so that the wait ends */
 };
 
@@ -50,6 +51,16 @@ static void submit_and_wait(struct kv_session *session, const struct router_requ
     (void)rpc_loop_run_until(session->loop, &session->answered, UINT64_MAX / 2);
 }
 
+/* An answer that could not be written was not given: a full disk, or a reader that has left
+ * (`| head`), who knows it himself. */
+static int check_output(const struct kv_session *session, int exit_code) {
+    if (session->output_errno == 0) return exit_code;
+    if (session->output_errno != EPIPE)
+        common_complain_text(session->table->command, "cannot write to standard output: %s",
+                             strerror(session->output_errno));
+    return exit_code == CMD_OK ? CMD_FAILED : exit_code;
+}
+
 int kv_main(const struct config_table *table, int argument_count, char **arguments, void *target,
             struct kv_options *options, int (*run)(struct kv_session *session, void *target)) {
     switch (common_load(table, argument_count, arguments, target, &options->common)) {
@@ -67,7 +78,7 @@ int kv_main(const struct config_table *table, int argument_count, char **argumen
     session.client = kv_client_new(session.loop, &config);
     session.signals = signals_watch(session.loop, signal_caught, &session);
     session.deadline_us = rpc_loop_now_us(session.loop) + options->timeout_ms * 1000;
-    int exit_code = run(&session, target);
+    int exit_code = check_output(&session, run(&session, target));
     rpc_timer_stop(session.loop, &session.turn_timer);
     signals_free(session.signals);
     kv_client_free(session.client);
@@ -155,10 +166,18 @@ void kv_append_word(struct buf *out, struct slice bytes, bool hex) {
     }
 }
 
-void kv_print_take(struct buf *text) {
-    (void)fwrite(text->data, 1, text->len, stdout); /* nobody to tell when stdout is gone */
-    (void)fflush(stdout);                           /* likewise */
+bool kv_print_take(struct kv_session *session, struct buf *text) {
+    bool written = fwrite(text->data, 1, text->len, stdout) == text->len && fflush(stdout) == 0;
+    if (!written && session->output_errno == 0) session->output_errno = errno;
     buf_done(text);
+    return written;
+}
+
+void kv_print_json_take(struct kv_session *session, cJSON *object) {
+    struct buf line = {0};
+    json_print_take(&line, object);
+    buf_append_byte(&line, '\n');
+    (void)kv_print_take(session, &line); /* kv_main tells */
 }
 
 /* ---- reads ---- */
@@ -249,7 +268,7 @@ static void print_outcome_json(const struct write_ctx *write, const struct txn_o
     }
     json_add_bool(object, "replayed", outcome->replayed);
     json_add_text(object, "request_id", write->request_id);
-    common_print_json_take(object);
+    kv_print_json_take(write->session, object);
 }
 
 /* The results of the adds, a line each: they are in the order of the operations. */
@@ -271,7 +290,7 @@ static void print_outcome(const struct write_ctx *write, const struct txn_outcom
         append_numbers(&out, write, outcome);
         buf_printf(&out, "done%s: version %" PRIu64 ", request id %s\n", before, outcome->commit_ts,
                    write->request_id);
-        kv_print_take(&out);
+        (void)kv_print_take(write->session, &out); /* kv_main tells */
         return;
     }
     struct slice key = part_key(write, outcome);
@@ -345,7 +364,7 @@ static void pause_before_next(struct write_ctx *write, uint64_t *pause_us) {
 }
 
 static int say_undecided(const struct write_ctx *write) {
-    const struct kv_session *session = write->session;
+    struct kv_session *session = write->session;
     const char *why = session->interrupted ? "interrupted" : (const char *)write->text.data;
     /* An id that was given is that of an earlier attempt, as far as anybody here knows. */
     bool unknown = write->unknown || session->options->request_id[0];
@@ -354,7 +373,7 @@ static int say_undecided(const struct write_ctx *write) {
         json_add_text(object, "outcome", unknown ? "unknown" : "not-done");
         json_add_text(object, "text", why ? why : "");
         json_add_text(object, "request_id", write->request_id);
-        common_print_json_take(object);
+        kv_print_json_take(write->session, object);
     }
     if (unknown) {
         common_complain_text(session->table->command,

@@ -63,7 +63,9 @@ bool kv_parse_hex(struct slice text, struct buf *ret_bytes); /* false: it is non
 bool kv_read_input(const struct kv_session *session, struct buf *ret_bytes);
 /* As one word of a line: control characters, the backslash and what is no UTF-8 become \xHH. */
 void kv_append_word(struct buf *out, struct slice bytes, bool hex);
-void kv_print_take(struct buf *text); /* to standard output; frees it */
+/* To standard output; frees it. False: nobody takes it; the exit code will say so. */
+bool kv_print_take(struct kv_session *session, struct buf *text);
+void kv_print_json_take(struct kv_session *session, cJSON *object); /* on a line */
 
 /* ---- requests ---- */
 /* Sends a read and waits, up to --timeout-ms; `done` gets the answer if it is one. The exit code:

@@ -49,6 +49,7 @@ struct scan {
     struct buf start, end; /* of what is still to be read */
     uint64_t rows;
     bool more;
+    bool cut_off; /* nobody takes the rows */
 };
 
 static void append_row(const struct scan *scan, const struct range_row *row, struct buf *out) {
@@ -74,7 +75,7 @@ static void page_done(void *ctx, const struct router_reply *reply) {
     struct buf out = {0};
     for (uint32_t i = 0; i < reply->row_count; i++)
         append_row(scan, &reply->rows[i], &out);
-    kv_print_take(&out);
+    scan->cut_off = !kv_print_take(scan->session, &out);
     scan->rows += reply->row_count;
     scan->more = reply->more;
     if (reply->row_count == 0) return;
@@ -91,7 +92,7 @@ static int read_pages(struct scan *scan) {
     int exit_code = CMD_OK;
     uint64_t limit = scan->options->limit ? scan->options->limit : UINT64_MAX;
     scan->more = true;
-    while (exit_code == CMD_OK && scan->more && scan->rows < limit) {
+    while (exit_code == CMD_OK && scan->more && scan->rows < limit && !scan->cut_off) {
         uint64_t left = limit - scan->rows;
         struct router_request request = {
             .op = ROUTER_SCAN,
@@ -103,7 +104,7 @@ static int read_pages(struct scan *scan) {
         };
         exit_code = kv_read(scan->session, &request, page_done, scan);
     }
-    if (exit_code == CMD_OK && scan->more)
+    if (exit_code == CMD_OK && scan->more && !scan->cut_off)
         fprintf(stderr, "%" PRIu64 " rows; there are more\n", scan->rows);
     return exit_code;
 }

@@ -29,6 +29,9 @@ class Admin(unittest.TestCase):
         status = json.loads(out)
         self.assertEqual((len(status["nodes"]), len(status["ranges"])), (3, 4))
         self.assertTrue(all(node["alive"] for node in status["nodes"]))
+        self.assertIsInstance(status["timestamp_bound"], str, "above 2^53, where doubles are not exact")
+        self.assertGreater(int(status["timestamp_bound"]), 1 << 53)
+        self.assertIsInstance(status["nodes"][0]["id"], int)
 
     def test_status_says_how_far_behind_a_node_is(self):
         def behind(node_id):

@@ -106,6 +106,22 @@ class Shell(unittest.TestCase):
         self.assertEqual(self.good("scan", "--prefix", "scan/00", "--stale", "--limit", "1"), "scan/0000\t0\n")
         self.assertIn("either", self.fails(USAGE, "scan", "a", "--prefix", "b"))
 
+    def test_an_answer_that_cannot_be_written_is_a_failure(self):
+        """A full disk behind the redirection must not look like success; a reader that leaves ends a scan."""
+        for i in range(3):
+            self.good("write", *[x for j in range(400) for x in ("--put", f"full/{i}/{j:04} {'v' * 100}")])
+        for command in (["get", "full/0/0000"], ["scan", "--prefix", "full/"], ["put", "full/x", "1"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([cluster.BIN, *command, "--router", self.cluster.router], stdout=full,
+                                      stderr=subprocess.PIPE, env=cluster.environment(), timeout=60, check=False)
+            self.assertEqual(done.returncode, FAILED, command)
+            self.assertIn(b"No space left", done.stderr)
+        with subprocess.Popen([cluster.BIN, "scan", "--router", self.cluster.router], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=cluster.environment()) as scan:
+            scan.stdout.close()
+            self.assertEqual(scan.wait(30), FAILED)
+            self.assertEqual(scan.stderr.read(), b"", "who left knows it")
+
     def test_reservations_within_a_limit(self):
         def reserve(number, *options):
             return self.cluster.run("write", "--add", "write/exposure +250000 min 0 max 500000",
