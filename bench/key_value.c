@@ -105,6 +105,14 @@ static void append_value(struct buf *out, uint64_t number, uint64_t sequence, ui
     out->len = bytes;
 }
 
+/* The same at every attempt of an operation. */
+static uint32_t value_bytes(const struct key_value_config *config, const struct bench_op *op) {
+    if (config->value_bytes_most <= config->value_bytes) return config->value_bytes;
+    uint64_t scattered = op->entry * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+    return config->value_bytes +
+           (uint32_t)(scattered % (config->value_bytes_most - config->value_bytes + 1));
+}
+
 /* The value begins with its key's digits. */
 static bool value_belongs(struct slice key_digits, struct slice value) {
     return value.len > KEY_DIGITS && value.data[KEY_DIGITS] == ' ' &&
@@ -131,7 +139,7 @@ static void request(void *ctx, const struct bench_op *op, struct router_request 
         return;
     }
     buf_clear(&workload->value);
-    append_value(&workload->value, op->subject, op->entry, workload->config.value_bytes);
+    append_value(&workload->value, op->subject, op->entry, value_bytes(&workload->config, op));
     buf_clear(&workload->request_id);
     if (workload->config.request_ids)
         buf_printf(&workload->request_id, "%016" PRIx64 "-%" PRIu64, workload->config.run,

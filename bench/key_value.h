@@ -21,6 +21,7 @@ enum key_distribution { KEYS_UNIFORM, KEYS_ZIPF, KEYS_SEQUENTIAL };
 struct key_value_config {
     uint32_t keys;
     uint32_t value_bytes;
+    uint32_t value_bytes_most; /* sizes are drawn from value_bytes to this; 0: all are equal */
     enum key_distribution distribution;
     double zipf_exponent;  /* ZIPF */
     uint32_t read_percent; /* 0: put, 100: get */

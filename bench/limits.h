@@ -18,5 +18,9 @@
 /* Pauses before a request is sent again: doubled, with jitter. */
 #define BENCH_BACKOFF_MIN_US 2000u
 #define BENCH_BACKOFF_MAX_US 100000u
+/* The same after "busy": whoever is refused for want of room makes room by staying away. */
+#define BENCH_BUSY_BACKOFF_MAX_US 2000000u
+/* An open loop that sheds: an arrival that no client is free for within this is dropped. */
+#define BENCH_SHED_US 20000u
 
 #endif

@@ -156,7 +156,7 @@ static void give_up(struct slot *slot, uint64_t now_us) {
 }
 
 static void send_again_later(struct slot *slot, uint64_t pause_us, uint64_t now_us) {
-    if (settle_is_over(slot->load, now_us)) {
+    if (slot->load->config.sheds || settle_is_over(slot->load, now_us)) {
         give_up(slot, now_us);
         return;
     }
@@ -164,10 +164,10 @@ static void send_again_later(struct slot *slot, uint64_t pause_us, uint64_t now_
     heap_push(&slot->load->waiting, &slot->wait_node, now_us + pause_us);
 }
 
-static uint64_t backoff_us(struct slot *slot) {
-    uint32_t doublings = slot->attempts < 8 ? slot->attempts : 8;
+static uint64_t backoff_us(struct slot *slot, uint64_t max_us) {
+    uint32_t doublings = slot->attempts < 10 ? slot->attempts : 10;
     uint64_t pause_us = (uint64_t)BENCH_BACKOFF_MIN_US << doublings;
-    if (pause_us > BENCH_BACKOFF_MAX_US) pause_us = BENCH_BACKOFF_MAX_US;
+    if (pause_us > max_us) pause_us = max_us;
     /* Half to all of it: clients that failed together must not come back together. */
     return prng_between(&slot->load->prng, pause_us / 2, pause_us);
 }
@@ -188,7 +188,7 @@ static void attempt_answered(struct slot *slot, const struct router_reply *reply
     /* Rejected for now, decided by nobody: the keys moved while the command was on its way. */
     bool moved = reply->outcome && reply->outcome->result == TXN_REFUSED_WRONG_RANGE;
     if (moved)
-        send_again_later(slot, backoff_us(slot), now_us);
+        send_again_later(slot, backoff_us(slot, BENCH_BACKOFF_MAX_US), now_us);
     else if (load->workload.judge(load->workload.ctx, &slot->op, reply, &outcome, &error))
         decide(slot, outcome, now_us);
     else
@@ -211,7 +211,7 @@ static void attempt_done(void *ctx, const struct router_reply *reply) {
         return;
     case ROUTER_BUSY: {
         load->totals.busy++;
-        uint64_t pause_us = backoff_us(slot);
+        uint64_t pause_us = backoff_us(slot, BENCH_BUSY_BACKOFF_MAX_US);
         if (pause_us < reply->retry_after_us) pause_us = reply->retry_after_us;
         send_again_later(slot, pause_us, now_us);
         return;
@@ -227,7 +227,7 @@ static void attempt_done(void *ctx, const struct router_reply *reply) {
         slot->maybe_done = true;
         break;
     }
-    send_again_later(slot, backoff_us(slot), now_us);
+    send_again_later(slot, backoff_us(slot, BENCH_BACKOFF_MAX_US), now_us);
 }
 
 static void send_attempt(struct slot *slot, uint64_t now_us) {
@@ -245,12 +245,22 @@ static uint64_t arrival_us(const struct bench_load *load, uint64_t sequence) {
     return load->started_us + (uint64_t)((double)sequence * 1e6 / load->config.rate_per_s);
 }
 
+/* Arrivals that nobody was free for are gone: their senders went elsewhere. */
+static void shed(struct bench_load *load, uint64_t now_us) {
+    if (now_us < load->started_us + BENCH_SHED_US) return;
+    double due =
+        (double)(now_us - BENCH_SHED_US - load->started_us) * load->config.rate_per_s / 1e6;
+    uint64_t gone = load->totals.issued + load->totals.shed;
+    if ((uint64_t)due > gone) load->totals.shed += (uint64_t)due - gone;
+}
+
 /* False: nothing is due now, or the run is over. */
 static bool issue(struct bench_load *load, uint64_t now_us) {
     const struct bench_load_config *config = &load->config;
     uint64_t intended_us = now_us;
     if (config->rate_per_s > 0) {
-        intended_us = arrival_us(load, load->totals.issued);
+        if (config->sheds) shed(load, now_us);
+        intended_us = arrival_us(load, load->totals.issued + load->totals.shed);
         if (intended_us > now_us) return false;
     }
     struct slot *slot = CONTAINER_OF(load->free.next, struct slot, free_node);
@@ -316,7 +326,8 @@ uint64_t bench_load_next_us(const struct bench_load *load) {
     if (load->config.duration_us && end_us < next_us) next_us = end_us;
     if (load->free_count == 0) return next_us;
     uint64_t due_us = load->started_us; /* a closed loop's free slot is overdue */
-    if (load->config.rate_per_s > 0) due_us = arrival_us(load, load->totals.issued);
+    if (load->config.rate_per_s > 0)
+        due_us = arrival_us(load, load->totals.issued + load->totals.shed);
     return due_us < next_us ? due_us : next_us;
 }
 
@@ -324,6 +335,7 @@ void bench_load_stop(struct bench_load *load) {
     if (load->stopped) return;
     load->stopped = true;
     load->stopped_us = clock_monotonic_us(load->clock);
+    load->totals.done_running = load->totals.done;
     if (!load->started) return;
     /* A cluster that never answered again is a gap up to the end, not none. */
     uint64_t silent_us = load->stopped_us - load->last_decided_us;

@@ -61,11 +61,16 @@ struct bench_load_config {
     double rate_per_s;           /* open loop; 0: closed */
     uint64_t attempt_timeout_us; /* deadline of each attempt */
     uint64_t settle_us;          /* how long undecided operations are repeated after the run */
-    uint64_t seed;               /* of the back-off's jitter */
+    /* Open loop only: who is not served at once goes away. Arrivals that no client is free for are
+     * dropped, and operations have one attempt. */
+    bool sheds;
+    uint64_t seed; /* of the back-off's jitter */
 };
 
 struct bench_totals {
     uint64_t issued, done, refused, not_done, unknown;
+    uint64_t done_running; /* of `done`: before the run was stopped */
+    uint64_t shed;         /* arrivals that were dropped unsent (config.sheds) */
     uint64_t retries;     /* attempts beyond the first */
     uint64_t timeouts;    /* attempts answered: deadline passed, nothing changed */
     uint64_t unknowns;    /* attempts answered: outcome unknown */

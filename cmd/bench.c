@@ -234,17 +234,11 @@ enum status bench_verify_ledger(struct bench_session *session, struct verifier *
     return status;
 }
 
-static const struct command *const bench_parts[] = {&command_bench_hot_issuer,
-                                                    &command_bench_put,
-                                                    &command_bench_get,
-                                                    &command_bench_mixed,
-                                                    &command_bench_scan,
-                                                    &command_bench_verify,
-                                                    &command_bench_stages,
-                                                    &command_bench_limits,
-                                                    &command_bench_raft,
-                                                    &command_bench_split_keys,
-                                                    NULL};
+static const struct command *const bench_parts[] = {
+    &command_bench_hot_issuer, &command_bench_put,        &command_bench_get,
+    &command_bench_mixed,      &command_bench_scan,       &command_bench_overload,
+    &command_bench_verify,     &command_bench_stages,     &command_bench_limits,
+    &command_bench_raft,       &command_bench_split_keys, NULL};
 
 const struct command command_bench = {
     .name = "bench",

@@ -38,7 +38,7 @@ extern const struct command command_admin_transfer, command_admin_replicas,
 /* bench's */
 extern const struct command command_bench_hot_issuer, command_bench_put, command_bench_get,
     command_bench_mixed, command_bench_scan, command_bench_verify, command_bench_stages,
-    command_bench_limits, command_bench_raft, command_bench_split_keys;
+    command_bench_limits, command_bench_overload, command_bench_raft, command_bench_split_keys;
 
 /* ---- all of them ---- */
 extern const struct command *const commands[]; /* NULL at the end */

@@ -27,11 +27,12 @@ static void refuse_invalid(const struct admission *call, struct buf *text) {
     buf_done(text);
 }
 
+/* What it has waited in the mailbox is part of its time. */
 static uint64_t deadline_of(const struct admission *call) {
     uint64_t timeout_us = call->request.timeout_us;
     if (timeout_us == 0) timeout_us = RANGE_TIMEOUT_US_DEFAULT;
     if (timeout_us > RANGE_TIMEOUT_US_MAX) timeout_us = RANGE_TIMEOUT_US_MAX;
-    return call->worker->now_us + timeout_us;
+    return call->frame->arrived_us + timeout_us;
 }
 
 static struct range_pending *make_pending(const struct admission *call,
@@ -83,8 +84,21 @@ static bool check_room(const struct admission *call, size_t bytes) {
         replica->pending_count >= RANGE_PENDING_MAX ||
         /* A command larger than the bound is let in when it is alone. */
         (replica->pending_bytes > 0 && replica->pending_bytes + bytes > RANGE_PENDING_BYTES_MAX);
-    if (full) refuse(call, RANGE_REPLY_BUSY);
+    if (full) range_overload_refuse(call->replica, call->client, call->request.call_id);
     return !full;
+}
+
+static bool check_time(const struct admission *call) {
+    uint64_t deadline_us = deadline_of(call);
+    if (deadline_us <= call->worker->now_us) {
+        metric_add(&metric_range_expired_total, 1);
+        refuse(call, RANGE_REPLY_TIMEOUT);
+        return false;
+    }
+    if (range_overload_admits(call->replica, deadline_us)) return true;
+    metric_add(&metric_range_refused_late_total, 1);
+    range_overload_refuse(call->replica, call->client, call->request.call_id);
+    return false;
 }
 
 static void describe_span(struct buf *text, const struct range_descriptor *descriptor) {
@@ -127,7 +141,7 @@ static void admit_write(struct admission *call) {
         refuse_invalid(call, &text);
         return;
     }
-    if (!check_command(call, &command) || !check_room(call, bytes.len)) return;
+    if (!check_command(call, &command) || !check_room(call, bytes.len) || !check_time(call)) return;
     struct range_pending *pending = make_pending(call, RANGE_PENDING_WAITING);
     pending->bytes = bytes;
     pending->arrived_us = call->frame->arrived_us;

@@ -64,6 +64,7 @@ static void reply_outcome(struct range_pending *pending, const struct txn_outcom
                                 .kind = RANGE_WRITE,
                                 .outcome = *outcome};
     range_stages_answered(pending);
+    range_overload_answer(pending);
     range_client_reply(worker, pending->client, &reply);
     range_pending_free(pending);
 }
@@ -125,8 +126,10 @@ static void apply_commands(struct range_replica *replica, const struct raft_entr
     bool span_changed = commands.span_version != replica->descriptor.epoch.span_version;
     for (uint32_t i = 0; i < commands.count; i++) {
         struct txn_outcome outcome = {0};
+        struct slice command = range_entry_next(&commands);
         arena_reset(&replica->worker->arena);
-        apply_command(replica, entry, range_entry_next(&commands), span_changed, &outcome);
+        apply_command(replica, entry, command, span_changed, &outcome);
+        range_overload_apply(replica, entry, command.len);
         struct range_pending *pending = waiting_for(replica, entry->id, i);
         if (pending) reply_outcome(pending, &outcome);
     }

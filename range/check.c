@@ -72,6 +72,15 @@ static void check_inactive(const struct range_replica *replica) {
     ASSERT(list_empty(&replica->changes) && list_empty(&replica->transfers));
 }
 
+static void check_work(const struct range_replica *replica) {
+    uint64_t work = 0;
+    LIST_FOR_EACH (node, &replica->waiting)
+        work += range_pending_of(node)->bytes.len + RANGE_WORK_PER_COMMAND;
+    ASSERT_CMP(replica->waiting_work, ==, work);
+    ASSERT_CMP(replica->pace.queued, >=, work);
+    if (!replica->leads) ASSERT_CMP(replica->pace.queued, ==, 0);
+}
+
 void range_check(const struct range_replica *replica) {
     const struct range_apply_state *applied = &replica->applied;
     if (!replica->raft) {
@@ -105,20 +114,26 @@ void range_check(const struct range_replica *replica) {
     ASSERT(list_empty(&replica->in_waiting) == (replica->waiting_count == 0));
     ASSERT_CMP(replica->pending_count, ==, replica->waiting_count + list_count(&replica->proposed));
     ASSERT_CMP(replica->pending_bytes, ==, check_commands(replica));
+    check_work(replica);
     check_reads(replica);
 }
 
 void range_worker_check(const struct range_worker *worker) {
     size_t bytes = 0;
+    uint64_t work = 0, waiting_work = 0;
     uint32_t leaders = 0;
     LIST_FOR_EACH (node, &worker->all) {
         const struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
         ASSERT(replica->worker == worker);
         range_check(replica);
         bytes += replica->pending_bytes;
+        work += replica->pace.queued;
+        waiting_work += replica->waiting_work;
         leaders += replica->leads ? 1 : 0;
     }
     ASSERT_CMP(worker->pending_bytes, ==, bytes);
+    ASSERT_CMP(worker->pace.queued, ==, work);
+    ASSERT_CMP(worker->waiting_work, ==, waiting_work);
     ASSERT_CMP(worker->pending_count, ==, worker->deadlines.count);
     if (worker->pending_count == 0) ASSERT_CMP(worker->held_bytes, ==, 0);
     ASSERT_CMP(leaders, ==, atomic_load(&worker->leader_count));

@@ -89,6 +89,14 @@ void range_refuse_text(struct range_worker *worker, struct range_client *client,
     range_client_reply(worker, client, &reply);
 }
 
+void range_refuse_busy(struct range_worker *worker, struct range_client *client, uint64_t call_id,
+                       uint32_t retry_after_us) {
+    struct range_reply reply = {
+        .call_id = call_id, .code = RANGE_REPLY_BUSY, .retry_after_us = retry_after_us};
+    metric_add(&metric_range_refused_busy_total, 1);
+    range_client_reply(worker, client, &reply);
+}
+
 void range_refuse(struct range_worker *worker, struct range_client *client, uint64_t call_id,
                   enum range_reply_code code) {
     range_refuse_text(worker, client, call_id, code, SLICE_EMPTY);
@@ -152,6 +160,7 @@ static void uncount_command(struct range_pending *pending) {
     replica->pending_bytes -= pending->bytes.len;
     replica->worker->pending_bytes -= pending->bytes.len;
     if (pending->state != RANGE_PENDING_WAITING) return;
+    range_overload_withdraw(pending);
     replica->waiting_count--;
     if (replica->waiting_count == 0) list_remove(&replica->in_waiting);
 }

@@ -77,6 +77,9 @@ void range_refuse(struct range_worker *worker, struct range_client *client, uint
                   enum range_reply_code code);
 void range_refuse_text(struct range_worker *worker, struct range_client *client, uint64_t call_id,
                        enum range_reply_code code, struct slice text);
+/* BUSY, with the time after which to come back. */
+void range_refuse_busy(struct range_worker *worker, struct range_client *client, uint64_t call_id,
+                       uint32_t retry_after_us);
 void range_refuse_stale_epoch(const struct range_replica *replica, struct range_client *client,
                               uint64_t call_id);
 void range_refuse_not_leader(const struct range_replica *replica, struct range_client *client,

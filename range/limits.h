@@ -35,6 +35,17 @@
  * a silent node (ROUTER_ATTEMPT_TIMEOUT_US_DEFAULT), so that it hears the reason. */
 #define RANGE_TIMESTAMP_PATIENCE_US 400000u
 
+/* ---- overload (overload.c) ---- */
+/* What a command costs beside its bytes, in bytes. */
+#define RANGE_WORK_PER_COMMAND 512u
+/* The log is given what it does in this part of an election time-out; more waits outside, where it
+ * can be refused. A disk write that takes longer than a time-out costs leaders; and time-outs are a
+ * few round trips long wherever nodes are, so the log never runs dry for it. */
+#define RANGE_LOG_ELECTIONS_DIVISOR 2u
+/* As much work a range's log is always given, and all of a worker together so many times that. */
+#define RANGE_LOG_WORK_MIN (1u << 20)
+#define RANGE_WORKER_LOG_WORK_FACTOR 2u
+
 /* ---- log entries ---- */
 /* While an entry of a range is on its way, commands gather for the next one (group commit): until
  * it is applied, until so many wait, or until it has been on its way for so long. The last bound

@@ -10,7 +10,8 @@
     X(range_synced_turns_total, COUNTER, "turns", "turns that needed an fsync")                   \
     X(range_lent_turns_total, COUNTER, "turns", "turns of idle workers on the network's thread")  \
     X(range_requests_total, COUNTER, "requests", "requests taken out of mailboxes")               \
-    X(range_refused_busy_total, COUNTER, "requests", "requests refused because a queue was full") \
+    X(range_refused_busy_total, COUNTER, "requests", "requests refused: too much waits already")  \
+    X(range_refused_late_total, COUNTER, "requests", "of them: could not be done in time")        \
     X(range_refused_epoch_total, COUNTER, "requests", "requests refused for a stale epoch")       \
     X(range_refused_not_leader_total, COUNTER, "requests", "requests refused: not the leader")    \
     X(range_expired_total, COUNTER, "requests", "requests whose deadline passed here")            \

@@ -37,6 +37,7 @@ void range_propose_enqueue(struct range_pending *pending) {
     replica->pending_count++;
     replica->pending_bytes += pending->bytes.len;
     replica->worker->pending_bytes += pending->bytes.len;
+    range_overload_enter(pending);
 }
 
 /* Commands are not left to their deadlines while placement is away: whoever sent them hears soon,
@@ -60,6 +61,7 @@ static void refuse_when_late(struct range_worker *worker) {
 }
 
 static bool gathers(const struct range_replica *replica) {
+    if (range_overload_log_room(replica) == 0) return true;
     if (list_empty(&replica->proposed)) return false;
     if (replica->waiting_count >= RANGE_GATHER_COMMANDS_MAX) return false;
     const struct range_worker *worker = replica->worker;
@@ -67,6 +69,21 @@ static bool gathers(const struct range_replica *replica) {
     uint64_t patience_us = RANGE_GATHER_TURNS * worker->turn_us;
     if (patience_us < RANGE_GATHER_US_MAX) patience_us = RANGE_GATHER_US_MAX;
     return worker->now_us < oldest_us + patience_us;
+}
+
+/* Those that the log has room for by now; the others' turn comes with another request. */
+static uint32_t cover(struct range_replica *replica) {
+    uint64_t work = 0, room = range_overload_log_room(replica);
+    uint32_t count = 0;
+    LIST_FOR_EACH (link, &replica->waiting) {
+        struct range_pending *pending = range_pending_of(link);
+        if (work >= room) break;
+        pending->covered = true;
+        pending->asked_us = replica->worker->now_us;
+        work += range_overload_work(pending);
+        count++;
+    }
+    return count;
 }
 
 /* One request under way per worker serves all commands that wait together. */
@@ -79,11 +96,7 @@ void range_propose_ask(struct range_worker *worker) {
     LIST_FOR_EACH (node, &worker->waiting) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_waiting);
         if (!range_replica_may_propose(replica) || gathers(replica)) continue;
-        LIST_FOR_EACH (link, &replica->waiting) {
-            range_pending_of(link)->covered = true;
-            range_pending_of(link)->asked_us = worker->now_us;
-            count++;
-        }
+        count += cover(replica);
     }
     if (count == 0) return;
     worker->oracle_asked = true;
@@ -92,15 +105,23 @@ void range_propose_ask(struct range_worker *worker) {
     oracle->request(oracle->ctx, worker->index, count);
 }
 
-/* How many of the first covered commands share the next entry. */
-static uint32_t entry_share(const struct range_replica *replica, uint32_t timestamps) {
+/* How many of the first covered commands share the next entry. Those that would be late in the log
+ * are refused while that is certain. */
+static uint32_t entry_share(struct range_replica *replica, uint32_t timestamps) {
     uint32_t count = 0;
     size_t bytes = 0;
-    LIST_FOR_EACH (link, &replica->waiting) {
-        const struct range_pending *pending = range_pending_of(link);
+    uint64_t work = 0, room = range_overload_log_room(replica);
+    LIST_FOR_EACH_SAFE (link, &replica->waiting) {
+        struct range_pending *pending = range_pending_of(link);
         if (!pending->covered || count == timestamps || count == RANGE_ENTRY_COMMANDS_MAX) break;
+        if (work >= room) break;
+        if (range_overload_late(pending)) {
+            range_overload_refuse_pending(pending);
+            continue;
+        }
         if (count > 0 && bytes + pending->bytes.len > RANGE_ENTRY_BYTES_MAX) break;
         bytes += pending->bytes.len;
+        work += range_overload_work(pending);
         count++;
     }
     return count;
@@ -119,6 +140,7 @@ static void move_to_proposed(struct range_replica *replica, uint32_t count, stru
         struct range_pending *pending = range_pending_of(replica->waiting.next);
         list_remove(&pending->link);
         list_push_back(&replica->proposed, &pending->link);
+        range_overload_propose(pending);
         pending->state = RANGE_PENDING_PROPOSED;
         pending->position = i;
         pending->id = id;

@@ -70,6 +70,7 @@ void range_replica_retire(struct range_replica *replica) {
         atomic_fetch_sub(&worker->leader_count, 1);
         metric_add(&metric_range_leaders, -1);
         range_stages_follow(replica);
+        range_overload_forget(replica);
         replica->leads = false;
     }
     if (replica->raft && list_empty(&replica->in_awake)) metric_add(&metric_range_quiet, -1);
@@ -224,6 +225,7 @@ static void leadership_lost(struct range_replica *replica) {
              replica->log_prefix, replica->replica_id, raft_term(replica->raft),
              raft_leader(replica->raft));
     range_pending_refuse_all(&replica->waiting, RANGE_REPLY_NOT_LEADER);
+    range_overload_forget(replica);
     LIST_FOR_EACH_SAFE (node, &replica->proposed) {
         struct range_pending *pending = range_pending_of(node);
         if (pending->has_request_id) range_pending_refuse(pending, RANGE_REPLY_UNKNOWN);

@@ -18,12 +18,15 @@
  *       in the term `lead_term`.
  *   R4  `proposed` is sorted by log position; every one of them is above applied.applied.index.
  *   R5  pending_count and pending_bytes are those of the waiting and proposed commands.
- *   R6  Outside of a turn: it is in worker->awake if and only if its Raft core is not quiet. */
+ *   R6  Outside of a turn: it is in worker->awake if and only if its Raft core is not quiet.
+ *   R7  pace.queued is the work of the waiting commands (waiting_work) and of those in the log that
+ *       this leadership proposed and that are not applied; 0 when it does not lead. */
 #ifndef FLOTILLA_RANGE_REPLICA_H
 #define FLOTILLA_RANGE_REPLICA_H
 
 #include "base/hashmap.h"
 #include "base/list.h"
+#include "base/pace.h"
 #include "base/prng.h"
 #include "range/limits.h"
 #include "range/record.h"
@@ -75,6 +78,9 @@ struct range_replica {
     uint32_t waiting_count, pending_count;
     size_t pending_bytes;
     uint64_t last_proposed_ts; /* of the present leadership; 0: none */
+    struct pace pace;      /* overload.c: waiting commands, and those in this leadership's log */
+    uint64_t waiting_work; /* of it: of the waiting commands */
+    uint64_t log_us;       /* from proposal to answer, of late (a moving average) */
 
     /* Leadership, followed by range_replica_follow_role. */
     bool leads;

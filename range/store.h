@@ -72,6 +72,8 @@ struct range_store_config {
                                 * be (RANGE_APPEND_BYTES_MAX). Tests cut appends short. */
     uint32_t apply_round_commands; /* that are applied with one write of effects; 0: the most there
                                     * may be (RANGE_APPLY_ROUND_COMMANDS). Tests apply fewer. */
+    uint32_t log_work_min;         /* work that a range's log is always given; 0: as much as pays
+                                    * (RANGE_LOG_WORK_MIN). Tests keep it shallow. */
     uint64_t snapshot_bytes_per_s; /* sent by this node, all ranges together */
     /* Another one at every start: of the election time-outs, and what other nodes tell the runs of
      * this node apart by. */

@@ -122,6 +122,8 @@ struct range_worker {
     uint32_t free_count;
     uint32_t pending_count; /* all pending requests */
     size_t pending_bytes;   /* of commands */
+    struct pace pace;       /* overload.c: of all ranges together */
+    uint64_t waiting_work;  /* of it: of the waiting commands */
     size_t held_bytes;      /* of frames that pending requests borrow from */
     struct list_node reading;
     uint64_t read_context; /* last one given out */
@@ -256,6 +258,30 @@ bool range_liveness_heard(const struct range_worker *worker, uint64_t node_id, u
 void range_propose_enqueue(struct range_pending *pending);
 void range_propose_ask(struct range_worker *worker);
 void range_propose_timestamps(struct range_worker *worker, uint64_t first, uint32_t count);
+
+/* overload.c */
+/* Whether there is time enough for a command, as far as can be known. */
+bool range_overload_admits(const struct range_replica *replica, uint64_t deadline_us);
+/* A command's way: it waits; and is taken back, or goes into the log; and is applied there, whether
+ * somebody still waits for its answer or not. */
+void range_overload_enter(const struct range_pending *pending);
+void range_overload_withdraw(const struct range_pending *pending);
+void range_overload_propose(const struct range_pending *pending);
+void range_overload_apply(struct range_replica *replica, const struct raft_entry *entry,
+                          size_t command_bytes);
+void range_overload_answer(const struct range_pending *pending);
+/* The leadership is over; nothing waits any more. */
+void range_overload_forget(struct range_replica *replica);
+/* Work that the log is to be given now, by a command at least; 0: none, commands wait outside,
+ * where they can be refused. */
+uint64_t range_overload_log_room(const struct range_replica *replica);
+uint64_t range_overload_work(const struct range_pending *pending);
+/* A waiting command would be answered UNKNOWN. */
+bool range_overload_late(const struct range_pending *pending);
+/* BUSY, with a time to come back that follows from how many are refused. */
+void range_overload_refuse(struct range_replica *replica, struct range_client *client,
+                           uint64_t call_id);
+void range_overload_refuse_pending(struct range_pending *pending); /* and frees it */
 
 /* read.c */
 /* True when the read was answered at once. */

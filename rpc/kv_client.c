@@ -25,6 +25,10 @@
 #define SPARE_BYTES_MAX 4096u
 /* One message to the router; larger batches take several. */
 #define MESSAGE_BYTES (256u * 1024u)
+/* The pipe is given no more than this ahead of what the connection takes: what waits here is
+ * certain not to have been sent when its deadline passes, and leaves with the time that it still
+ * has. */
+#define PIPE_AHEAD_BYTES (1024u * 1024u)
 
 struct pending {
     struct kv_client *client;
@@ -34,7 +38,7 @@ struct pending {
     kv_request_case request_case;
     bool is_write;
     uint64_t id;
-    struct buf packed; /* PipeCall as a field of PipeRequest */
+    struct buf packed; /* PipeCall, but for its timeout_us, which is known when it leaves */
     router_done_fn *done;
     void *ctx;
 };
@@ -130,6 +134,10 @@ static void on_deadline(struct rpc_timer *timer) {
         struct pending *pending = CONTAINER_OF(first, struct pending, deadline);
         if (idmap_get(&client->sent_by_id, pending->id)) {
             finish_unheard(pending, ROUTER_TIMEOUT, "the router did not answer in time");
+        } else if (client->pipe_open) {
+            finish_code(pending, ROUTER_TIMEOUT,
+                        "the connection to the router did not take the request in time; nothing "
+                        "was changed");
         } else {
             finish_code(pending, ROUTER_UNAVAILABLE,
                         "no connection to the router within the deadline; is `flotilla router` "
@@ -141,39 +149,65 @@ static void on_deadline(struct rpc_timer *timer) {
 
 /* ---- the pipe ---- */
 
-static void send_out(struct kv_client *client, struct list_node *batch) {
+/* False: the queue is full, or the pipe is about to be gone. */
+static bool send_out(struct kv_client *client, struct list_node *batch) {
     enum status status = rpc_stream_send(client->pipe, slice_from_buf(&client->out));
     buf_clear(&client->out);
+    while (status != STATUS_OK && !list_empty(batch)) {
+        struct list_node *last = batch->prev; /* back to where they were */
+        list_remove(last);
+        list_push_front(&client->unsent, last);
+    }
     struct list_node *link;
     while ((link = list_pop_front(batch))) {
         struct pending *pending = CONTAINER_OF(link, struct pending, link);
-        if (status == STATUS_OK) {
-            list_push_back(&client->sent, link);
-            idmap_put(&client->sent_by_id, &pending->by_id, pending->id);
-            /* From now on the router speaks for the deadline. */
-            uint64_t deadline_us = pending->deadline.key + DEADLINE_GRACE_US;
-            heap_remove(&client->deadlines, &pending->deadline);
-            heap_push(&client->deadlines, &pending->deadline, deadline_us);
-        } else {
-            list_push_back(&client->unsent, link);
-        }
+        list_push_back(&client->sent, link);
+        idmap_put(&client->sent_by_id, &pending->by_id, pending->id);
+        /* From now on the router speaks for the deadline. */
+        uint64_t deadline_us = pending->deadline.key + DEADLINE_GRACE_US;
+        heap_remove(&client->deadlines, &pending->deadline);
+        heap_push(&client->deadlines, &pending->deadline, deadline_us);
     }
+    return status == STATUS_OK;
+}
+
+static size_t varint_bytes(uint64_t value) {
+    size_t bytes = 1;
+    while (value >>= 7)
+        bytes++;
+    return bytes;
+}
+
+/* A call as a field of PipeRequest, with the time that it has from now on. */
+static void append_call(struct kv_client *client, const struct pending *pending) {
+    uint64_t now_us = rpc_loop_now_us(client->loop), deadline_us = pending->deadline.key;
+    uint64_t timeout_us = deadline_us > now_us ? deadline_us - now_us : 1;
+    size_t len = pending->packed.len + 1 + varint_bytes(timeout_us);
+    encode_u8(&client->out, (1 << 3) | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED); /* calls = 1 */
+    encode_varint(&client->out, len);
+    size_t before = client->out.len;
+    buf_append(&client->out, slice_from_buf(&pending->packed));
+    encode_u8(&client->out, (2 << 3) | PROTOBUF_C_WIRE_TYPE_VARINT); /* timeout_us = 2 */
+    encode_varint(&client->out, timeout_us);
+    ASSERT_CMP(client->out.len - before, ==, len);
+}
+
+static bool has_room(struct kv_client *client) {
+    return rpc_stream_queued_bytes(client->pipe) < PIPE_AHEAD_BYTES;
 }
 
 /* What was submitted leaves in few messages; what a full queue does not take waits for the next
  * turn, which the completion of a send brings about. */
 static void flush(struct kv_client *client) {
-    struct list_node waiting, batch;
-    list_init(&waiting);
+    struct list_node batch;
     list_init(&batch);
-    while (!list_empty(&client->unsent))
-        list_push_back(&waiting, list_pop_front(&client->unsent));
-    struct list_node *link;
-    while ((link = list_pop_front(&waiting))) {
-        struct pending *pending = CONTAINER_OF(link, struct pending, link);
-        buf_append(&client->out, slice_from_buf(&pending->packed));
-        list_push_back(&batch, link);
-        if (client->out.len >= MESSAGE_BYTES || list_empty(&waiting)) send_out(client, &batch);
+    while (!list_empty(&client->unsent) && has_room(client)) {
+        while (!list_empty(&client->unsent) && client->out.len < MESSAGE_BYTES) {
+            struct list_node *link = list_pop_front(&client->unsent);
+            append_call(client, CONTAINER_OF(link, struct pending, link));
+            list_push_back(&batch, link);
+        }
+        if (!send_out(client, &batch)) return;
     }
 }
 
@@ -379,8 +413,6 @@ void kv_client_free(struct kv_client *client) {
 
 static void pack(struct pending *pending, const Flotilla__V1__PipeCall *call) {
     size_t len = protobuf_c_message_get_packed_size(&call->base);
-    encode_u8(&pending->packed, (1 << 3) | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED); /* calls = 1 */
-    encode_varint(&pending->packed, len);
     buf_reserve(&pending->packed, len);
     size_t written =
         protobuf_c_message_pack(&call->base, pending->packed.data + pending->packed.len);
@@ -428,7 +460,6 @@ void kv_client_submit(struct kv_client *client, const struct router_request *req
         return;
     }
     call.id = pending->id;
-    call.timeout_us = deadline_us - now_us;
     pack(pending, &call);
     heap_push(&client->deadlines, &pending->deadline, deadline_us);
     list_push_back(&client->unsent, &pending->link);

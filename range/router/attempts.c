@@ -5,6 +5,7 @@ void router_part_detach(struct router_part *part) {
     struct router *router = part->call->router;
     if (part->state == PART_FRAMED || part->state == PART_SENT)
         ASSERT(idmap_remove(&router->attempts, part->attempt.id) == &part->attempt);
+    router_overload_leave(part);
     router_timer_clear(router, &part->timer);
     list_remove(&part->link);
     part->state = PART_READY;
@@ -65,6 +66,7 @@ void router_part_dispatch(struct router_part *part) {
     part->sent = route->descriptor.epoch;
     if (!route->searching && route->leader_node != 0 &&
         router_node_usable(router, route->leader_node)) {
+        if (router_overload_refuses(part, route)) return;
         router_part_send(part, route, route->leader_node);
     } else {
         route_wait(router, route, part);
@@ -132,7 +134,7 @@ static uint64_t patience_us(const struct router_part *part) {
 }
 
 /* Silence is only watched where something can be done about it. */
-void router_part_send(struct router_part *part, const struct route *route, uint64_t node_id) {
+void router_part_send(struct router_part *part, struct route *route, uint64_t node_id) {
     struct router *router = part->call->router;
     struct router_node *node = router_node(router, node_id);
     if (node->frame.len == 0) {
@@ -148,6 +150,7 @@ void router_part_send(struct router_part *part, const struct route *route, uint6
     part->sent = route->descriptor.epoch;
     if (!route->searching) part->obstacle = OBSTACLE_NONE;
     list_push_back(&node->framed, &part->link);
+    router_overload_send(part, route);
     if (router_part_repeatable(part))
         router_timer_set(router, &part->timer, router->now_us + patience_us(part));
     if (node->frame.len >= ROUTER_FRAME_BYTES) router_node_send(router, node);
@@ -167,6 +170,21 @@ void router_part_give_up(struct router_part *part, const char *why) {
     if (route) route_probe_failed(router, route, attempt_id);
 }
 
+static void unanswered(struct router_part *part) {
+    struct router *router = part->call->router;
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    /* It answers others: this part stands in its queue, where another attempt would stand too. */
+    if (router_overload_heard(part, route, patience_us(part))) {
+        router_timer_set(router, &part->timer, route->heard_us + patience_us(part));
+        return;
+    }
+    part->silences++;
+    if (route) route->silent_node = part->node_id;
+    if (route && !route->searching && route->leader_node == part->node_id)
+        route_search(router, route, part->node_id);
+    router_part_give_up(part, "the node did not answer");
+}
+
 /* The end of a pause, or a node that keeps silent: others are asked who leads by now. */
 void router_part_timer(struct router_part *part) {
     struct router *router = part->call->router;
@@ -174,12 +192,7 @@ void router_part_timer(struct router_part *part) {
         part->silences++;
         router_stale_unanswered(part);
     } else if (part->state == PART_SENT) {
-        struct route *route = route_cache_by_id(&router->cache, part->range_id);
-        part->silences++;
-        if (route) route->silent_node = part->node_id;
-        if (route && !route->searching && route->leader_node == part->node_id)
-            route_search(router, route, part->node_id);
-        router_part_give_up(part, "the node did not answer");
+        unanswered(part);
     } else if (part->state == PART_PAUSED) {
         router->retries_total++;
         router_part_ready(part);

@@ -146,6 +146,8 @@ static void evict_overlapping(struct router *router, const struct range_descript
 static struct route *route_new(struct router *router, uint64_t range_id) {
     struct route *route = MEMORY_NEW(struct route);
     route->timer.kind = TIMER_SEARCH;
+    route->serial = ++router->routes_made;
+    route->retry_credit = ROUTER_RETRY_CREDIT_MAX;
     list_init(&route->waiting);
     list_init(&route->in_searching);
     idmap_put(&router->cache.by_id, &route->by_id, range_id);

@@ -31,6 +31,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/memory.h"
+#include "base/pace.h"
 #include "base/prng.h"
 #include "range/router/limits.h"
 #include "range/router/router.h"
@@ -52,6 +53,11 @@ struct route {
     uint64_t hinted_node;     /* whom a replica last named as leader; 0: nobody is named */
     uint32_t hints_followed;  /* since somebody last answered as leader */
     struct list_node waiting; /* parts */
+    /* ---- overload.c ---- */
+    uint64_t serial;       /* of this route; one that is learned again has another */
+    struct pace pace;      /* writes that its leader was given */
+    uint32_t retry_credit; /* a decided request pays one in, an attempt after BUSY costs several */
+    uint64_t heard_us;     /* when its leader last answered a request; 0: never */
     /* ---- the search for the leader (search.c) ---- */
     bool searching;
     struct list_node in_searching; /* router.searching */
@@ -114,7 +120,8 @@ struct router_part {
     uint32_t silences, pauses, busy; /* so far, for the back-off */
     uint32_t asked;                  /* stale: steps through the replicas of range_id (stale.c) */
     uint64_t first_asked;            /* the replica of the first step */
-    uint32_t first, last;            /* GET: positions [first, last) of call.order */
+    uint64_t route_serial, work; /* FRAMED, SENT: what it counts in which route's pace; 0: not */
+    uint32_t first, last;        /* GET: positions [first, last) of call.order */
 };
 
 /* Decided writes that went the same way (stages.c). */
@@ -171,6 +178,7 @@ struct router {
     struct prng prng;
     uint64_t now_us; /* of the entry point */
     uint64_t next_attempt_id;
+    uint64_t routes_made; /* for their serials */
     uint64_t near_node;   /* 0: none */
     uint64_t stale_reads; /* sent to no near node: whose turn it is */
     struct route_cache cache;
@@ -253,10 +261,21 @@ void router_part_ready(struct router_part *part);
 void router_part_pause(struct router_part *part, uint64_t pause_us);
 void router_part_dispatch(struct router_part *part);
 /* Encodes an attempt into the frame for the node. */
-void router_part_send(struct router_part *part, const struct route *route, uint64_t node_id);
+void router_part_send(struct router_part *part, struct route *route, uint64_t node_id);
 /* No answer will come to a SENT part, or UNKNOWN did: READY again, or the call ends UNKNOWN. */
 void router_part_give_up(struct router_part *part, const char *why);
 void router_part_timer(struct router_part *part);
+
+/* ---- overload.c ---- */
+/* A write is given to a node; the answer is no more waited for; it was decided. */
+void router_overload_send(struct router_part *part, struct route *route);
+void router_overload_leave(struct router_part *part);
+void router_overload_served(struct router_part *part);
+/* True: the range cannot do it in time. The call was answered, or the part pauses. */
+bool router_overload_refuses(struct router_part *part, struct route *route);
+bool router_overload_may_retry(struct router_part *part, struct route *route, uint64_t pause_us);
+bool router_overload_heard(const struct router_part *part, const struct route *route,
+                           uint64_t patience_us);
 
 /* ---- nodes.c ---- */
 struct router_node *router_node(struct router *router, uint64_t node_id); /* made on first use */
@@ -309,7 +328,7 @@ void router_change_refused(struct router_part *part, struct slice why);
 
 /* ---- stale.c ---- */
 bool router_part_stale(const struct router_part *part);
-void router_stale_dispatch(struct router_part *part, const struct route *route);
+void router_stale_dispatch(struct router_part *part, struct route *route);
 /* By a replica that cannot serve the range as it was asked for. */
 void router_stale_refused(struct router_part *part, const struct range_reply *reply);
 void router_stale_unanswered(struct router_part *part);

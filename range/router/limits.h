@@ -27,8 +27,13 @@
 #define ROUTER_HINTS_MAX 2u
 /* A node that could not be reached is tried again after this, should nobody say that it is up. */
 #define ROUTER_NODE_RETRY_US 100000u
-/* BUSY answers of a node that are waited out before the client hears BUSY. */
+/* What a write costs a range beside its bytes, in bytes: as the range counts it. */
+#define ROUTER_WORK_PER_WRITE 512u
+/* BUSY answers of a node that are waited out before the client hears BUSY: of one call, and of all
+ * calls of a range by what is paid for with decided writes (overload.c). */
 #define ROUTER_BUSY_MAX 5u
+#define ROUTER_RETRY_COST 10u
+#define ROUTER_RETRY_CREDIT_MAX 100u
 /* What a client is told to wait when the router's own bounds are reached. */
 #define ROUTER_RETRY_AFTER_US 10000u
 

@@ -23,6 +23,7 @@ static enum status on_ok(struct router_part *part, const struct range_reply *rep
         router_stale_answered(part, reply->as_of);
     else if (route)
         hear_leader(router, route, part->node_id);
+    router_overload_served(part);
     struct router_reply done = {.code = ROUTER_OK};
     switch (call->op) {
     case ROUTER_GET:
@@ -129,9 +130,10 @@ static void on_busy(struct router_part *part, const struct range_reply *reply) {
     uint64_t pause_us = router_backoff_us(router, router->config.backoff_min_us,
                                           router->config.backoff_max_us, part->busy);
     if (pause_us < reply->retry_after_us) pause_us = reply->retry_after_us;
-    bool last = part->busy++ >= ROUTER_BUSY_MAX;
+    part->busy++;
+    bool again = router_overload_may_retry(part, route, pause_us);
     router_part_pause(part, pause_us); /* it is not SENT any more */
-    if (last) router_call_expire(call, part);
+    if (!again) router_call_expire(call, part);
     if (route) route_probe_failed(router, route, attempt_id);
 }
 
@@ -178,6 +180,14 @@ static bool refuses_to_serve(enum range_reply_code code) {
            code == RANGE_REPLY_UNAVAILABLE;
 }
 
+/* Its leader is there, whoever else still waits. */
+static void hear_range(const struct router_part *part, enum range_reply_code code) {
+    struct router *router = part->call->router;
+    struct route *route = route_cache_by_id(&router->cache, part->range_id);
+    if (!route || router_part_stale(part) || route->leader_node != part->node_id) return;
+    if (code == RANGE_REPLY_OK || code == RANGE_REPLY_BUSY) route->heard_us = router->now_us;
+}
+
 static enum status handle_reply(struct router *router, uint64_t node_id,
                                 const struct range_reply *reply) {
     struct idmap_node *attempt = idmap_get(&router->attempts, reply->call_id);
@@ -188,6 +198,7 @@ static enum status handle_reply(struct router *router, uint64_t node_id,
         router_stale_refused(part, reply);
         return STATUS_OK;
     }
+    hear_range(part, reply->code);
     switch (reply->code) {
     case RANGE_REPLY_OK:
         return on_ok(part, reply);

@@ -34,7 +34,7 @@ static uint64_t next_node(struct router *router, const struct range_descriptor *
     return 0;
 }
 
-void router_stale_dispatch(struct router_part *part, const struct route *route) {
+void router_stale_dispatch(struct router_part *part, struct route *route) {
     struct router *router = part->call->router;
     if (part->range_id != route->descriptor.range_id) part->asked = 0;
     uint64_t node_id = next_node(router, &route->descriptor, part);

@@ -369,6 +369,71 @@ Test(router, waits_out_short_overload_and_tells_of_long) {
     fake_done(&fake);
 }
 
+/* Overload is not made worse: attempts exceed requests by little, whatever the node refuses. */
+Test(router, does_not_multiply_what_is_refused) {
+    enum { CALLS = 500 };
+    static struct answer answers[CALLS];
+    struct fake fake;
+    fake_start_warm(&fake, 1);
+    uint64_t before = fake.nodes[1].writes_seen;
+    fake.busy_left = UINT32_MAX;
+    for (int i = 0; i < CALLS; i++) {
+        fake_put(&fake, "h", "v", i % 2 ? "id" : NULL, &answers[i]);
+        fake_run(&fake, fake.now_us + 1000);
+    }
+    fake_run(&fake, fake.now_us + 6 * FAKE_SECOND);
+    for (int i = 0; i < CALLS; i++)
+        cr_assert(answers[i].times == 1 && answers[i].code == ROUTER_BUSY);
+    uint64_t attempts = fake.nodes[1].writes_seen - before;
+    cr_assert_leq(attempts, CALLS + CALLS / 10, "%lu", attempts);
+    fake_done(&fake);
+}
+
+/* A leader that answers others has the write in its queue: it is not sent once more, and nobody
+ * else is asked. */
+Test(router, a_leader_that_answers_others_is_not_silent) {
+    struct fake fake;
+    struct answer slow, other;
+    fake_start_warm(&fake, 1);
+    fake.faults.lose_request = 100; /* as if it waited there */
+    fake_put(&fake, "h", "v", "id", &slow);
+    fake_run(&fake, fake.now_us + 10000);
+    fake.faults.lose_request = 0;
+    uint64_t before = fake.nodes[1].writes_seen, others = fake_requests(&fake);
+    for (uint64_t i = 1; i <= 20; i++) {
+        fake_put(&fake, "i", "v", NULL, &other);
+        fake_run(&fake, fake.now_us + 100000);
+        cr_assert(other.times == 1 && other.code == ROUTER_OK);
+        cr_assert_eq(fake.nodes[1].writes_seen - before, i);
+    }
+    cr_assert_eq(fake_requests(&fake) - others, 20);
+    fake_done(&fake);
+}
+
+/* What waits too long at the node already is refused here, at once and for certain. */
+Test(router, refuses_what_cannot_be_done_in_time) {
+    struct fake fake;
+    struct answer first, late, patient;
+    fake_start_warm(&fake, 1);
+    fake_freeze(&fake, 1);
+    fake_put(&fake, "h", "v", NULL, &first);
+    fake_run(&fake, fake.now_us + 300000);
+    struct txn_op op = {.kind = TXN_OP_PUT, .key = slice_from_text("i")};
+    struct txn_command command = {.op_count = 1, .ops = &op};
+    struct router_request request = {
+        .op = ROUTER_WRITE, .command = &command, .deadline_us = fake.now_us + 400000};
+    uint64_t before = fake_requests(&fake);
+    fake_submit(&fake, &request, &late);
+    cr_assert(late.times == 1 && late.code == ROUTER_BUSY, "%d", late.code);
+    cr_assert(late.retry_after_us > 0 && strstr(late.text, "nothing was changed"), "%s", late.text);
+    fake_put(&fake, "j", "v", NULL, &patient);
+    fake_thaw(&fake, 1);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
+    cr_assert(patient.times == 1 && patient.code == ROUTER_OK);
+    cr_assert_eq(fake_requests(&fake) - before, 2);
+    fake_done(&fake);
+}
+
 /* The router's own bounds: calls and bytes. What is beyond is refused at once, and there is room
  * again when something was answered. */
 Test(router, bounds_what_is_outstanding) {

@@ -137,6 +137,8 @@ void sim_config_make(struct sim *sim) {
     /* And applying it takes several rounds. No number of its own: known seeds stay what they are.
      */
     config->apply_round_commands = config->append_bytes_max % 8;
+    /* And so little is in the log at a time that others wait outside. */
+    config->log_work_min = config->append_bytes_max % 3 == 1 ? config->append_bytes_max : 0;
     config->delay_min_us = prng_between(&sim->prng, 50, 300);
     config->delay_max_us = config->delay_min_us + prng_below(&sim->prng, 1500);
     config->sync_us = prng_between(&sim->prng, 100, 3000);

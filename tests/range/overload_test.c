@@ -1,0 +1,187 @@
+/* More commands than a range can do: who is refused, when, and with which certainty. */
+#include <criterion/criterion.h>
+
+#include "base/log.h"
+#include "range/limits.h"
+#include "range/metrics.h"
+#include "tests/range/cluster.h"
+
+#define SECOND 1000000u
+#define COUNT 4000u
+
+static void quiet(void) {
+    log_set_level(LOG_NONE);
+}
+
+TestSuite(range_overload, .init = quiet, .timeout = 60);
+
+struct load {
+    struct cluster *cluster;
+    struct buf command;
+    struct cluster_call *calls[COUNT];
+    struct range_request requests[COUNT];
+    uint32_t codes[RANGE_REPLY_UNAVAILABLE + 1]; /* how many of each */
+};
+
+static struct load load;
+
+static void begin(const struct cluster_config *config) {
+    load = (struct load){.cluster = cluster_new(config)};
+    cr_assert_neq(cluster_wait_leader(load.cluster, 1), 0);
+    cluster_run_us(load.cluster, SECOND / 2);
+    load.command = cluster_add(cluster_key(1, "sum"), 1, SLICE_EMPTY);
+}
+
+static void end(void) {
+    buf_done(&load.command);
+    cluster_free(load.cluster);
+}
+
+/* `count` commands in one frame. */
+static void send(uint32_t count, uint64_t timeout_us) {
+    for (uint32_t i = 0; i < count; i++)
+        load.requests[i] = (struct range_request){.kind = RANGE_WRITE,
+                                                  .range_id = 1,
+                                                  .timeout_us = timeout_us,
+                                                  .command = slice_from_buf(&load.command)};
+    cluster_send_many(load.cluster, cluster_leader(load.cluster, 1), load.requests, count,
+                      load.calls);
+}
+
+/* Waits for all answers and counts them. */
+static void settle(uint32_t count) {
+    memset(load.codes, 0, sizeof(load.codes));
+    for (uint32_t i = 0; i < count; i++) {
+        cr_assert(cluster_await(load.cluster, load.calls[i], 20 * SECOND));
+        load.codes[load.calls[i]->reply.code]++;
+        cluster_call_free(load.cluster, load.calls[i]);
+    }
+}
+
+/* A disk so slow, and a log so shallow, that some two hundred commands are done in a second. */
+static struct cluster_config slow_config(uint64_t seed) {
+    struct cluster_config config = cluster_config_default(seed);
+    config.sync_us = 20000;
+    config.log_work_min = 4 * (RANGE_WORK_PER_COMMAND + 40);
+    return config;
+}
+
+/* Protects goodput: what cannot be done in time is refused at once, not when it is late, and what
+ * is taken is done. */
+Test(range_overload, refuses_at_once_what_cannot_be_done_in_time) {
+    struct cluster_config config = slow_config(1);
+    begin(&config);
+    send(100, 10 * SECOND); /* the range learns its rate */
+    settle(100);
+    cr_assert_eq(load.codes[RANGE_REPLY_OK], 100);
+    uint64_t began_us = cluster_now_us(load.cluster);
+    send(COUNT, SECOND);
+    cluster_run_us(load.cluster, 100000);
+    uint32_t busy = 0;
+    for (uint32_t i = 0; i < COUNT; i++)
+        busy += load.calls[i]->done && load.calls[i]->reply.code == RANGE_REPLY_BUSY;
+    cr_assert_gt(busy, COUNT * 9 / 10, "%u", busy);
+    settle(COUNT);
+    cr_assert_geq(load.codes[RANGE_REPLY_OK], 50, "%u", load.codes[RANGE_REPLY_OK]);
+    cr_assert_eq(load.codes[RANGE_REPLY_OK] + load.codes[RANGE_REPLY_BUSY], COUNT,
+                 "unknown %u, time-out %u", load.codes[RANGE_REPLY_UNKNOWN],
+                 load.codes[RANGE_REPLY_TIMEOUT]);
+    cr_assert_lt(cluster_now_us(load.cluster) - began_us, SECOND);
+    end();
+}
+
+/* Protects those with much time from a bound that is meant for those with little. */
+Test(range_overload, takes_what_has_the_time) {
+    struct cluster_config config = slow_config(2);
+    begin(&config);
+    send(100, 10 * SECOND);
+    settle(100);
+    send(400, 20 * SECOND);
+    settle(400);
+    cr_assert_eq(load.codes[RANGE_REPLY_OK], 400);
+    end();
+}
+
+/* Protects certainty: when the quorum is lost, what waits outside the log is told that nothing was
+ * changed, and little is in the log. */
+Test(range_overload, little_is_in_the_log_when_it_stands) {
+    struct cluster_config config = cluster_config_default(3);
+    config.log_work_min = 20 * (RANGE_WORK_PER_COMMAND + 40);
+    config.sync_us = 1000;
+    begin(&config);
+    uint64_t leader = cluster_leader(load.cluster, 1);
+    for (uint64_t node = 1; node <= 3; node++)
+        if (node != leader) cluster_pause(load.cluster, node, true);
+    send(COUNT, 100000); /* less than it takes to notice */
+    settle(COUNT);
+    cr_assert_gt(load.codes[RANGE_REPLY_UNKNOWN], 0, "something was proposed");
+    cr_assert_leq(load.codes[RANGE_REPLY_UNKNOWN], RANGE_ENTRY_COMMANDS_MAX);
+    cr_assert_eq(load.codes[RANGE_REPLY_UNKNOWN] + load.codes[RANGE_REPLY_TIMEOUT] +
+                     load.codes[RANGE_REPLY_BUSY],
+                 COUNT);
+    end();
+}
+
+/* Protects the same for commands that the log would hold for longer than they have: they are not
+ * put into it to be answered UNKNOWN there. */
+Test(range_overload, what_would_be_late_is_refused_before_the_log) {
+    struct cluster_config config = cluster_config_default(4);
+    config.delay_min_us = config.delay_max_us = 50000; /* so an entry takes 100 ms */
+    begin(&config);
+    send(30, 5 * SECOND);
+    settle(30);
+    cr_assert_eq(load.codes[RANGE_REPLY_OK], 30);
+    send(1, 5 * SECOND);
+    struct cluster_call *first = load.calls[0];
+    cluster_run_us(load.cluster, 60000); /* it is in the log */
+    send(20, 70000);
+    settle(20);
+    cr_assert_eq(load.codes[RANGE_REPLY_BUSY], 20, "unknown %u", load.codes[RANGE_REPLY_UNKNOWN]);
+    load.calls[0] = first;
+    settle(1);
+    cr_assert_eq(load.codes[RANGE_REPLY_OK], 1);
+    end();
+}
+
+/* Protects a client's deadline: the time in the mailbox is part of it. */
+Test(range_overload, time_in_the_mailbox_counts) {
+    struct cluster_config config = cluster_config_default(5);
+    begin(&config);
+    uint64_t leader = cluster_leader(load.cluster, 1);
+    cluster_slow(load.cluster, leader, 200000); /* a turn, and then it rests */
+    send(1, 5 * SECOND);
+    cluster_run_us(load.cluster, 20000);
+    struct range_request late = {.kind = RANGE_WRITE,
+                                 .range_id = 1,
+                                 .timeout_us = 50000,
+                                 .command = slice_from_buf(&load.command)};
+    struct cluster_call *call = cluster_send(load.cluster, leader, &late);
+    cr_assert(cluster_await(load.cluster, call, 5 * SECOND));
+    cr_assert_eq(call->reply.code, RANGE_REPLY_TIMEOUT, "%d", (int)call->reply.code);
+    cluster_call_free(load.cluster, call);
+    cluster_slow(load.cluster, leader, 0);
+    settle(1);
+    end();
+}
+
+/* Protects a range from those that it refuses: they are told to stay away longer, the more they
+ * are. */
+Test(range_overload, tells_many_to_stay_away_longer) {
+    struct cluster_config config = slow_config(6);
+    begin(&config);
+    send(100, 10 * SECOND);
+    settle(100);
+    uint32_t first_us = 0, last_us = 0;
+    for (int round = 0; round < 10; round++) {
+        send(COUNT, SECOND);
+        cluster_run_us(load.cluster, 250000);
+        for (uint32_t i = 0; i < COUNT; i++)
+            if (load.calls[i]->done && load.calls[i]->reply.code == RANGE_REPLY_BUSY)
+                last_us = load.calls[i]->reply.retry_after_us;
+        if (round == 0) first_us = last_us;
+        settle(COUNT);
+    }
+    cr_assert_gt(first_us, 0);
+    cr_assert_gt(last_us, 20 * first_us, "%u, then %u", first_us, last_us);
+    end();
+}
