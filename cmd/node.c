@@ -22,6 +22,7 @@
 #include "base/prng.h"
 #include "cmd/commands.h"
 #include "cmd/common.h"
+#include "cmd/disk_watch.h"
 #include "cmd/node_identity.h"
 #include "cmd/router_runtime.h"
 #include "cmd/signals.h"
@@ -47,7 +48,7 @@ struct node_options {
     uint64_t workers, slow_ms, tick_ms, heartbeat_ms, election_timeout_ms, quiesce_ms, drain_ms;
     bool lease_reads, serve_clients;
     uint64_t lease_drift_ppm, log_entries_kept, log_bytes_kept, snapshot_bytes_per_s;
-    uint64_t block_cache_bytes, write_buffer_bytes, min_free_bytes;
+    uint64_t block_cache_bytes, write_buffer_bytes, min_free_bytes, reserve_free_bytes;
 };
 
 #define NODE_U64(name, field, fallback, unit, minimum, maximum, help)                             \
@@ -100,6 +101,9 @@ static const struct config_option node_option_table[] = {
              UINT64_C(1) << 40, "memory for writes not yet in table files"),
     NODE_U64("min-free-bytes", min_free_bytes, "67108864", "bytes", 0, UINT64_C(1) << 50,
              "refuse to start with less free space on the disk"),
+    NODE_U64("reserve-free-bytes", reserve_free_bytes, "1073741824", "bytes", 0, UINT64_C(1) << 50,
+             "refuse writes and hand leaders over with less free space on the disk; at most a "
+             "quarter of the disk counts; 0: never"),
     COMMON_OPTIONS(struct node_options),
 };
 
@@ -140,6 +144,7 @@ struct node_process {
     struct range_store *store;
     pthread_t *workers;
     uint32_t worker_count;
+    struct disk_watch disk;
     struct rpc_timer drain_timer;
     struct range_drain drain;
 };
@@ -309,6 +314,8 @@ static void registered(void *ctx, enum status status, struct slice text,
                                                         .address = address_known,
                                                         .fenced = fenced,
                                                     });
+    disk_watch_start(&process->disk, process->loop, process->options.data_dir,
+                     process->options.reserve_free_bytes, process->store);
     if (process->router) {
         router_runtime_set_store(process->router, identity->node_id, process->store);
         kv_service_set_ready(process->service, true);
@@ -452,6 +459,7 @@ static enum status check_options(const struct node_options *options, struct buf 
 
 static void close_all(struct node_process *process) {
     if (process->loop) rpc_timer_stop(process->loop, &process->drain_timer);
+    disk_watch_stop(&process->disk);
     signals_free(process->signals);
     if (process->store) {
         rpc_node_stop(process->node);

@@ -7,6 +7,7 @@
 #include "base/prng.h"
 #include "cmd/commands.h"
 #include "cmd/common.h"
+#include "cmd/disk_watch.h"
 #include "cmd/signals.h"
 #include "placement/metrics.h"
 #include "rpc/health.h"
@@ -92,6 +93,7 @@ struct placement_process {
     struct placement_driver *driver;
     struct placement_service *service;
     struct signals *signals;
+    struct disk_watch disk;
 };
 
 static enum status check_options(const struct placement_options *options, struct buf *error) {
@@ -176,6 +178,7 @@ static void signal_caught(void *ctx, uint32_t number) {
 }
 
 static void close_all(struct placement_process *process) {
+    disk_watch_stop(&process->disk);
     signals_free(process->signals);
     if (process->server) rpc_server_free(process->server);
     placement_driver_free(process->driver);
@@ -214,6 +217,7 @@ static int cmd_placement(int argument_count, char **arguments) {
         process.exit_code = status == STATUS_INVALID ? CMD_USAGE : CMD_FAILED;
     } else {
         process.signals = signals_watch(process.loop, signal_caught, &process);
+        disk_watch_start(&process.disk, process.loop, process.options.data_dir, 0, NULL);
         rpc_loop_run(process.loop);
     }
     close_all(&process);

@@ -125,8 +125,19 @@ static bool check_command(const struct admission *call, const struct txn_command
     return false;
 }
 
+/* Says which disk is full. Whoever retries finds another leader, if there is one. */
+static bool check_disk(const struct admission *call) {
+    const struct range_worker *worker = call->worker;
+    if (worker->room == RANGE_ROOM_ROOMY) return true;
+    metric_add(&metric_range_refused_no_space_total, 1);
+    range_refuse_text(call->worker, call->client, call->request.call_id, RANGE_REPLY_UNAVAILABLE,
+                      slice_from_buf(&worker->room_text));
+    return false;
+}
+
 /* What reaches the log is evaluated by every replica, so it is decoded and checked in full here. */
 static void admit_write(struct admission *call) {
+    if (!check_disk(call)) return;
     struct slice bytes = call->request.command;
     struct buf text = {0};
     struct txn_command command;

@@ -229,6 +229,14 @@ void range_store_decline(struct range_store *store) {
     push_control_to_all(store, RANGE_ITEM_DECLINE, 0);
 }
 
+void range_store_set_room(struct range_store *store, enum range_room room, struct slice text) {
+    for (uint32_t i = 0; i < store->worker_count; i++) {
+        struct range_item *item = item_new(RANGE_ITEM_ROOM, text);
+        item->count = room;
+        push_control(store->workers[i], item);
+    }
+}
+
 bool range_store_declines(struct range_store *store) {
     bool all = true;
     for (uint32_t i = 0; i < store->worker_count; i++)

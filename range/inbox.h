@@ -16,6 +16,7 @@ enum range_item_kind {
     RANGE_ITEM_UNREACHABLE, /* node_id */
     RANGE_ITEM_DRAIN,
     RANGE_ITEM_DECLINE,
+    RANGE_ITEM_ROOM,     /* count: enum range_room; data: what writers are told */
     RANGE_ITEM_TRANSFER, /* range_id, node_id */
     RANGE_ITEM_STOP,
 };

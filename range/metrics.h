@@ -12,6 +12,8 @@
     X(range_requests_total, COUNTER, "requests", "requests taken out of mailboxes")               \
     X(range_refused_busy_total, COUNTER, "requests", "requests refused: too much waits already")  \
     X(range_refused_late_total, COUNTER, "requests", "of them: could not be done in time")        \
+    X(range_refused_no_space_total, COUNTER, "requests",                                          \
+      "writes refused because the disk is nearly full")                                           \
     X(range_refused_epoch_total, COUNTER, "requests", "requests refused for a stale epoch")       \
     X(range_refused_not_leader_total, COUNTER, "requests", "requests refused: not the leader")    \
     X(range_expired_total, COUNTER, "requests", "requests whose deadline passed here")            \

@@ -56,6 +56,7 @@ static enum fate step_message(struct range_replica *replica, uint64_t from_node,
     /* Another replica is expected here: then this one must be gone, and who knows it is heard. */
     if (message->to > replica->replica_id) range_remove_ask(replica, from_node, message->from);
     if (is_stale(replica, from_node, message)) return DROPPED;
+    if (!range_room_takes(replica->worker, message)) return DROPPED;
     range_replica_meet(replica, message->from, from_node);
     range_remove_complaint(replica, from_node, message);
     range_replica_touch(replica);
@@ -195,7 +196,7 @@ void range_step_ticks(struct range_worker *worker) {
     }
     range_pending_expire(worker);
     range_snapshot_expire_receives(worker);
-    if (worker->draining) range_transfer_drain(worker);
+    if (worker->draining || worker->room != RANGE_ROOM_ROOMY) range_transfer_drain(worker);
     if (worker->ticks % SAMPLE_TICKS == 0) look_after_one(worker);
 }
 

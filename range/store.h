@@ -151,6 +151,11 @@ void range_store_drain(struct range_store *store);
  * stop it declines: its replicas stand for no election any more and take nothing over, for good.
  * What still came before that is drained as before. */
 void range_store_decline(struct range_store *store);
+/* How much room the disk has left, as whoever watches it says; ROOMY at the start. What each means
+ * is in room.c. `text` is what refused writers are told: it names the disk. Said again, it makes
+ * the node look anew for who could lead instead. */
+enum range_room { RANGE_ROOM_ROOMY, RANGE_ROOM_SCARCE, RANGE_ROOM_NONE };
+void range_store_set_room(struct range_store *store, enum range_room room, struct slice text);
 /* Every worker does, and range_store_status has all that came before. */
 bool range_store_declines(struct range_store *store);
 void range_store_transfer(struct range_store *store, uint64_t range_id, uint64_t to_node);

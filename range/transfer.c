@@ -141,6 +141,14 @@ void range_transfer_drain(struct range_worker *worker) {
     }
 }
 
+void range_transfer_forget_returns(struct range_worker *worker) {
+    LIST_FOR_EACH (node, &worker->all) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
+        replica->drain_returned = replica->drain_offered = 0;
+        replica->drain_given_up = false;
+    }
+}
+
 void range_transfer_decline(struct range_worker *worker) {
     worker->declines = true;
     LIST_FOR_EACH (node, &worker->all) {

@@ -65,6 +65,7 @@ void range_worker_free(struct range_worker *worker) {
     memory_free(worker->jobs);
     range_positions_done(&worker->positions);
     range_stages_done(&worker->stages);
+    buf_done(&worker->room_text);
     buf_done(&worker->scratch);
     arena_done(&worker->arena);
     ASSERT(pthread_mutex_destroy(&worker->status_lock) == 0);
@@ -136,6 +137,9 @@ static void process_item(struct range_worker *worker, struct range_item *item) {
         break;
     case RANGE_ITEM_DECLINE:
         range_transfer_decline(worker);
+        break;
+    case RANGE_ITEM_ROOM:
+        range_room_set(worker, (enum range_room)item->count, range_item_bytes(item));
         break;
     case RANGE_ITEM_TRANSFER:
         range_transfer_to_node(worker, item->range_id, item->node_id);

@@ -87,7 +87,9 @@ struct range_worker {
     bool syncing; /* between a turn that returned true and range_worker_synced */
     bool stopped;
     bool draining;
-    bool declines; /* leaderships, before it stops */
+    bool declines;        /* leaderships, before it stops */
+    enum range_room room; /* of the disk (room.c) */
+    struct buf room_text; /* what writers are told when it is not ROOMY */
 
     struct idmap ranges; /* every replica, by range id */
     struct list_node all;
@@ -325,6 +327,14 @@ void range_transfer_request(struct range_pending *pending);
 void range_transfer_to_node(struct range_worker *worker, uint64_t range_id, uint64_t to_node);
 void range_transfer_drain(struct range_worker *worker);
 void range_transfer_decline(struct range_worker *worker);
+/* All may be asked again to lead, also those who handed it back. */
+void range_transfer_forget_returns(struct range_worker *worker);
+
+/* ---- room.c ---- */
+
+void range_room_set(struct range_worker *worker, enum range_room room, struct slice text);
+/* Whether the disk has room for what the message brings. */
+bool range_room_takes(const struct range_worker *worker, const struct raft_message *message);
 /* Draining: the replica leads again. */
 void range_transfer_returned(struct range_replica *replica);
 void range_transfer_follow(struct range_replica *replica);

@@ -13,6 +13,8 @@
     X(storage_ingests_total, COUNTER, "ingests", "bulk installations committed")               \
     X(storage_ingest_latency_us, HISTOGRAM, "us", "time of committing a bulk installation")    \
     X(storage_ingested_bytes_total, COUNTER, "bytes", "keys and values installed in bulk")     \
+    X(storage_disk_free_bytes, GAUGE, "bytes", "free on the disk of the data directory")       \
+    X(storage_disk_bytes, GAUGE, "bytes", "size of the disk of the data directory")            \
     X(storage_failures_total, COUNTER, "failures", "operations that the disk refused")
 
 METRICS_DECLARE(STORAGE_METRICS)

@@ -7,6 +7,8 @@
 #define MIB (1ull << 20)
 #define BLOCK_CACHE_BYTES_DEFAULT (64 * MIB)
 #define WRITE_BUFFER_BYTES_DEFAULT (32 * MIB)
+#define TABLE_BYTES_MAX (32 * MIB)
+#define TABLE_BYTES_MIN MIB
 #define BLOCK_BYTES 4096u
 #define BLOOM_BITS_PER_KEY 10.0
 
@@ -90,8 +92,15 @@ static void set_table(rocksdb_options_t *options, rocksdb_cache_t *cache, bool b
     rocksdb_block_based_options_destroy(table);
 }
 
+/* A compaction takes the room of about a dozen tables until it is done: small write buffers, as for
+ * a small disk, make small tables. */
+static uint64_t table_bytes(uint64_t all_buffer_bytes) {
+    if (all_buffer_bytes > TABLE_BYTES_MAX) return TABLE_BYTES_MAX;
+    return all_buffer_bytes < TABLE_BYTES_MIN ? TABLE_BYTES_MIN : all_buffer_bytes;
+}
+
 /* What all families share. `buffer_bytes` is what one flush writes. */
-static rocksdb_options_t *make_family(uint64_t buffer_bytes) {
+static rocksdb_options_t *make_family(uint64_t buffer_bytes, uint64_t all_buffer_bytes) {
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_options_set_write_buffer_size(options, buffer_bytes / MEMTABLES_PER_FLUSH);
     rocksdb_options_set_min_write_buffer_number_to_merge(options, MEMTABLES_PER_FLUSH);
@@ -99,7 +108,7 @@ static rocksdb_options_t *make_family(uint64_t buffer_bytes) {
     rocksdb_options_set_level0_file_num_compaction_trigger(options, L0_COMPACTION_TRIGGER);
     rocksdb_options_set_level0_slowdown_writes_trigger(options, L0_SLOWDOWN_TRIGGER);
     rocksdb_options_set_level0_stop_writes_trigger(options, L0_STOP_TRIGGER);
-    rocksdb_options_set_target_file_size_base(options, 32 * MIB);
+    rocksdb_options_set_target_file_size_base(options, table_bytes(all_buffer_bytes));
     rocksdb_options_set_max_bytes_for_level_base(options, 4 * buffer_bytes);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
     rocksdb_options_set_compression(options, rocksdb_no_compression);
@@ -111,13 +120,13 @@ static void make_families(struct rocksdb_engine *engine, uint64_t buffer_bytes) 
 
     /* Entries are written in order and deleted soon after: mostly they live and die in the
      * memtable. Reads go to recent indexes; nothing is worth a filter or compressing. */
-    rocksdb_options_t *raft = make_family(buffer_bytes / 2);
+    rocksdb_options_t *raft = make_family(buffer_bytes / 2, buffer_bytes);
     rocksdb_options_set_level0_file_num_compaction_trigger(raft, 2 * L0_COMPACTION_TRIGGER);
     set_table(raft, cache, false, false);
     engine->family_options[STORAGE_RAFT] = raft;
 
     /* A point read seeks the newest version; the filters are over the key without its version. */
-    rocksdb_options_t *data = make_family(buffer_bytes / 2);
+    rocksdb_options_t *data = make_family(buffer_bytes / 2, buffer_bytes);
     rocksdb_options_set_prefix_extractor(
         data, rocksdb_slicetransform_create(NULL, nothing_to_free, version_prefix, has_version,
                                             is_any_prefix, version_prefix_name));
@@ -129,14 +138,14 @@ static void make_families(struct rocksdb_engine *engine, uint64_t buffer_bytes) 
     /* Point reads that mostly find nothing: a lock that is not there, a request never seen before.
      */
     for (unsigned family = STORAGE_LOCK; family <= STORAGE_META; family++) {
-        rocksdb_options_t *options = make_family(buffer_bytes / 4);
+        rocksdb_options_t *options = make_family(buffer_bytes / 4, buffer_bytes);
         rocksdb_options_set_memtable_prefix_bloom_size_ratio(options, 0.1);
         rocksdb_options_set_memtable_whole_key_filtering(options, 1);
         set_table(options, cache, true, true);
         engine->family_options[family] = options;
     }
 
-    rocksdb_options_t *own = make_family(MIB);
+    rocksdb_options_t *own = make_family(MIB, buffer_bytes);
     set_table(own, cache, false, false);
     engine->family_options[ROCKSDB_OWN_FAMILY] = own;
 }

@@ -3,9 +3,14 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/memory.h"
+#include "storage/disk_space.h"
 #include "storage/limits.h"
 #include "storage/metrics.h"
 #include "storage/rocksdb_internal.h"
+
+/* A compaction that failed with less free space than one needs failed for lack of it. */
+#define FULL_BELOW_BYTES (64ull << 20)
+#define FULL_BELOW_SHARE 5u /* per cent of the disk */
 
 struct rocksdb_batch {
     struct storage_batch base;
@@ -104,10 +109,16 @@ static enum status check_background(struct rocksdb_engine *engine) {
         return STATUS_OK;
     char *reason = ask_for_reason(engine);
     if (reason) return rocksdb_engine_take_write_error(engine, reason);
+    /* RocksDB keeps the reason to itself, and has removed what it had written of its tables. */
+    struct disk_space space;
+    bool full = disk_space_read(engine->directory, &space) == STATUS_OK &&
+                (space.free_bytes < FULL_BELOW_BYTES ||
+                 space.free_bytes / FULL_BELOW_SHARE < space.total_bytes / 100);
     return rocksdb_engine_stop_writes(
-        engine, STATUS_IO,
-        "a compaction in the background failed, often for lack of space; the file LOG in the data "
-        "directory says why");
+        engine, full ? STATUS_NO_SPACE : STATUS_IO,
+        full
+            ? "a compaction in the background failed, and the disk is nearly full"
+            : "a compaction in the background failed; the file LOG in the data directory says why");
 }
 
 static void count_write(rocksdb_writebatch_t *batch, enum storage_durability durability,

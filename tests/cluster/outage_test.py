@@ -3,6 +3,7 @@
 lost, and the cluster serves again when the cause is gone."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -145,29 +146,46 @@ class Outage(unittest.TestCase):
         process.terminate()
         self.assertEqual(process.wait(10), 0)
 
-    def test_full_disk(self):
-        """The node on the full disk stops with the reason on its last line; the others serve on; with
-        room again it comes back."""
-        mount = c.path("node1")
-        c.nodes[0].kill()
+    def on_small_disks(self, nodes, options, story):
+        """Runs `story` with these nodes' directories on disks with 96 MB left; `grow` makes that 4 GB."""
         if os.geteuid() != 0:
-            c.nodes[0].start()
             self.skipTest("needs root to mount a small disk")
-        kept = c.path("node1-kept")
-        os.rename(mount, kept)
-        os.mkdir(mount)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", mount],
-                                 capture_output=True, check=False)
-        if mounted.returncode != 0:
-            os.rmdir(mount)
-            os.rename(kept, mount)
-            c.nodes[0].start()
-            self.skipTest("mounting is not possible here")
+        mounts = [c.path(node.name) for node in nodes]
+        for node, mount in zip(nodes, mounts):
+            node.kill()
+            os.rename(mount, mount + "-kept")
+            os.mkdir(mount)
+            used = int(subprocess.check_output(["du", "-sm", mount + "-kept"]).split()[0])
+            mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={used + 96}m", "tmpfs", mount],
+                                     capture_output=True, check=False)
+            if mounted.returncode != 0:
+                os.rmdir(mount)
+                os.rename(mount + "-kept", mount)
+                node.start()
+                self.skipTest("mounting is not possible here")
+            subprocess.run(["cp", "-a", mount + "-kept/.", mount], check=True)
         try:
-            subprocess.run(["cp", "-a", kept + "/.", mount], check=True)
-            c.nodes[0].launch(["--min-free-bytes", "0"])
-            c.nodes[0].wait_ready()
+            for node in nodes:
+                node.launch(["--min-free-bytes", "0", *options])
+            for node in nodes:
+                node.wait_ready()
             c.wait_led()
+            story(lambda: [subprocess.run(["mount", "-o", "remount,size=4g", mount], check=True) for mount in mounts])
+        finally:
+            for node, mount in zip(nodes, mounts):
+                if node.child is not None:
+                    node.kill()
+                # Back to a disk with room, for whoever comes next.
+                shutil.rmtree(mount + "-kept")
+                subprocess.run(["cp", "-a", mount, mount + "-kept"], check=True)
+                subprocess.run(["umount", "-l", mount], check=True)
+                os.rmdir(mount)
+                os.rename(mount + "-kept", mount)
+
+    def test_full_disk(self):
+        """Without a reserve: the node on the full disk stops with the reason on its last line; the
+        others serve on; with room again it comes back."""
+        def story(grow):
             for i in range(400):
                 if not c.nodes[0].running():
                     break
@@ -176,14 +194,75 @@ class Outage(unittest.TestCase):
             c.nodes[0].wait()
             self.assertIn("space", c.nodes[0].log().strip().splitlines()[-1])
             wait_until("the others serve on", lambda: self.tries(lambda: put(b"full", b"served")), 20)
-            subprocess.run(["mount", "-o", "remount,size=4g", mount], check=True)
+            grow()
             c.nodes[0].start()
             c.wait_led()
             self.assertEqual(get(b"full"), b"served")
-        finally:
-            if c.nodes[0].child is not None:
-                c.nodes[0].kill()
-            subprocess.run(["umount", "-l", mount], check=False)
+        self.on_small_disks(c.nodes[:1], ["--reserve-free-bytes", "0"], story)
+
+    def test_nearly_full_disk(self):
+        """With one: the node hands its leaders over and takes no more entries before its engine must
+        fail; the others serve all the time; with room again it catches up and may lead."""
+        def story(grow):
+            for i in range(500):
+                put(b"near/%d" % i, b"x" * 300000)
+            self.assertTrue(c.nodes[0].running(), c.nodes[0].tail())
+            log = c.nodes[0].log()
+            for words in ("leaders go to other nodes", "entries of other leaders"):
+                self.assertIn(words, log)
+            self.assertLess(self.metric("storage_disk_free_bytes"), self.metric("storage_disk_bytes") / 4)
+            self.assertFalse([r for r in c.status()["ranges"] if r["leader_node"] == c.node_id(0)])
+            grow()
+            wait_until("there is room", lambda: "writes are taken again" in c.nodes[0].log(), 20)
+            one = c.status()["ranges"][0]["id"]
+            def leads_again():
+                cluster.run(["admin", "transfer", "--range", one, "--to-node", c.node_id(0),
+                             "--placement", c.placement_address])
+                return c.status()["ranges"][0]["leader_node"] == c.node_id(0)
+            wait_until("it leads again", leads_again, 30)
+            for i in range(500):
+                self.assertEqual(len(get(b"near/%d" % i)), 300000)
+            mount = c.path("node1")
+            for free, words in (0.07, "below_percent=10"), (0.03, "below_percent=5"):
+                def warned(free=free, words=words):  # a compaction may make room meanwhile
+                    size = int(shutil.disk_usage(mount).used / (1 - free))
+                    subprocess.run(["mount", "-o", f"remount,size={size}", mount], check=True)
+                    return words in c.nodes[0].log()
+                wait_until("the log warns", warned, 10, poll_s=0.3)
+        self.on_small_disks(c.nodes[:1], ["--write-buffer-bytes", str(1 << 20)], story)
+
+    def test_all_disks_are_nearly_full(self):
+        """Where nobody else could lead either, the answer names the disk, and no node ends; reads go
+        on; with room again writes do, too."""
+        def fill():
+            count = 0
+            for i in range(1000):
+                try:
+                    put(b"all/%d" % i, b"x" * 300000, timeout=3)
+                    count = i + 1
+                except grpc.RpcError as error:
+                    if "NO_SPACE" in error.details():
+                        return count, error
+            self.fail("300 MB do not fit on 96 MB")
+
+        def story(grow):
+            count, error = fill()
+            self.assertGreater(count, 10)
+            self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
+            for word in ("disk of", c.directory, "nothing was changed"):
+                self.assertIn(word, error.details())
+            for i in range(count):
+                self.assertEqual(len(get(b"all/%d" % i)), 300000)
+            for node in c.nodes:
+                self.assertTrue(node.running(), node.tail())
+            grow()
+            wait_until("writes are taken again", lambda: self.tries(lambda: put(b"all", b"2")), 20)
+        self.on_small_disks(c.nodes, ["--write-buffer-bytes", str(1 << 20)], story)
+
+    def metric(self, name):
+        code, out, err = cluster.run(["admin", "metrics", "--address", f"127.0.0.1:{c.nodes[0].port}"])
+        self.assertEqual(code, 0, err)
+        return float(next(line for line in out.splitlines() if line.startswith(name + " ")).split()[1])
 
     def test_little_space_is_refused_at_the_start(self):
         node = c.make_node(21, options=["--min-free-bytes", str(1 << 50)])
@@ -204,7 +283,8 @@ def main():
         # The disk comes last: it costs its node its directory.
         names = sys.argv[1:] or (
             "test_no_quorum", "test_placement_away", "test_router_without_placement", "test_frozen_leader",
-            "test_nobody_reads_the_log", "test_little_space_is_refused_at_the_start", "test_full_disk")
+            "test_nobody_reads_the_log", "test_little_space_is_refused_at_the_start", "test_nearly_full_disk",
+            "test_all_disks_are_nearly_full", "test_full_disk")
         tests = unittest.TestSuite(Outage(name) for name in names)
         result = unittest.TextTestRunner(verbosity=2).run(tests)
         channel.close()
