@@ -127,12 +127,14 @@ void raft_learn_commit(struct raft *raft, struct raft_log_id committed) {
 
 void raft_handle_vote_request(struct raft *raft, const struct raft_message *message) {
     bool pre_vote = message->kind == RAFT_MSG_PRE_VOTE;
-    bool may_vote = raft->vote == message->from ||
-                    (raft->vote == RAFT_NO_REPLICA && raft->leader == RAFT_NO_REPLICA) ||
-                    (pre_vote && message->term > raft->term);
+    /* A promise knows no terms: this one may have risen since it was given (L5). */
+    bool bound = raft_guards_leader(raft) && !message->force;
+    bool free = raft->vote == message->from ||
+                (raft->vote == RAFT_NO_REPLICA && raft->leader == RAFT_NO_REPLICA) ||
+                (pre_vote && message->term > raft->term);
     /* A learner votes too when it is asked: it may have been promoted without knowing it yet, and
      * a candidate with a stale configuration does not win by it (3.6.1, 4.2.2). */
-    bool grant = may_vote && raft_core_log_is_up_to_date(&raft->log, message->log);
+    bool grant = free && !bound && raft_core_log_is_up_to_date(&raft->log, message->log);
     enum raft_message_kind kind = pre_vote ? RAFT_MSG_PRE_VOTE_RESPONSE : RAFT_MSG_VOTE_RESPONSE;
     raft_send(raft, (struct raft_message){.kind = kind,
                                           .to = message->from,
