@@ -178,11 +178,21 @@ uint64_t sim_delay_us(struct sim_world *world) {
     return delay;
 }
 
+/* Requests and answers of elections that overtake each other, and arrive when the leader is back:
+ * each of them may then meet another term, role or promise than it was meant for. */
+static uint64_t message_delay_us(struct sim_world *world, const struct raft_message *message) {
+    bool election = message->kind >= RAFT_MSG_VOTE && message->kind <= RAFT_MSG_PRE_VOTE_RESPONSE;
+    bool may_linger = election && !world->calm && world->options.linger_percent > 0;
+    if (!may_linger || !sim_chance(world, world->options.linger_percent))
+        return sim_delay_us(world);
+    return prng_below(&world->prng, 2 * SIM_ELECTION_TICKS * SIM_TICK_US);
+}
+
 static void send_once(struct sim_world *world, const struct raft_message *message) {
     struct sim_event event = {.kind = SIM_MESSAGE, .node = message->to};
     event.message =
         prng_below(&world->prng, 8) == 0 ? over_the_wire(message) : sim_message_copy(message);
-    sim_schedule(world, event, sim_delay_us(world));
+    sim_schedule(world, event, message_delay_us(world, message));
 }
 
 void sim_network_send(struct sim_world *world, const struct raft_message *message) {
@@ -306,6 +316,8 @@ void sim_step(struct sim_world *world) {
         client(world);
     } else if (event.kind == SIM_FAULT) {
         if (!world->calm) sim_fault(world);
+    } else if (event.kind == SIM_RECONNECT) {
+        sim_reconnect(world, event.about);
     } else {
         release = node_event(world, &event);
     }
@@ -412,5 +424,6 @@ struct simulation_options simulation_options_of(uint64_t seed) {
     options.leases = prng_below(&prng, 3) > 0;
     options.drift_ppm = (uint32_t)prng_below(&prng, prng_below(&prng, 3) ? 20000 : 200000);
     options.quiesce = prng_below(&prng, 2) > 0;
+    options.linger_percent = (uint32_t)(prng_below(&prng, 2) * (20 + prng_below(&prng, 60)));
     return options;
 }

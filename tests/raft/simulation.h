@@ -19,6 +19,7 @@ struct simulation_options {
     uint64_t seed;
     bool crashes, partitions, pauses, membership, transfers, compaction;
     uint32_t loss_percent, duplicate_percent;
+    uint32_t linger_percent; /* of the messages of elections: under way for up to two time-outs */
     bool quiesce; /* the group may go quiet, clients take breaks */
     bool leases;
     uint32_t drift_ppm; /* of the clocks; leases assume at most this */

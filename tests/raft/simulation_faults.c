@@ -44,6 +44,29 @@ static void bridge(struct sim_world *world, const struct sim_node *leader) {
                  prng_below(&world->prng, 3000));
 }
 
+/* The leader is away until somebody stands, and then reaches some of the others again: those promise
+ * it not to help the candidate, whose requests are still under way. */
+static void hiccup(struct sim_world *world) {
+    const struct sim_node *leader = any_leader(world);
+    if (!leader) return;
+    heal_network(world);
+    for (uint64_t id = 1; id <= SIM_NODES; id++)
+        world->blocked[id][leader->id] = world->blocked[leader->id][id] = id != leader->id;
+    world->cut_off = leader->id;
+}
+
+void sim_watch_candidates(struct sim_world *world, const struct sim_node *node) {
+    if (world->cut_off == 0 || raft_role(node->raft) != RAFT_CANDIDATE) return;
+    sim_schedule(world, (struct sim_event){.kind = SIM_RECONNECT, .about = world->cut_off},
+                 prng_below(&world->prng, SIM_HEARTBEAT_TICKS * SIM_TICK_US));
+    world->cut_off = 0;
+}
+
+void sim_reconnect(struct sim_world *world, uint64_t about) {
+    for (uint64_t id = 1; id <= SIM_NODES; id++)
+        if (sim_chance(world, 60)) world->blocked[id][about] = world->blocked[about][id] = false;
+}
+
 /* Each side hears only itself; sometimes one direction stays open. */
 static void partition(struct sim_world *world) {
     heal_network(world);
@@ -139,6 +162,10 @@ void sim_fault(struct sim_world *world) {
     sim_schedule(world, (struct sim_event){.kind = SIM_FAULT},
                  5000 + prng_below(&world->prng, 60000));
     const struct simulation_options *options = &world->options;
+    if (options->linger_percent > 0 && options->partitions && sim_chance(world, 50)) {
+        hiccup(world);
+        return;
+    }
     switch (prng_below(&world->prng, 7)) {
     case 0:
         if (options->crashes) crash(world);

@@ -395,5 +395,6 @@ void sim_node_event(struct sim_world *world, struct sim_node *node, const struct
         ASSERT(!"not an event of a node");
     }
     sim_check_step(world, node, event, &before);
+    sim_watch_candidates(world, node);
     sim_node_drain(world, node);
 }

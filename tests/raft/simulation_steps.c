@@ -15,7 +15,10 @@
 #include "tests/raft/simulation_world.h"
 
 struct sim_before sim_before(const struct sim_node *node) {
-    return (struct sim_before){raft_term(node->raft), raft_commit_index(node->raft)};
+    return (struct sim_before){.term = raft_term(node->raft),
+                               .commit = raft_commit_index(node->raft),
+                               .vote = node->raft->vote,
+                               .role = raft_role(node->raft)};
 }
 
 static bool from_leader(const struct sim_event *event) {
@@ -49,11 +52,15 @@ static void check_guard(struct sim_world *world, const struct sim_node *node,
     bool asked = event->kind == SIM_MESSAGE && message->kind == RAFT_MSG_VOTE;
     bool told = event->kind == SIM_MESSAGE && message->kind == RAFT_MSG_TIMEOUT_NOW;
     bool guards = sim_clock_us(world, node) < node->guarded_until_us;
-    if (!guards || told || raft_term(node->raft) == before->term) return;
+    if (!guards || told) return;
     /* In a group of one nobody else can be elected. */
     if (raft_conf_state_is_singleton(&node->raft->conf)) return;
-    bool voted = asked && !message->force && node->raft->vote == message->from;
-    if (voted || raft_role(node->raft) == RAFT_CANDIDATE)
+    bool later = raft_term(node->raft) > before->term;
+    bool voted = asked && !message->force && node->raft->vote == message->from &&
+                 (later || before->vote != message->from);
+    bool stands =
+        raft_role(node->raft) == RAFT_CANDIDATE && (later || before->role != RAFT_CANDIDATE);
+    if (voted || stands)
         sim_fail(world, node, "%s in term %lu soon after it was heard from another leader",
                  voted ? "votes" : "stands", (unsigned long)raft_term(node->raft));
 }

@@ -28,6 +28,7 @@ enum sim_event_kind {
     SIM_RESUME,
     SIM_CLIENT,
     SIM_FAULT,
+    SIM_RECONNECT, /* a replica that was cut off reaches some of the others again */
 };
 
 struct sim_event {
@@ -36,7 +37,7 @@ struct sim_event {
     uint64_t node;               /* id; 0: the world */
     uint64_t generation;         /* of the node: an earlier incarnation's events are void */
     struct raft_message message; /* owned copy */
-    uint64_t about;              /* snapshot report: receiver; beat: sender */
+    uint64_t about;              /* snapshot report: receiver; beat: sender; reconnect: who */
     uint64_t incarnation;        /* beat: the sender's */
     bool failed;
 };
@@ -97,7 +98,8 @@ struct sim_node {
 
 /* What a replica was before an event. */
 struct sim_before {
-    uint64_t term, commit;
+    uint64_t term, commit, vote;
+    enum raft_role role;
 };
 
 /* One position of the log that the group agreed on. */
@@ -119,6 +121,7 @@ struct sim_world {
     bool calm; /* all faults have stopped */
     struct sim_node nodes[SIM_NODES];
     bool blocked[SIM_NODES + 1][SIM_NODES + 1]; /* from, to */
+    uint64_t cut_off; /* leader that is, until somebody stands; 0: none */
 
     struct sim_event *events; /* heap by (at_us, order) */
     size_t event_count, event_cap;
@@ -171,6 +174,8 @@ void sim_check_quiet(struct sim_world *world); /* the end of a run, once all hav
 /* simulation_faults.c */
 void sim_fault(struct sim_world *world);
 void sim_calm(struct sim_world *world);
+void sim_watch_candidates(struct sim_world *world, const struct sim_node *node);
+void sim_reconnect(struct sim_world *world, uint64_t about);
 
 /* simulation_rules.c */
 void sim_check_node(struct sim_world *world, struct sim_node *node);
