@@ -12,9 +12,17 @@ static struct timespec read_clock(clockid_t which) {
     return now;
 }
 
+/* CLOCK_MONOTONIC stands still while the machine sleeps, and promises to others, leases among them,
+ * do not: a node that wakes must know that they are over. */
+#ifdef CLOCK_BOOTTIME
+#define STEADY_CLOCK CLOCK_BOOTTIME
+#else
+#define STEADY_CLOCK CLOCK_MONOTONIC
+#endif
+
 static uint64_t system_monotonic_us(void *ctx) {
     (void)ctx; /* the system has one clock */
-    struct timespec now = read_clock(CLOCK_MONOTONIC);
+    struct timespec now = read_clock(STEADY_CLOCK);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 

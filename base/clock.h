@@ -6,8 +6,10 @@
 
 struct clock {
     void *ctx;
-    uint64_t (*monotonic_us)(void *ctx); /* never goes back; origin arbitrary */
-    uint64_t (*wall_ms)(void *ctx);      /* since 1970; may jump */
+    /* Never goes back, and goes on while the machine sleeps where the system has such a clock
+     * (CLOCK_BOOTTIME): leases end by it. Origin arbitrary, and not that of other clocks. */
+    uint64_t (*monotonic_us)(void *ctx);
+    uint64_t (*wall_ms)(void *ctx); /* since 1970; may jump */
 };
 
 static inline uint64_t clock_monotonic_us(const struct clock *clock) {
