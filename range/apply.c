@@ -91,7 +91,9 @@ static struct range_pending *waiting_for(struct range_replica *replica, struct r
                                          uint32_t position) {
     if (list_empty(&replica->proposed)) return NULL;
     struct range_pending *first = range_pending_of(replica->proposed.next);
-    return first->id.index == id.index && first->position == position ? first : NULL;
+    if (first->id.index != id.index) return NULL;
+    ASSERT_CMP(first->id.term, ==, id.term); /* settle_lost: another's took no place of it */
+    return first->position == position ? first : NULL;
 }
 
 static void apply_command(struct range_replica *replica, const struct raft_entry *entry,
