@@ -114,8 +114,8 @@ static void start_raft(struct placement_driver *driver, const struct raft_hard_s
         .forward_proposals = false,
         .read_mode = RAFT_READ_LEASE,
         .lease_drift_ppm = config->lease_drift_ppm,
-        /* A lone voter cannot elect anybody else while its own lease runs. */
-        .restart_grace = config->member_count > 1,
+        /* Every start may be another one: an answer to a heartbeat, a promise, needs no sync. */
+        .restart_grace_us = config->election_ticks * config->tick_us,
         .append_bytes_max = PLACEMENT_COMMAND_BYTES_MAX,
         .apply_bytes_max = 4 * PLACEMENT_COMMAND_BYTES_MAX,
         .inflight_messages_max = 64,

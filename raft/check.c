@@ -42,7 +42,7 @@ static void check_progress(const struct raft *raft, const struct raft_progress *
     if (progress->state == RAFT_PROGRESS_REPLICATE) {
         ASSERT_CMP(progress->next, <=, raft->log.last.index + 1);
     }
-    ASSERT_CMP(progress->lease_sent_us, <=, raft->now_us);
+    ASSERT_CMP(progress->promised_until_us, <=, raft->now_us + raft_promise_us(raft));
 }
 
 static void check_configuration(const struct raft *raft) {

@@ -161,6 +161,10 @@ void raft_miss_leader(struct raft *raft);
 
 /* lease.c */
 void raft_guard_leader(struct raft *raft);
+void raft_keep_still(struct raft *raft, uint64_t us); /* from now on, or longer if bound already */
+uint64_t raft_promise_us(const struct raft *raft);    /* what a leader gets that is heard now */
+/* Until when, by this clock, a voter that echoes `sent_us` surely keeps what it promised. */
+uint64_t raft_promise_ends_us(const struct raft *raft, uint64_t sent_us, uint64_t promised_us);
 bool raft_guards_leader(const struct raft *raft);   /* refuses votes */
 bool raft_guards_by_clock(const struct raft *raft); /* does not stand for election either */
 bool raft_lease_valid(const struct raft *raft);

@@ -1,13 +1,14 @@
 /* Bytes of messages, entries and states. Integers are varints unless said otherwise.
  *
  * Message:
- *   u8 kind | u8 flags (1 reject, 2 force, 4 snapshot, 8 committed, 16 quiesce, 32 truncated;
- *                       others 0)
+ *   u8 kind | u8 flags (1 reject, 2 force, 4 snapshot, 8 committed, 16 quiesce, 32 truncated,
+ *                       64 promised; others 0)
  *   from | to | term | log term | log index | commit | reject hint | context | sent_us
  *   entry count | entries: term, index (not in appends: it follows from log index), u8 kind,
  *                          length and bytes of the payload
  *   committed, if flagged: term | index
  *   truncated, if flagged
+ *   promised_us, if flagged
  *   snapshot, if flagged: term | index | configuration | length and bytes of the data
  * Entry as stored:  u8 kind | term | payload to the end
  * Hard state:       u8 version (1) | term | vote | commit
@@ -27,7 +28,8 @@ enum {
     FLAG_COMMITTED = 8,
     FLAG_QUIESCE = 16,
     FLAG_TRUNCATED = 32,
-    FLAGS_ALL = 63
+    FLAG_PROMISED = 64,
+    FLAGS_ALL = 127
 };
 enum { HARD_STATE_VERSION = 1 };
 /* term, index or nothing, kind, payload length: what an entry takes at the least. */
@@ -53,7 +55,8 @@ void raft_encode_message(struct buf *out, const struct raft_message *message) {
                         (message->snapshot ? FLAG_SNAPSHOT : 0) |
                         (message->committed.index ? FLAG_COMMITTED : 0) |
                         (message->quiesce ? FLAG_QUIESCE : 0) |
-                        (message->truncated ? FLAG_TRUNCATED : 0)));
+                        (message->truncated ? FLAG_TRUNCATED : 0) |
+                        (message->promised_us ? FLAG_PROMISED : 0)));
     encode_varint(out, message->from);
     encode_varint(out, message->to);
     encode_varint(out, message->term);
@@ -72,6 +75,7 @@ void raft_encode_message(struct buf *out, const struct raft_message *message) {
     }
     if (message->committed.index) encode_log_id(out, message->committed);
     if (message->truncated) encode_varint(out, message->truncated);
+    if (message->promised_us) encode_varint(out, message->promised_us);
     if (message->snapshot) encode_snapshot(out, message->snapshot);
 }
 
@@ -172,6 +176,7 @@ enum status raft_decode_message(struct decoder *in, struct arena *arena,
     bool decoded = decode_entries(in, arena, &message);
     if (decoded && (flags & FLAG_COMMITTED)) message.committed = decode_log_id(in);
     if (decoded && (flags & FLAG_TRUNCATED)) message.truncated = decode_varint(in);
+    if (decoded && (flags & FLAG_PROMISED)) message.promised_us = decode_varint(in);
     if (!decoded || in->failed ||
         ((flags & FLAG_SNAPSHOT) && !decode_snapshot(in, arena, &message))) {
         raft_message_done(&message);

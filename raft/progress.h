@@ -43,15 +43,15 @@ enum raft_progress_state { RAFT_PROGRESS_PROBE, RAFT_PROGRESS_REPLICATE, RAFT_PR
 
 struct raft_progress {
     uint64_t id;
-    uint64_t match;            /* the follower's log equals the leader's up to here */
-    uint64_t next;             /* next entry to send */
-    uint64_t commit_sent;      /* highest commit index on its way to the follower */
-    uint64_t pending_snapshot; /* index of the snapshot on its way; 0: none */
-    uint64_t read_acked;       /* ReadIndex position of the newest heartbeat it answered (6.4) */
-    uint64_t lease_sent_us;    /* newest sent_us that it echoed in this term (6.4.1) */
-    uint64_t match_answered;   /* `match` when it last answered a heartbeat */
-    uint64_t told_tick;        /* raft->ticks when an append or heartbeat was last sent to it */
-    uint64_t heard_tick;       /* raft->ticks when it last answered one */
+    uint64_t match;             /* the follower's log equals the leader's up to here */
+    uint64_t next;              /* next entry to send */
+    uint64_t commit_sent;       /* highest commit index on its way to the follower */
+    uint64_t pending_snapshot;  /* index of the snapshot on its way; 0: none */
+    uint64_t read_acked;        /* ReadIndex position of the newest heartbeat it answered (6.4) */
+    uint64_t promised_until_us; /* own clock: it helps to elect no other before (6.4.1) */
+    uint64_t match_answered;    /* `match` when it last answered a heartbeat */
+    uint64_t told_tick;         /* raft->ticks when an append or heartbeat was last sent to it */
+    uint64_t heard_tick;        /* raft->ticks when it last answered one */
     enum raft_progress_state state;
     enum raft_vote vote; /* in the election going on, candidates only */
     bool learner;

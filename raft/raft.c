@@ -49,7 +49,7 @@ struct raft *raft_new(const struct raft_config *config, const struct raft_storag
     raft->shown_role = raft->role;
     raft->shown_hard_state = raft_hard_state_now(raft);
     /* An only voter can have promised nothing to anybody else. */
-    raft->grace_wanted = config->restart_grace && raft->term > 0 &&
+    raft->grace_wanted = config->restart_grace_us > 0 &&
                          !(raft_conf_state_is_singleton(conf) && raft_promotable(raft));
     return raft;
 }
@@ -68,7 +68,7 @@ void raft_set_now(struct raft *raft, uint64_t now_us) {
     raft->now_us = now_us;
     if (raft->grace_wanted && now_us > 0) {
         raft->grace_wanted = false;
-        raft_guard_leader(raft);
+        raft_keep_still(raft, raft->config.restart_grace_us);
     }
 }
 
@@ -153,6 +153,9 @@ void raft_send(struct raft *raft, struct raft_message message) {
         message.kind == RAFT_MSG_SNAPSHOT) {
         message.sent_us = raft->now_us;
     }
+    if (message.kind == RAFT_MSG_APPEND_RESPONSE || message.kind == RAFT_MSG_HEARTBEAT_RESPONSE) {
+        message.promised_us = message.sent_us > 0 ? raft_promise_us(raft) : 0;
+    }
     if (is_promise(message.kind)) {
         /* Rejections too: they may rest on a vote or on entries that are not durable yet. */
         raft_message_list_add(&raft->after_append, &message);
@@ -211,6 +214,9 @@ static bool message_valid(const struct raft *raft, const struct raft_message *me
         return false;
     }
     if (message->quiesce && message->kind != RAFT_MSG_HEARTBEAT) return false;
+    bool echoes =
+        message->kind == RAFT_MSG_APPEND_RESPONSE || message->kind == RAFT_MSG_HEARTBEAT_RESPONSE;
+    if (message->promised_us > 0 && !(echoes && message->sent_us > 0)) return false;
     if (message->truncated > 0 && message->kind != RAFT_MSG_APPEND) return false;
     if (message->committed.index > 0 && message->kind != RAFT_MSG_VOTE_RESPONSE &&
         message->kind != RAFT_MSG_PRE_VOTE_RESPONSE) {

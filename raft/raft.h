@@ -123,8 +123,9 @@ struct raft_message {
     uint64_t context;     /* ReadIndex token, echoed by heartbeats and their responses; 0: none */
     /* Vote refused: what the refusing replica knows to be committed; {0,0}: nothing. */
     struct raft_log_id committed;
-    uint64_t sent_us;   /* leader's monotonic clock when sent, echoed in responses: lease (6.4.1) */
-    uint64_t truncated; /* append: the leader keeps no entry up to here; 0: it has all */
+    uint64_t sent_us; /* leader's monotonic clock when sent, echoed in responses: lease (6.4.1) */
+    uint64_t promised_us; /* with an echo: how long the sender keeps still for it; 0: not at all */
+    uint64_t truncated;   /* append: the leader keeps no entry up to here; 0: it has all */
     uint32_t entry_count;
     struct raft_entry *entries;
     struct raft_snapshot *snapshot; /* RAFT_MSG_SNAPSHOT only */
@@ -167,8 +168,10 @@ struct raft_config {
     bool forward_proposals;    /* followers forward proposals; the store has it off */
     enum raft_read_mode read_mode;
     uint32_t lease_drift_ppm; /* bound on clock rate difference between any two replicas */
-    bool restart_grace; /* a restarted voter stays sticky for one election time-out: leases need it
-                         */
+    /* The longest promise that an earlier life of this replica may have given (raft/README.md, L5):
+     * it keeps still for so long after its start, whether or not it asks for leases itself, because
+     * the promise was made to somebody else. The owner remembers it on disk. 0: there was none. */
+    uint64_t restart_grace_us;
     size_t append_bytes_max; /* payload bytes in one append message; 0: unlimited */
     size_t apply_bytes_max;  /* committed-but-unapplied payload bytes handed out; 0: unlimited */
     uint32_t inflight_messages_max; /* appends on the way per follower; 0: unlimited */

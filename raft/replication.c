@@ -192,9 +192,9 @@ static void note_contact(struct raft *raft, struct raft_progress *progress,
     progress->recently_active = true;
     progress->heard_tick = raft->ticks;
     /* An echo from the future would be a peer's mistake: it must not stretch a lease. */
-    if (message->sent_us <= raft->now_us && message->sent_us > progress->lease_sent_us) {
-        progress->lease_sent_us = message->sent_us;
-    }
+    if (message->sent_us > raft->now_us) return;
+    uint64_t until_us = raft_promise_ends_us(raft, message->sent_us, message->promised_us);
+    if (until_us > progress->promised_until_us) progress->promised_until_us = until_us;
 }
 
 /* Whether a commit is worth a message of its own. */

@@ -117,7 +117,7 @@ static struct raft_config raft_config_of(struct range_replica *replica, bool res
         .forward_proposals = false,
         .read_mode = RAFT_READ_QUORUM, /* leases are asked for read by read: raft_lease_read */
         .lease_drift_ppm = config->lease_drift_ppm,
-        .restart_grace = restarted && config->lease_reads,
+        .restart_grace_us = restarted ? replica->worker->store->promise.grace_us : 0,
         .append_bytes_max =
             config->append_bytes_max ? config->append_bytes_max : RANGE_APPEND_BYTES_MAX,
         .apply_bytes_max = RANGE_APPLY_BYTES_MAX,

@@ -192,6 +192,7 @@ void range_step_ticks(struct range_worker *worker) {
     for (uint32_t i = 0; i < due; i++) {
         worker->ticks++;
         range_liveness_tick(worker);
+        range_promise_tick(worker);
         tick_ranges(worker, i == 0 ? missed : 0);
     }
     range_pending_expire(worker);

@@ -38,7 +38,8 @@ enum status range_store_open(const struct range_store_config *config, struct sto
     store->worker_count = config->workers;
     for (uint32_t i = 0; i < store->worker_count; i++)
         store->workers[i] = range_worker_new(store, i);
-    status = range_recover(store, error);
+    status = range_promise_open(store, error);
+    if (status == STATUS_OK) status = range_recover(store, error);
     if (status != STATUS_OK) {
         range_store_free(store);
         return status;

@@ -23,6 +23,7 @@
 #include "range/client.h"
 #include "range/inbox.h"
 #include "range/positions.h"
+#include "range/promise.h"
 #include "range/raft_frame.h"
 #include "range/replica.h"
 #include "range/snapshot.h"
@@ -159,6 +160,7 @@ struct range_store {
     struct range_transport transport;
     struct range_oracle oracle;
     const struct clock *clock;
+    struct range_promise promise;
     uint32_t worker_count;
     struct range_worker *workers[RANGE_WORKERS_MAX];
 };

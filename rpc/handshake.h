@@ -13,7 +13,7 @@
 #include "base/slice.h"
 #include "base/status.h"
 
-#define RPC_PROTOCOL_VERSION 1u
+#define RPC_PROTOCOL_VERSION 2u
 
 struct rpc_identity {
     uint64_t cluster_id; /* 0: not known yet; internal streams are refused until it is */

@@ -16,6 +16,7 @@ static void expect_same(const struct raft_message *a, const struct raft_message 
     cr_assert(a->reject_hint == b->reject_hint && a->context == b->context);
     cr_assert(a->sent_us == b->sent_us && a->entry_count == b->entry_count);
     cr_assert_eq(a->truncated, b->truncated);
+    cr_assert_eq(a->promised_us, b->promised_us);
     cr_assert(a->committed.term == b->committed.term && a->committed.index == b->committed.index);
     for (uint32_t at = 0; at < a->entry_count; at++) {
         cr_assert(a->entries[at].id.index == b->entries[at].id.index);
@@ -64,7 +65,8 @@ Test(raft_codec, survives_its_bytes_and_refuses_any_prefix) {
                                        .committed = {1, (uint64_t)(kind % 2)},
                                        .context = 1234567,
                                        .sent_us = UINT64_MAX,
-                                       .truncated = kind % 3 == 1 ? 7 : 0};
+                                       .truncated = kind % 3 == 1 ? 7 : 0,
+                                       .promised_us = kind % 3 == 2 ? 150000 : 0};
         if (message.committed.index == 0) message.committed.term = 0;
         if (kind == RAFT_MSG_APPEND || kind == RAFT_MSG_PROPOSE) {
             message.entries = entries;

@@ -6,7 +6,7 @@ static struct raft_config lease_config(void) {
     config.check_quorum = true;
     config.read_mode = RAFT_READ_LEASE;
     config.lease_drift_ppm = 10000;
-    config.restart_grace = true;
+    config.restart_grace_us = config.election_ticks * config.tick_us;
     return config;
 }
 
@@ -136,7 +136,7 @@ Test(raft_lease, is_not_forgotten) {
 /* No lease before the first commit of the term, nor without a clock. */
 Test(raft_lease, needs_a_commit_of_the_term_and_a_clock) {
     struct raft_config config = lease_config();
-    config.restart_grace = false;
+    config.restart_grace_us = 0;
     struct group *group = group_new(3, &config);
     group_elect(group, 1);
     group_tick(group, 1, 1);
@@ -192,6 +192,102 @@ Test(raft_lease, answers_reads_without_a_round) {
     group_free(group);
 }
 
+/* ---- how long a promise lasts ---- */
+
+/* Time-outs are settings of each node: a leader with a long one counts on what was promised. */
+Test(raft_lease, counts_what_each_voter_promised) {
+    struct raft_config config = lease_config();
+    struct group *group = group_new(3, &config);
+    group->nodes[1].config.election_ticks = 100;
+    group_restart(group, 1);
+    group_set_now(group, 1000000 - ELECTION_US);
+    group_set_now(group, 1000000);
+    group_elect(group, 1);
+    group_tick(group, 1, 1);
+    group_settle(group);
+    group_set_now(group, 1000000 + LEASE_US - 1);
+    cr_assert(lease_read(group, 1));
+    group_set_now(group, 1000000 + LEASE_US);
+    cr_assert_not(lease_read(group, 1));
+    group_free(group);
+}
+
+/* And a leader with a short one counts on no more than that. */
+Test(raft_lease, lasts_no_longer_than_the_leaders_own_time_out) {
+    struct raft_config config = lease_config();
+    config.election_ticks = 100;
+    config.restart_grace_us = ELECTION_US;
+    struct group *group = group_new(3, &config);
+    group->nodes[1].config.election_ticks = 10;
+    group_restart(group, 1);
+    group_set_now(group, 1000000 - ELECTION_US);
+    group_set_now(group, 1000000);
+    group_elect(group, 1);
+    group_tick(group, 1, 1);
+    group_settle(group);
+    group_set_now(group, 1000000 + LEASE_US - 1);
+    cr_assert(lease_read(group, 1));
+    group_set_now(group, 1000000 + LEASE_US);
+    cr_assert_not(lease_read(group, 1));
+    group_free(group);
+}
+
+/* Who does not say for how long it keeps still promised nothing: an older version, or a replica
+ * that has no clock or no check-quorum. */
+Test(raft_lease, counts_no_echo_without_a_promise) {
+    struct raft_config config = lease_config();
+    struct group *group = group_new(3, &config);
+    for (uint64_t id = 2; id <= 3; id++) {
+        group->nodes[id].config.check_quorum = false;
+        group->nodes[id].config.read_mode = RAFT_READ_QUORUM;
+        group_restart(group, id);
+    }
+    group_set_now(group, 1000000 - ELECTION_US);
+    group_set_now(group, 1000000);
+    group_elect(group, 1);
+    group_tick(group, 1, 1);
+    group_settle(group);
+    cr_assert_not(lease_read(group, 1));
+    group_free(group);
+}
+
+/* A voter that comes back with a shorter time-out keeps what it promised under the longer one, and
+ * is not set free by what it promises anew. */
+Test(raft_promise, is_not_shortened) {
+    struct group *group = leased_group();
+    group->nodes[2].config.restart_grace_us = ELECTION_US;
+    group->nodes[2].config.election_ticks = 3;
+    group_restart(group, 2);
+    group_tick(group, 1, 1);
+    group_settle(group);
+    cr_assert_eq(group_view(group, 2).leader, 1);
+    group_isolate(group, 1);
+    struct raft_message vote = {.kind = RAFT_MSG_VOTE, .from = 3, .term = 9, .log = {8, 99}};
+    group_set_now(group, 1000000 + ELECTION_US - 1);
+    group_tick(group, 2, 3); /* it does not stick to its leader any more */
+    cr_assert_eq(group_step(group, 2, vote), STATUS_OK);
+    cr_assert_eq(group_view(group, 2).term, 2, "ignored");
+    group_set_now(group, 1000000 + ELECTION_US);
+    cr_assert_eq(group_step(group, 2, vote), STATUS_OK);
+    cr_assert_eq(group_view(group, 2).vote, 3);
+    group_free(group);
+}
+
+/* An answer to a heartbeat is a promise that needs no sync: who forgot all of it, its term too,
+ * keeps it all the same. */
+Test(raft_promise, outlives_a_term_that_was_not_durable) {
+    struct raft_config config = lease_config();
+    struct group *group = group_new(3, &config);
+    group->nodes[2].disk.hard_state = (struct raft_hard_state){0};
+    group_set_now(group, 1000000);
+    group_restart(group, 2);
+    cr_assert_eq(group_view(group, 2).term, 0);
+    struct raft_message vote = {.kind = RAFT_MSG_VOTE, .from = 3, .term = 9, .log = {8, 99}};
+    cr_assert_eq(group_step(group, 2, vote), STATUS_OK);
+    cr_assert_eq(group_view(group, 2).vote, RAFT_NO_REPLICA);
+    group_free(group);
+}
+
 /* ---- against whom a promise holds ---- */
 
 static const struct raft_message slow_vote = {
@@ -236,8 +332,8 @@ Test(raft_promise, refuses_a_vote_of_the_same_term_aloud) {
         ask.kind = pre_vote ? RAFT_MSG_PRE_VOTE : RAFT_MSG_VOTE;
         cr_assert_eq(group_step(group, 2, ask), STATUS_OK);
         group_drain(group, 2);
-        const struct raft_message *answer = group_find(
-            group, pre_vote ? RAFT_MSG_PRE_VOTE_RESPONSE : RAFT_MSG_VOTE_RESPONSE, 2, 3);
+        const struct raft_message *answer =
+            group_find(group, pre_vote ? RAFT_MSG_PRE_VOTE_RESPONSE : RAFT_MSG_VOTE_RESPONSE, 2, 3);
         cr_assert(answer && answer->reject && answer->term == 8 && answer->committed.index == 11);
     }
     group_free(group);
@@ -273,12 +369,11 @@ Test(raft_promise, binds_learners) {
     cr_assert_eq(raft_propose_conf_change(group->nodes[1].raft, &change, NULL), STATUS_OK);
     group_settle(group);
     raise_term(group, 4);
-    cr_assert_eq(group_step(group, 4, (struct raft_message){.kind = RAFT_MSG_VOTE,
-                                                            .from = 3,
-                                                            .to = 4,
-                                                            .term = 8,
-                                                            .log = {8, 99}}),
-                 STATUS_OK);
+    cr_assert_eq(
+        group_step(group, 4,
+                   (struct raft_message){
+                       .kind = RAFT_MSG_VOTE, .from = 3, .to = 4, .term = 8, .log = {8, 99}}),
+        STATUS_OK);
     cr_assert_eq(group_view(group, 4).vote, RAFT_NO_REPLICA);
     group_free(group);
 }

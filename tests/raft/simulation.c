@@ -425,5 +425,6 @@ struct simulation_options simulation_options_of(uint64_t seed) {
     options.drift_ppm = (uint32_t)prng_below(&prng, prng_below(&prng, 3) ? 20000 : 200000);
     options.quiesce = prng_below(&prng, 2) > 0;
     options.linger_percent = (uint32_t)(prng_below(&prng, 2) * (20 + prng_below(&prng, 60)));
+    options.time_outs_differ = prng_below(&prng, 3) == 0;
     return options;
 }

@@ -20,9 +20,10 @@ struct simulation_options {
     bool crashes, partitions, pauses, membership, transfers, compaction;
     uint32_t loss_percent, duplicate_percent;
     uint32_t linger_percent; /* of the messages of elections: under way for up to two time-outs */
-    bool quiesce; /* the group may go quiet, clients take breaks */
+    bool quiesce;            /* the group may go quiet, clients take breaks */
     bool leases;
-    uint32_t drift_ppm; /* of the clocks; leases assume at most this */
+    bool time_outs_differ; /* from node to node, and from start to start */
+    uint32_t drift_ppm;    /* of the clocks; leases assume at most this */
 };
 
 struct simulation_result {

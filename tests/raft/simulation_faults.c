@@ -44,8 +44,8 @@ static void bridge(struct sim_world *world, const struct sim_node *leader) {
                  prng_below(&world->prng, 3000));
 }
 
-/* The leader is away until somebody stands, and then reaches some of the others again: those promise
- * it not to help the candidate, whose requests are still under way. */
+/* The leader is away until somebody stands, and then reaches some of the others again: those
+ * promise it not to help the candidate, whose requests are still under way. */
 static void hiccup(struct sim_world *world) {
     const struct sim_node *leader = any_leader(world);
     if (!leader) return;

@@ -24,16 +24,17 @@ static struct raft_config make_config(struct sim_world *world, struct sim_node *
     uint64_t seed = world->options.seed;
     return (struct raft_config){
         .id = node->id,
-        .election_ticks = SIM_ELECTION_TICKS,
+        .election_ticks = node->election_ticks,
         .heartbeat_ticks = SIM_HEARTBEAT_TICKS,
         .tick_us = SIM_TICK_US,
-        .pre_vote = seed % 3 != 0,
+        /* Without, who stands often and cannot win keeps those from standing who wait longer. */
+        .pre_vote = seed % 3 != 0 || world->options.time_outs_differ,
         .check_quorum = world->options.leases || seed % 2 == 0,
         .async_storage_writes = true,
         .forward_proposals = seed % 5 == 0,
         .read_mode = world->options.leases ? RAFT_READ_LEASE : RAFT_READ_QUORUM,
         .lease_drift_ppm = world->options.drift_ppm,
-        .restart_grace = world->options.leases,
+        .restart_grace_us = world->options.leases ? node->restart_grace_us : 0,
         .append_bytes_max = seed % 7 == 0 ? 20 : 4096,
         .apply_bytes_max = seed % 11 == 0 ? 30 : 0,
         .inflight_messages_max = seed % 13 == 0 ? 2 : 16,
@@ -51,8 +52,29 @@ static struct raft_config make_config(struct sim_world *world, struct sim_node *
     };
 }
 
+/* As the store does it (range/promise.c): what may have been promised is kept to, and known before
+ * more is promised. */
+static void choose_time_out(struct sim_world *world, struct sim_node *node) {
+    node->election_ticks = SIM_ELECTION_TICKS;
+    if (world->options.time_outs_differ) {
+        uint32_t shortest = SIM_HEARTBEAT_TICKS + 2, longest = 3 * SIM_ELECTION_TICKS;
+        node->election_ticks = shortest + (uint32_t)prng_below(&world->prng, longest - shortest);
+    }
+    uint64_t election_us = (uint64_t)node->election_ticks * SIM_TICK_US;
+    node->restart_grace_us = node->promised_us ? node->promised_us : election_us;
+    if (election_us > node->promised_us) node->promised_us = election_us;
+    node->grace_ends_us = sim_clock_us(world, node) + node->restart_grace_us;
+}
+
+/* Once the promises of earlier lives are over, only those of this one count. */
+static void forget_long_promises(struct sim_world *world, struct sim_node *node) {
+    uint64_t election_us = (uint64_t)node->election_ticks * SIM_TICK_US;
+    if (sim_clock_us(world, node) >= node->grace_ends_us) node->promised_us = election_us;
+}
+
 void sim_node_start(struct sim_world *world, struct sim_node *node) {
     ASSERT(!node->raft);
+    choose_time_out(world, node);
     node->generation++;
     node->disk.snapshot = make_snapshot;
     node->disk.snapshot_ctx = node;
@@ -371,6 +393,7 @@ void sim_node_event(struct sim_world *world, struct sim_node *node, const struct
         take_message(world, node, &event->message);
         break;
     case SIM_TICK: {
+        forget_long_promises(world, node);
         raft_tick(node->raft);
         if (world->options.quiesce) sim_beat_tick(world, node);
         int64_t period =

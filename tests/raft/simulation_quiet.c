@@ -200,8 +200,9 @@ static struct sim_node *some_follower(struct sim_world *world, const struct sim_
 
 void sim_check_quiet(struct sim_world *world) {
     world->idle_until_us = UINT64_MAX;
-    /* What was on its way for long while there were faults arrives meanwhile. */
-    if (!run_for(world, SETTLE_US) || !tidy_up(world) ||
+    /* What was on its way for long while there were faults arrives meanwhile; and so do the last
+     * words of replicas that were removed. */
+    if (!run_for(world, SETTLE_US) || !tidy_up(world) || !run_for(world, SETTLE_US) ||
         !wait_for_rest(world, NULL, "all faults stopped"))
         return;
     if (!is_silent(world, "all faults stopped")) return;

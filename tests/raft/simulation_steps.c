@@ -2,14 +2,13 @@
  * the replica was before, and not from the core's own arithmetic.
  *
  *   a follower's commit index moves no further than the message that moves it vouches for (3.5)
- *   who was heard from a leader neither votes for another nor stands, for one election time-out by
- *     its own clock, restarts included (6.2, 6.4.1)
- *   a leader has the votes of a majority, in both halves of a joint configuration, and its own on
- *     its disk (3.4, 4.3, 3.8)
- *   nobody stands before it has applied every change that it knows to be committed (4.1)
- *   a leader appends no change of configuration behind one that it has not applied (4.1)
- *   a lease is held only while a majority is bound by its promise, each by its own clock (6.4.1)
- *   ReadIndex answers once a majority has answered a heartbeat that left after the question (6.4)
+ *   who was heard from a leader neither votes for another nor stands, for the election time-out
+ * that it had then, by its own clock, restarts included (6.2, 6.4.1) a leader has the votes of a
+ * majority, in both halves of a joint configuration, and its own on its disk (3.4, 4.3, 3.8) nobody
+ * stands before it has applied every change that it knows to be committed (4.1) a leader appends no
+ * change of configuration behind one that it has not applied (4.1) a lease is held only while a
+ * majority is bound by its promise, each by its own clock (6.4.1) ReadIndex answers once a majority
+ * has answered a heartbeat that left after the question (6.4)
  */
 #include "base/assert.h"
 #include "tests/raft/simulation_world.h"
@@ -92,9 +91,11 @@ void sim_check_step(struct sim_world *world, struct sim_node *node, const struct
         check_commit(world, node, message, before);
     if (world->options.leases) check_guard(world, node, event, before);
     check_standing(world, node, before);
-    if (from_leader(event) && message->term >= before->term)
-        node->guarded_until_us =
-            sim_clock_us(world, node) + (uint64_t)SIM_ELECTION_TICKS * SIM_TICK_US;
+    if (from_leader(event) && message->term >= before->term) {
+        uint64_t until_us =
+            sim_clock_us(world, node) + (uint64_t)node->election_ticks * SIM_TICK_US;
+        if (until_us > node->guarded_until_us) node->guarded_until_us = until_us;
+    }
     if (event->kind == SIM_MESSAGE && message->kind == RAFT_MSG_HEARTBEAT_RESPONSE &&
         message->sent_us > node->echoed_us[message->from])
         node->echoed_us[message->from] = message->sent_us;

@@ -88,6 +88,9 @@ struct sim_node {
     uint64_t term_seen, commit_seen; /* of this incarnation */
     uint64_t promised_term;          /* highest that left this replica, ever */
     uint64_t guarded_until_us;       /* own clock: it promised a leader not to help elect another */
+    uint32_t election_ticks;         /* of this life */
+    uint64_t promised_us;            /* on disk: the longest promise that it may have given */
+    uint64_t restart_grace_us, grace_ends_us; /* of this life; own clock */
     uint64_t echoed_us[SIM_NODES + 1]; /* own clock: newest heartbeat that each has answered */
 
     uint32_t beat_elapsed;                     /* ticks since this node's last beats */
@@ -121,7 +124,7 @@ struct sim_world {
     bool calm; /* all faults have stopped */
     struct sim_node nodes[SIM_NODES];
     bool blocked[SIM_NODES + 1][SIM_NODES + 1]; /* from, to */
-    uint64_t cut_off; /* leader that is, until somebody stands; 0: none */
+    uint64_t cut_off;                           /* leader that is, until somebody stands; 0: none */
 
     struct sim_event *events; /* heap by (at_us, order) */
     size_t event_count, event_cap;

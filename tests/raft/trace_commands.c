@@ -133,12 +133,13 @@ static struct raft_config config_of(struct trace *trace, const struct words *wor
     config.quiesce_ticks = (uint32_t)option(words, "quiesce-ticks", 0);
     config.pre_vote = has_word(words, "pre-vote");
     config.check_quorum = has_word(words, "check-quorum");
-    config.restart_grace = has_word(words, "restart-grace");
     config.coalesce_appends = has_word(words, "coalesce");
     config.forward_proposals = has_word(words, "forward");
     config.lead_after_removal = has_word(words, "lead-after-removal");
     config.async_storage_writes = !has_word(words, "synchronous");
     config.election_ticks = (uint32_t)option(words, "election-ticks", config.election_ticks);
+    if (has_word(words, "restart-grace"))
+        config.restart_grace_us = config.election_ticks * config.tick_us;
     config.lease_drift_ppm = (uint32_t)option(words, "drift-ppm", 0);
     config.append_bytes_max = option(words, "append-bytes", 0);
     config.apply_bytes_max = option(words, "apply-bytes", 0);

@@ -14,7 +14,6 @@
  * that has other things to do. */
 #define TURN_US 10u
 #define WORKERS_MAX 4u
-#define ELECTION_TICKS 15u
 
 enum event_kind { EVENT_RAFT, EVENT_SNAPSHOT, EVENT_REQUESTS, EVENT_REPLIES, EVENT_TIMESTAMPS };
 
@@ -50,6 +49,8 @@ struct node {
     struct range_store *store; /* NULL: down */
     struct session *session;
     uint64_t incarnation;
+    uint32_t election_ticks;
+    bool lease_reads;
     bool paused;
     uint64_t slow_us;
     int64_t clock_ppm;
@@ -82,6 +83,7 @@ struct cluster_config cluster_config_default(uint64_t seed) {
                                    .ranges = 1,
                                    .workers = 1,
                                    .quiesce_ticks = 15,
+                                   .election_ticks = 15,
                                    .lease_reads = true,
                                    .delay_min_us = 50,
                                    .delay_max_us = 150,
@@ -423,10 +425,10 @@ void cluster_start(struct cluster *cluster, uint64_t id) {
                                               .workers = config->workers,
                                               .tick_us = 10000,
                                               .heartbeat_ticks = 5,
-                                              .election_ticks = ELECTION_TICKS,
+                                              .election_ticks = node->election_ticks,
                                               .quiesce_ticks = config->quiesce_ticks,
                                               .lease_drift_ppm = 10000,
-                                              .lease_reads = config->lease_reads,
+                                              .lease_reads = node->lease_reads,
                                               .log_entries_kept = config->log_entries_kept,
                                               .log_bytes_kept = config->log_bytes_kept,
                                               .log_compact_step = config->log_compact_step,
@@ -443,6 +445,12 @@ void cluster_start(struct cluster *cluster, uint64_t id) {
                                           &node->clock, &error, &node->store);
     if (status != STATUS_OK) fatal("%.*s", (int)error.len, (const char *)error.data);
     buf_done(&error);
+}
+
+void cluster_set_node(struct cluster *cluster, uint64_t id, uint32_t election_ticks,
+                      bool lease_reads) {
+    cluster->nodes[id].election_ticks = election_ticks;
+    cluster->nodes[id].lease_reads = lease_reads;
 }
 
 static void stop_node(struct cluster *cluster, uint64_t id) {
@@ -480,6 +488,7 @@ static void init_node(struct cluster *cluster, uint64_t id) {
     struct node *node = &cluster->nodes[id];
     node->cluster = cluster;
     node->id = id;
+    cluster_set_node(cluster, id, cluster->config.election_ticks, cluster->config.lease_reads);
     node->engine = memory_engine_new();
     node->clock_offset_us = id * 1000003;
     node->clock_ppm = id % 2 ? cluster->config.clock_ppm : -cluster->config.clock_ppm;

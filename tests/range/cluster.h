@@ -15,11 +15,12 @@
 
 struct cluster_config {
     uint64_t seed;
-    uint32_t nodes;         /* 3 */
-    uint32_t replicas;      /* of each range, on nodes 1..replicas; 0: on every node */
-    uint32_t ranges;        /* ids 1..ranges; range r > 1 begins at the key "r<r as 4 digits>/" */
-    uint32_t workers;       /* per node */
-    uint32_t quiesce_ticks; /* 0: ranges never go quiet */
+    uint32_t nodes;          /* 3 */
+    uint32_t replicas;       /* of each range, on nodes 1..replicas; 0: on every node */
+    uint32_t ranges;         /* ids 1..ranges; range r > 1 begins at the key "r<r as 4 digits>/" */
+    uint32_t workers;        /* per node */
+    uint32_t quiesce_ticks;  /* 0: ranges never go quiet */
+    uint32_t election_ticks; /* 15, of 10 ms */
     bool lease_reads;
     uint64_t delay_min_us, delay_max_us; /* of every message */
     uint32_t drop_per_mille, duplicate_per_mille;
@@ -54,6 +55,9 @@ void cluster_crash(struct cluster *cluster, uint64_t node);
 /* As SIGKILL: what was written stays. */
 void cluster_kill(struct cluster *cluster, uint64_t node);
 void cluster_start(struct cluster *cluster, uint64_t node);
+/* What the node's operator says when it starts next: by default the cluster's configuration. */
+void cluster_set_node(struct cluster *cluster, uint64_t node, uint32_t election_ticks,
+                      bool lease_reads);
 bool cluster_is_up(const struct cluster *cluster, uint64_t node);
 void cluster_pause(struct cluster *cluster, uint64_t node, bool paused); /* as SIGSTOP */
 /* Its workers' turns are so long, as with a slow disk or much to do; 0: as configured. */
