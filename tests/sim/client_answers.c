@@ -245,6 +245,24 @@ static void told_outcome(struct client *client, const struct txn_outcome *outcom
     decided(client);
 }
 
+/* Told that nothing was changed. Who believes it does not ask again: whoever meets the change later
+ * has met a broken promise. */
+static void told_unchanged(struct client *client) {
+    struct operation *operation = &client->operation;
+    if (!client->believes || !client_writes(operation) || operation->doubtful ||
+        operation->repeated)
+        return;
+    if (operation->kind == OPERATION_RESERVE) {
+        reservation_of(client)->state = RESERVATION_REFUSED;
+    } else if (operation->kind == OPERATION_CANCEL) {
+        reservation_of(client)->cancelling = false;
+    } else {
+        struct register_op *op = client_record(client->sim->clients, operation, 0);
+        op->kind = REGISTER_GET; /* as a read without an answer it says nothing */
+    }
+    decided(client);
+}
+
 void client_told(struct client *client, const struct router_reply *reply) {
     struct sim *sim = client->sim;
     struct operation *operation = &client->operation;
@@ -262,6 +280,10 @@ void client_told(struct client *client, const struct router_reply *reply) {
     if (reply->code == ROUTER_UNAVAILABLE && sim->clients->finishing)
         sim_note(sim, "client %u: unavailable: %.*s", client->number, (int)reply->text.len,
                  (const char *)reply->text.data);
+    if (reply->code == ROUTER_UNKNOWN) operation->doubtful = true;
+    if (reply->code == ROUTER_BUSY || reply->code == ROUTER_TIMEOUT ||
+        reply->code == ROUTER_UNAVAILABLE)
+        told_unchanged(client);
     if (reply->code != ROUTER_OK) return; /* tried again, with the same request id */
     if (operation->unjudged)
         decided(client);

@@ -242,7 +242,9 @@ static void send_operation(struct client *client) {
     else
         fill_register(client, sending);
     uint64_t host_us = sim_host_now_us(&router->host);
-    sending->request.deadline_us = host_us + prng_between(&sim->prng, 300000, 5000000);
+    bool hurried = client->believes && client_writes(operation) && sim_chance(sim, 300);
+    sending->request.deadline_us = host_us + (hurried ? prng_between(&sim->prng, 5000, 100000)
+                                                      : prng_between(&sim->prng, 300000, 5000000));
     operation->attempts++;
     client->waiting = true;
     router_submit(router->router, &sending->request, host_us, done, client);
@@ -297,6 +299,7 @@ void sim_clients_new(struct sim *sim) {
         client->sim = sim;
         client->number = i;
         client->router = i % SIM_ROUTERS;
+        client->believes = i / SIM_ROUTERS % 2 == 0;
         client->timer.fire = act;
         sim_timer_start(sim, &client->timer, sim->now_us + sim_around(sim, 1000000));
     }

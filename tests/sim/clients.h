@@ -65,6 +65,7 @@ struct operation {
     char request_id[24]; /* empty: none */
     uint32_t attempts;
     enum router_code last_code; /* of the last attempt that was answered */
+    bool doubtful; /* an attempt ended UNKNOWN: no later answer says that nothing was changed */
     bool repeated; /* sent again although it was decided: the answer must be the same */
     bool unjudged; /* read under a lease although leases fail: the answer may be anything */
     bool verify;   /* STATEMENT: nothing else is under way */
@@ -87,8 +88,9 @@ struct client {
     struct sim_timer timer; /* thinks, or waits before it tries again */
     struct sim *sim;
     uint32_t number, router;
-    bool busy;    /* `operation` is undecided */
-    bool waiting; /* a router has it */
+    bool busy;     /* `operation` is undecided */
+    bool waiting;  /* a router has it */
+    bool believes; /* that nothing was changed, when it is told so; and leaves */
     struct operation operation;
 };
 
@@ -105,6 +107,11 @@ struct sim_clients {
 static inline struct register_op *client_record(struct sim_clients *clients,
                                                 const struct operation *operation, uint32_t key) {
     return &clients->histories[operation->registers[key]].ops[operation->positions[key]];
+}
+
+static inline bool client_writes(const struct operation *operation) {
+    return operation->kind == OPERATION_RESERVE || operation->kind == OPERATION_CANCEL ||
+           operation->kind == OPERATION_CHANGE;
 }
 
 /* Keys as text, in the buffer given. */

@@ -7,7 +7,7 @@
 
 #define LEADERS_KEPT 256u
 #define CONTENTS_KEPT 64u
-#define READS_KEPT 1024u /* of one router at one node; call ids count up */
+#define CALLS_KEPT 1024u /* of one router at one node; call ids count up */
 
 struct content {
     uint64_t index, hash;
@@ -60,10 +60,11 @@ struct speaker_rules {
     uint64_t committed;            /* so much, known to be committed, is on disk */
 };
 
-/* A read that a node was asked for. */
-struct read_rules {
+/* What a node was asked for. */
+struct call_rules {
     uint64_t call_id, router_incarnation, range_id;
-    uint64_t floor; /* highest index applied anywhere when it came */
+    uint64_t floor;    /* highest index of the range applied anywhere when it came */
+    uint64_t floor_ts; /* newest timestamp that placement had given to anybody when it came */
 };
 
 struct sim_rules {
@@ -72,7 +73,7 @@ struct sim_rules {
     struct range_rules ranges[SIM_RANGES_MAX + 1];
     struct replica_rules replicas[SIM_NODES_MAX][SIM_RANGES_MAX + 1];
     struct speaker_rules speakers[SIM_HOSTS_MAX][SIM_RANGES_MAX + 1]; /* by group */
-    struct read_rules reads[SIM_NODES_MAX][SIM_ROUTERS][READS_KEPT];
+    struct call_rules calls[SIM_NODES_MAX][SIM_ROUTERS][CALLS_KEPT];
     struct range_epoch known[SIM_ROUTERS][SIM_RANGES_MAX + 1]; /* to the router's process */
 };
 

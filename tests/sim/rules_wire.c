@@ -210,11 +210,11 @@ void sim_rules_member_frame(struct sim *sim, const struct sim_host *from, const 
     check_encoded(&speech, slice_make((const uint8_t *)frame.data + 1, frame.len - 1));
 }
 
-/* ---- reads ---- */
+/* ---- calls ---- */
 
-static struct read_rules *read_slot(struct sim *sim, const struct sim_node *node,
+static struct call_rules *call_slot(struct sim *sim, const struct sim_node *node,
                                     const struct sim_host *router, uint64_t call_id) {
-    return &sim->rules->reads[node->host.number - 1][router->number - 1][call_id % READS_KEPT];
+    return &sim->rules->calls[node->host.number - 1][router->number - 1][call_id % CALLS_KEPT];
 }
 
 /* What the replica has applied, all of it and nothing else. */
@@ -241,44 +241,64 @@ void sim_rules_requests(struct sim *sim, const struct sim_node *node, const stru
         uint64_t call_id, range_id;
         if (range_request_peek(call, &call_id, &range_id) != STATUS_OK) return;
         if (range_id > SIM_RANGES_MAX) continue;
-        *read_slot(sim, node, router, call_id) = (struct read_rules){
+        *call_slot(sim, node, router, call_id) = (struct call_rules){
             .call_id = call_id,
             .router_incarnation = router->incarnation,
             .range_id = range_id,
-            .floor = RANGE_INITIAL_INDEX + sim->rules->ranges[range_id].applied_count};
+            .floor = RANGE_INITIAL_INDEX + sim->rules->ranges[range_id].applied_count,
+            .floor_ts = sim->rules->last_timestamp};
     }
+}
+
+static void check_read(struct sim *sim, const struct sim_node *node, const struct call_rules *call,
+                       const struct range_reply *reply) {
+    const struct range_replica *replica = sim_replica_on(node, call->range_id);
+    if (!replica) return; /* removed in the turn that served it */
+    if (reply->stale)
+        check_stale(sim, node, replica, reply);
+    else if (replica->applied.applied.index < call->floor)
+        sim_broken(sim, "a read shows everything that was applied before it came",
+                   "node %u served range %" PRIu64 " at index %" PRIu64 ", %" PRIu64
+                   " was applied before",
+                   node->host.number, call->range_id, replica->applied.applied.index, call->floor);
+}
+
+/* Timestamps order writes of different ranges as well: who was told of one, anywhere, and then asks
+ * for another, gets a later one. So it was granted after the request had come. */
+static void check_write(struct sim *sim, const struct sim_node *node, const struct call_rules *call,
+                        const struct range_reply *reply) {
+    const struct txn_outcome *outcome = &reply->outcome;
+    if (outcome->result != TXN_DONE || outcome->replayed) return;
+    if (outcome->commit_ts <= call->floor_ts)
+        sim_broken(sim, "a write's timestamp is above all that were granted before it came",
+                   "node %u wrote to range %" PRIu64 " at %" PRIu64 ", %" PRIu64
+                   " was granted before",
+                   node->host.number, call->range_id, outcome->commit_ts, call->floor_ts);
 }
 
 void sim_rules_replies(struct sim *sim, const struct sim_node *node, const struct sim_host *router,
                        struct slice frame) {
     struct decoder calls;
-    struct slice call;
+    struct slice encoded;
     struct arena arena;
-    if (sim->config.leases_fail) return; /* clients know which reads had none */
     enum status status = range_frame_open(frame, &calls);
     ASSERT(status == STATUS_OK);
     arena_init(&arena, 0);
-    while (range_frame_next(&calls, &call)) {
+    while (range_frame_next(&calls, &encoded)) {
         struct range_descriptor descriptor = {0};
         struct range_reply reply;
         arena_reset(&arena);
-        status = range_reply_decode(call, &arena, &descriptor, &reply);
+        status = range_reply_decode(encoded, &arena, &descriptor, &reply);
         ASSERT(status == STATUS_OK);
         range_descriptor_done(&descriptor);
-        const struct read_rules *read = read_slot(sim, node, router, reply.call_id);
-        if (reply.code != RANGE_REPLY_OK || (reply.kind != RANGE_GET && reply.kind != RANGE_SCAN) ||
-            read->call_id != reply.call_id || read->router_incarnation != router->incarnation)
+        const struct call_rules *call = call_slot(sim, node, router, reply.call_id);
+        if (reply.code != RANGE_REPLY_OK || call->call_id != reply.call_id ||
+            call->router_incarnation != router->incarnation)
             continue;
-        const struct range_replica *replica = sim_replica_on(node, read->range_id);
-        if (!replica) continue; /* removed in the turn that served it */
-        if (reply.stale)
-            check_stale(sim, node, replica, &reply);
-        else if (replica->applied.applied.index < read->floor)
-            sim_broken(sim, "a read shows everything that was applied before it came",
-                       "node %u served range %" PRIu64 " at index %" PRIu64 ", %" PRIu64
-                       " was applied before",
-                       node->host.number, read->range_id, replica->applied.applied.index,
-                       read->floor);
+        if (reply.kind == RANGE_WRITE) check_write(sim, node, call, &reply);
+        /* Without leases that hold, clients know which reads had none. */
+        bool read = reply.kind == RANGE_GET || reply.kind == RANGE_SCAN;
+        if (read && !sim->config.leases_fail) check_read(sim, node, call, &reply);
     }
     arena_done(&arena);
 }
