@@ -205,7 +205,8 @@ class Outage(unittest.TestCase):
         fail; the others serve all the time; with room again it catches up and may lead."""
         def story(grow):
             for i in range(500):
-                put(b"near/%d" % i, b"x" * 300000)
+                wait_until("the others serve", lambda i=i: self.tries(
+                    lambda: put(b"near/%d" % i, b"x" * 300000)), 20)
             self.assertTrue(c.nodes[0].running(), c.nodes[0].tail())
             log = c.nodes[0].log()
             for words in ("leaders go to other nodes", "entries of other leaders"):
@@ -221,7 +222,7 @@ class Outage(unittest.TestCase):
                 return c.status()["ranges"][0]["leader_node"] == c.node_id(0)
             wait_until("it leads again", leads_again, 30)
             for i in range(500):
-                self.assertEqual(len(get(b"near/%d" % i)), 300000)
+                self.reads_whole(b"near/%d" % i)
             mount = c.path("node1")
             for free, words in (0.07, "below_percent=10"), (0.03, "below_percent=5"):
                 def warned(free=free, words=words):  # a compaction may make room meanwhile
@@ -235,29 +236,35 @@ class Outage(unittest.TestCase):
         """Where nobody else could lead either, the answer names the disk, and no node ends; reads go
         on; with room again writes do, too."""
         def fill():
-            count = 0
+            written = []
             for i in range(1000):
                 try:
                     put(b"all/%d" % i, b"x" * 300000, timeout=3)
-                    count = i + 1
+                    written.append(i)
                 except grpc.RpcError as error:
                     if "NO_SPACE" in error.details():
-                        return count, error
+                        return written, error
             self.fail("300 MB do not fit on 96 MB")
 
         def story(grow):
-            count, error = fill()
-            self.assertGreater(count, 10)
+            written, error = fill()
+            self.assertGreater(len(written), 10)
             self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
             for word in ("disk of", c.directory, "nothing was changed"):
                 self.assertIn(word, error.details())
-            for i in range(count):
-                self.assertEqual(len(get(b"all/%d" % i)), 300000)
+            for i in written:
+                self.reads_whole(b"all/%d" % i)
             for node in c.nodes:
                 self.assertTrue(node.running(), node.tail())
             grow()
             wait_until("writes are taken again", lambda: self.tries(lambda: put(b"all", b"2")), 20)
         self.on_small_disks(c.nodes, ["--write-buffer-bytes", str(1 << 20)], story)
+
+    def reads_whole(self, key):
+        """On a busy machine a connection may break; the value is there all the same."""
+        found = []
+        wait_until("a read", lambda: self.tries(lambda: found.append(get(key))), 20)
+        self.assertEqual(len(found[-1] or b""), 300000)
 
     def metric(self, name):
         code, out, err = cluster.run(["admin", "metrics", "--address", f"127.0.0.1:{c.nodes[0].port}"])
