@@ -1,6 +1,7 @@
 /* Frames on streams. */
 #include "rpc/frame.h"
 
+#include "rpc/limits.h"
 #include "rpc/wire.h"
 
 #define FRAME_PAYLOAD 1u /* field number */
@@ -33,6 +34,17 @@ enum status rpc_frame_send_link(struct rpc_link *link, struct slice frame) {
     struct header header;
     struct slice parts[2] = {header_of(frame, &header), frame};
     return rpc_link_send_parts(link, parts, 2);
+}
+
+bool rpc_frame_open(struct slice message, struct decoder *ret_frames) {
+    struct decoder walk = decoder_make(message);
+    struct slice frame;
+    uint32_t count = 0;
+    while (count <= RPC_FRAMES_PER_MESSAGE_MAX && rpc_frame_next(&walk, &frame))
+        count++;
+    if (walk.failed || count > RPC_FRAMES_PER_MESSAGE_MAX) return false;
+    *ret_frames = decoder_make(message);
+    return true;
 }
 
 bool rpc_frame_next(struct decoder *in, struct slice *ret_frame) {

@@ -9,6 +9,8 @@
 enum status rpc_frame_send(struct rpc_stream *stream, struct slice frame) MUST_CHECK;
 enum status rpc_frame_send_link(struct rpc_link *link, struct slice frame) MUST_CHECK;
 
+/* Before a walk. False: the message is none, or has more than RPC_FRAMES_PER_MESSAGE_MAX frames. */
+bool rpc_frame_open(struct slice message, struct decoder *ret_frames);
 /* Walks a received message. False at the end; then `in->failed` tells a message that is none. */
 bool rpc_frame_next(struct decoder *in, struct slice *ret_frame);
 

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/list.h"
 #include "base/memory.h"
+#include "rpc/limits.h"
 #include "rpc/wire.h"
 
 /* Numbers of grpc.health.v1.HealthCheckResponse.ServingStatus. */
@@ -119,8 +120,12 @@ static void watch(void *ctx, struct rpc_stream *stream) {
 }
 
 static const struct rpc_method health_methods[] = {
-    {.path = "/grpc.health.v1.Health/Check", .unary = check},
-    {.path = "/grpc.health.v1.Health/Watch", .open = watch, .stream = {.queue_bytes_max = 65536}},
+    {.path = "/grpc.health.v1.Health/Check",
+     .unary = check,
+     .bytes_max = RPC_SMALL_REQUEST_BYTES_MAX},
+    {.path = "/grpc.health.v1.Health/Watch",
+     .open = watch,
+     .stream = {.queue_bytes_max = 65536, .message_bytes_max = RPC_SMALL_REQUEST_BYTES_MAX}},
 };
 
 struct rpc_health *rpc_health_new(struct rpc_server *server) {

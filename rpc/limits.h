@@ -6,6 +6,17 @@
 /* One message, either way. Above the largest command (txn/limits.h) with room for its envelope. */
 #define RPC_MESSAGE_BYTES_MAX (16u * 1024u * 1024u)
 
+/* A request of a method that is told a name or nothing. */
+#define RPC_SMALL_REQUEST_BYTES_MAX 65536u
+/* Elements of lists in one message of a Pipe, all depths together: calls, their keys, guards and
+ * operations. More than a merged message of the smallest ones can hold. */
+#define RPC_PIPE_ELEMENTS_MAX 65536u
+/* Requests for timestamps that may be outstanding on one stream. */
+#define RPC_TIMESTAMP_ASKS_MAX 4096u
+/* Frames in one message of a stream between nodes and routers: senders merge up to
+ * RPC_STREAM_MERGE_COUNT_MAX of them. */
+#define RPC_FRAMES_PER_MESSAGE_MAX 1024u
+
 /* Bytes that may wait in one stream's send queue, unless the stream says otherwise. */
 #define RPC_STREAM_QUEUE_BYTES_DEFAULT (64u * 1024u * 1024u)
 /* What a waiting message counts beyond its own bytes, so that many tiny ones are bounded too. */
@@ -65,6 +76,10 @@ _Static_assert(RPC_STREAM_QUEUE_BYTES_DEFAULT >= 2 * RPC_MESSAGE_BYTES_MAX,
 _Static_assert(RPC_SERVER_MEMORY_BYTES_MAX >=
                    2 * RPC_SERVER_REQUEST_BYTES_DEFAULT + 4 * RPC_MESSAGE_BYTES_MAX,
                "what the server admits must fit in what the core may hold");
+_Static_assert(RPC_STREAM_MERGE_COUNT_MAX <= RPC_FRAMES_PER_MESSAGE_MAX,
+               "a merged message must be one that the peer accepts");
+_Static_assert(RPC_STREAM_MERGE_BYTES_MAX / 7 <= RPC_PIPE_ELEMENTS_MAX,
+               "no operation or call of a merged message takes less than seven bytes");
 _Static_assert(RPC_STREAM_MERGE_BYTES_MAX <= RPC_MESSAGE_BYTES_MAX,
                "a merged message must be one that the peer accepts");
 

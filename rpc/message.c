@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "rpc/core.h"
+#include "rpc/message_limits.h"
 #include "rpc/stream_internal.h"
 
 static void *arena_allocate(void *arena, size_t size) {
@@ -51,6 +52,9 @@ enum status rpc_message_unpack_response(struct arena *arena,
     ProtobufCAllocator allocator = {
         .alloc = arena_allocate, .free = arena_release, .allocator_data = arena};
     static const uint8_t nothing[1];
+    enum status status =
+        rpc_message_check(rpc_message_limits_of(descriptor), descriptor, bytes, error);
+    if (status != STATUS_OK) return STATUS_INVALID; /* the text tells them apart */
     ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, &allocator, bytes.len,
                                                           bytes.len ? bytes.data : nothing);
     if (!message) {

@@ -9,9 +9,10 @@
 #include "rpc/client.h"
 #include "rpc/server.h"
 
-/* Both unpack into the arena: nothing to free, valid until the arena is reset. INVALID: the bytes
- * are not such a message, or, in a request only, have a field that this version does not know;
- * `error` names the message and the field number.
+/* Both count first what is to be unpacked (rpc/message_limits.h), and unpack into the arena:
+ * nothing to free, valid until the arena is reset. INVALID: the bytes are not such a message, or,
+ * in a request only, have a field that this version does not know; `error` names the message and
+ * the field number.
  *
  * A server refuses unknown fields, because a newer client's wish must not be dropped silently. A
  * client skips them: a newer server answers with more than was asked for, and its older clients

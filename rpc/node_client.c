@@ -101,12 +101,12 @@ static void node_message(void *ctx, struct slice message) {
     struct node_entry *entry = ctx;
     struct rpc_node_client *client = entry->client;
     uint64_t now_us = rpc_loop_now_us(client->loop);
-    struct decoder in = decoder_make(message);
+    struct decoder in;
     struct slice frame;
-    enum status status = STATUS_OK;
+    enum status status = rpc_frame_open(message, &in) ? STATUS_OK : STATUS_CORRUPTION;
     while (status == STATUS_OK && rpc_frame_next(&in, &frame))
         status = router_replies(client->router, entry->map_node.id, frame, now_us);
-    if (status == STATUS_OK && !in.failed) return;
+    if (status == STATUS_OK) return;
     log_error("rpc_node_protocol_error", "node=%" PRIu64 " action=\"the stream is closed\"",
               entry->map_node.id);
     rpc_link_reset(entry->link, "the node breaks protocol");

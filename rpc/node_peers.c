@@ -67,9 +67,10 @@ static struct rpc_peer *find_or_add_peer(struct rpc_node *node, uint64_t node_id
 static enum status deliver(struct rpc_peer *peer, enum rpc_channel_kind kind,
                            struct slice message) {
     struct range_store *store = atomic_load(&peer->node->store);
-    struct decoder in = decoder_make(message);
+    struct decoder in;
     struct slice frame;
     if (!store) return STATUS_OK; /* Stopped; what still comes in is nobody's. */
+    if (!rpc_frame_open(message, &in)) return STATUS_CORRUPTION;
     while (rpc_frame_next(&in, &frame)) {
         enum status status = kind == RPC_CHANNEL_RAFT
                                  ? range_store_raft_frame(store, peer_id(peer), frame)
@@ -77,7 +78,7 @@ static enum status deliver(struct rpc_peer *peer, enum rpc_channel_kind kind,
         /* Anything else means that the frame was dropped, which it may be. */
         if (status == STATUS_CORRUPTION) return status;
     }
-    return in.failed ? STATUS_CORRUPTION : STATUS_OK;
+    return STATUS_OK;
 }
 
 static void report_unreachable(struct rpc_peer *peer) {

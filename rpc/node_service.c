@@ -52,7 +52,9 @@ static const struct rpc_method node_methods[] = {
      .open = rpc_node_open_requests,
      .handshake = true,
      .stream = {.merge = true, .hold_back = true}},
-    {.path = "/flotilla.v1.Node/Status", .unary = answer_status},
+    {.path = "/flotilla.v1.Node/Status",
+     .unary = answer_status,
+     .bytes_max = RPC_SMALL_REQUEST_BYTES_MAX},
 };
 
 struct rpc_node *rpc_node_new(struct rpc_loop *loop, struct rpc_server *server) {

@@ -53,9 +53,9 @@ static void session_send(struct range_session *base, struct slice frame) {
 static void session_message(void *ctx, struct rpc_stream *stream, struct slice message) {
     struct node_session *session = ctx;
     struct range_store *store = atomic_load(&session->node->store);
-    struct decoder in = decoder_make(message);
+    struct decoder in;
     struct slice frame;
-    enum status status = STATUS_OK;
+    enum status status = rpc_frame_open(message, &in) ? STATUS_OK : STATUS_CORRUPTION;
     while (store && status == STATUS_OK && rpc_frame_next(&in, &frame)) {
         status = range_store_requests(store, &session->base, frame);
         if (status != STATUS_BUSY) continue;
@@ -63,7 +63,7 @@ static void session_message(void *ctx, struct rpc_stream *stream, struct slice m
         range_store_refuse_frame(&session->base, frame, RPC_NODE_RETRY_AFTER_US);
         status = STATUS_OK;
     }
-    if (in.failed || status == STATUS_CORRUPTION)
+    if (status == STATUS_CORRUPTION)
         rpc_stream_close(stream, RPC_INVALID_ARGUMENT,
                          "node %" PRIu64 " cannot read that request frame; is the router of "
                          "another version?",

@@ -4,10 +4,10 @@
 #include "base/assert.h"
 #include "base/list.h"
 #include "base/memory.h"
+#include "rpc/limits.h"
 #include "rpc/placement_messages.h"
 
 /* Asks that one stream may have outstanding: what a client within its rights never reaches. */
-#define STREAM_ASKS_MAX 4096u
 
 struct placement_service {
     struct rpc_loop *loop;
@@ -264,10 +264,10 @@ static void on_asks(void *ctx, struct rpc_stream *rpc_stream, struct slice bytes
     }
     const Flotilla__V1__TimestampRequest *request =
         (const Flotilla__V1__TimestampRequest *)(const void *)message;
-    if (request->n_asks > STREAM_ASKS_MAX - stream->asks) {
+    if (request->n_asks > RPC_TIMESTAMP_ASKS_MAX - stream->asks) {
         rpc_stream_close(rpc_stream, RPC_RESOURCE_EXHAUSTED,
                          "more than %u requests for timestamps outstanding on one stream",
-                         STREAM_ASKS_MAX);
+                         RPC_TIMESTAMP_ASKS_MAX);
         return;
     }
     uint64_t now = now_us(service);

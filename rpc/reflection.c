@@ -132,8 +132,11 @@ static void open_reflection(void *ctx, struct rpc_stream *stream) {
     rpc_stream_accept(stream, &reflection_events, ctx);
 }
 
-#define REFLECTION_STREAM \
-    { .hold_back = true, .queue_bytes_max = 1024 * 1024 }
+#define REFLECTION_STREAM                                  \
+    {                                                      \
+        .hold_back = true, .queue_bytes_max = 1024 * 1024, \
+        .message_bytes_max = RPC_SMALL_REQUEST_BYTES_MAX   \
+    }
 
 static const struct rpc_method reflection_methods[] = {
     {.path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",

@@ -27,6 +27,7 @@ struct rpc_method {
     rpc_open_fn *open;   /* or this: a client-, server- or bidirectional stream */
     bool handshake;      /* internal: the caller's identity is checked before the handler runs */
     struct rpc_stream_options stream; /* of streaming methods */
+    uint32_t bytes_max;               /* of a request; 0: RPC_MESSAGE_BYTES_MAX (unary methods) */
 };
 
 struct rpc_server_config {

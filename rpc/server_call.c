@@ -42,6 +42,12 @@ void rpc_server_take_unary(struct rpc_server *server, struct rpc_accept *accept)
         return;
     }
     size_t bytes = grpc_byte_buffer_length(accept->payload);
+    uint32_t bytes_max = accept->method->method->bytes_max;
+    if (bytes_max && bytes > bytes_max) {
+        refuse_text(server, accept, RPC_INVALID_ARGUMENT, "%s takes at most %u bytes; %zu came",
+                    accept->method->method->path, bytes_max, bytes);
+        return;
+    }
     if (server->call_count >= server->config.calls_max ||
         server->request_bytes + bytes > server->config.request_bytes_max) {
         refuse_text(server, accept, RPC_RESOURCE_EXHAUSTED,

@@ -279,10 +279,12 @@ static void deliver(struct rpc_stream *stream, struct slice message) {
                          "the server took an internal stream without saying who it is");
         return;
     }
-    if (message.len > RPC_MESSAGE_BYTES_MAX) {
+    uint32_t bytes_max = stream->options.message_bytes_max;
+    if (bytes_max == 0) bytes_max = RPC_MESSAGE_BYTES_MAX;
+    if (message.len > bytes_max) {
         rpc_stream_close(stream, RPC_RESOURCE_EXHAUSTED,
                          "a message of %zu bytes came; at most %u are allowed", message.len,
-                         RPC_MESSAGE_BYTES_MAX);
+                         bytes_max);
         return;
     }
     metric_add(&metric_rpc_stream_messages_received_total, 1);

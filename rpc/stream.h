@@ -34,7 +34,8 @@ struct rpc_stream_events {
 };
 
 struct rpc_stream_options {
-    bool merge; /* see above */
+    uint32_t message_bytes_max; /* of one that comes in; 0: RPC_MESSAGE_BYTES_MAX */
+    bool merge;                 /* see above */
     /* Stop receiving while more than half of queue_bytes_max waits to be sent, so that a peer that
      * does not read its answers cannot ask for more. Only for request-reply streams: two peers that
      * both hold back would wait for each other for ever. */

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "base/codec.h"
 #include "flotilla/v1/kv.pb-c.h"
 #include "flotilla/v1/placement.pb-c.h"
 #include "rpc/kv_client.h"
@@ -129,4 +130,93 @@ Test(rpc_message, a_client_understands_a_newer_router, .timeout = 60) {
     kv_client_free(client);
     rpc_server_free(server);
     rpc_loop_free(loop);
+}
+
+/* ---- counted before it is unpacked ---- */
+
+static void fill(struct buf *bytes, struct slice element, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        buf_append(bytes, element);
+}
+
+/* Protects the loop and the memory: eight million empty operations are sixteen megabytes on the
+ * wire and took a gigabyte and seconds to unpack. Nothing is allocated for what is refused. */
+Test(rpc_message, what_is_too_much_is_refused_before_it_is_unpacked) {
+    static const uint8_t operation[] = {0x1a, 0}, guard[] = {0x12, 0}, call[] = {0x0a, 0};
+    static const uint8_t put_id[] = {0x1a, 0}, report[] = {0x5a, 0}, ask[] = {0x0a, 0};
+    static const uint8_t write_in_call[] = {0x0a, 4, 0x42, 2, 0x1a, 0};
+    static const uint8_t packed[] = {0x3a, 3, 1, 2, 3};
+    const struct {
+        const ProtobufCMessageDescriptor *type;
+        struct slice element;
+        size_t allowed, refused;
+    } cases[] = {
+        {&flotilla__v1__write_request__descriptor, BYTES(operation), 10000, 8000000},
+        {&flotilla__v1__write_request__descriptor, BYTES(guard), 10000, 10065},
+        {&flotilla__v1__pipe_request__descriptor, BYTES(call), 65536, 65537},
+        {&flotilla__v1__pipe_request__descriptor, BYTES(write_in_call), 32768, 32769},
+        {&flotilla__v1__put_request__descriptor, BYTES(put_id), 3, 65},
+        {&flotilla__v1__heartbeat_request__descriptor, BYTES(report), 262144, 300000},
+        {&flotilla__v1__timestamp_request__descriptor, BYTES(ask), 4096, 4161},
+        {&flotilla__v1__heartbeat_response__descriptor, BYTES(packed), 170, 20000},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct arena arena;
+        struct buf bytes = {0}, error = {0};
+        ProtobufCMessage *message = NULL;
+        arena_init(&arena, 0);
+        fill(&bytes, cases[i].element, cases[i].allowed);
+        cr_assert_eq(rpc_message_unpack_response(&arena, cases[i].type, slice_from_buf(&bytes),
+                                                 &error, &message),
+                     STATUS_OK, "case %zu: %.*s", i, (int)error.len, (const char *)error.data);
+        arena_reset(&arena);
+        message = NULL;
+        fill(&bytes, cases[i].element, cases[i].refused - cases[i].allowed);
+        cr_assert_eq(rpc_message_unpack_response(&arena, cases[i].type, slice_from_buf(&bytes),
+                                                 &error, &message),
+                     STATUS_INVALID, "case %zu", i);
+        cr_assert_null(message);
+        cr_assert_eq(arena.used_bytes, 0);
+        buf_append_byte(&error, 0);
+        cr_assert(strstr((const char *)error.data, "as many as are allowed"), "%s", error.data);
+        buf_done(&bytes);
+        buf_done(&error);
+        arena_done(&arena);
+    }
+}
+
+/* A message that is longer than its method takes. */
+Test(rpc_message, the_bytes_of_small_messages_are_bounded) {
+    struct arena arena;
+    struct buf bytes = {0}, error = {0};
+    ProtobufCMessage *message = NULL;
+    arena_init(&arena, 0);
+    encode_u8(&bytes, 0x0a);
+    struct buf key = {0};
+    fill(&key, SLICE_LITERAL("0123456789abcdef"), 5000);
+    encode_bytes(&bytes, slice_from_buf(&key));
+    cr_assert_eq(rpc_message_unpack_request(&arena, &flotilla__v1__get_request__descriptor,
+                                            slice_from_buf(&bytes), &error, &message),
+                 STATUS_INVALID);
+    buf_append_byte(&error, 0);
+    cr_assert(strstr((const char *)error.data, "at most 65536"), "%s", error.data);
+    buf_done(&key);
+    buf_done(&bytes);
+    buf_done(&error);
+    arena_done(&arena);
+}
+
+/* Lengths and tags that need not be as long as they are, as some encoders write them, are read. */
+Test(rpc_message, padded_varints_are_read) {
+    static const uint8_t padded[] = {0x8a, 0x80, 0x00, 0x81, 0x80, 0x00, 'k'};
+    struct arena arena;
+    struct buf error = {0};
+    ProtobufCMessage *message = NULL;
+    arena_init(&arena, 0);
+    cr_assert_eq(rpc_message_unpack_request(&arena, &flotilla__v1__get_request__descriptor,
+                                            BYTES(padded), &error, &message),
+                 STATUS_OK, "%.*s", (int)error.len, (const char *)error.data);
+    cr_assert_eq(((const Flotilla__V1__GetRequest *)(const void *)message)->key.len, 1);
+    buf_done(&error);
+    arena_done(&arena);
 }

@@ -248,6 +248,46 @@ Test(rpc_node, corrupt_frames_close_the_stream) {
     connect_both(&one, &two);
 }
 
+/* A message of frames without number would keep the loop busy with nothing: it is none. */
+Test(rpc_node, too_many_frames_in_a_message_close_the_stream) {
+    static const char *const methods[] = {"/flotilla.v1.Node/Raft", "/flotilla.v1.Node/Requests"};
+    for (int i = 0; i < 2; i++) {
+        struct rpc_identity caller = {.cluster_id = CLUSTER, .node_id = i == 0 ? 1 : 0};
+        struct rpc_client *client = rpc_client_new(loop, two.address);
+        struct echo_answer answer;
+        struct buf message = {0};
+        struct rpc_stream *stream = dial_raw(client, methods[i], &caller, 2, &answer);
+        for (int frames = 0; frames < 1025; frames++)
+            buf_append(&message, SLICE_LITERAL("\x0a\1x"));
+        uint64_t before =
+            atomic_load(&two.store.raft_frames) + atomic_load(&two.store.request_frames);
+        cr_assert_eq(rpc_stream_send(stream, slice_from_buf(&message)), STATUS_OK);
+        ECHO_WAIT(loop, answer.closed);
+        cr_assert_eq(answer.code, RPC_INVALID_ARGUMENT, "%s", answer.text.data);
+        cr_assert_eq(atomic_load(&two.store.raft_frames) + atomic_load(&two.store.request_frames),
+                     before);
+        buf_done(&message);
+        rpc_client_free(client);
+        echo_answer_done(&answer);
+    }
+}
+
+/* What a worker finds wrong with a peer's messages ends their stream, whoever has dialled it; it
+ * comes back by itself. */
+Test(rpc_node, a_refused_peer_loses_its_stream) {
+    struct node *nodes[2] = {&one, &two};
+    connect_both(&one, &two);
+    for (int i = 0; i < 3; i++) {
+        uint64_t before = atomic_load(&two.store.raft_frames);
+        ECHO_WAIT(loop, (one.transport->send_raft(one.transport->ctx, 2, SLICE_LITERAL("again")),
+                         atomic_load(&two.store.raft_frames) > before));
+        if (i == 2) break;
+        uint64_t lost = atomic_load(&nodes[i]->store.unreachables);
+        nodes[i]->transport->refuse(nodes[i]->transport->ctx, i == 0 ? 2 : 1);
+        ECHO_WAIT(loop, atomic_load(&nodes[i]->store.unreachables) > lost);
+    }
+}
+
 /* Frames to a peer that is away are dropped, and reported, but not for each frame. */
 Test(rpc_node, drops_are_reported_at_a_bounded_rate) {
     char nowhere[] = "127.0.0.1:1";
