@@ -58,15 +58,18 @@ static void ask_later(struct placement_client *client) {
                     rpc_loop_now_us(client->loop) + placement_backoff_us(client, &oracle->backoff));
 }
 
-/* Takes the worker's ask off when this grant answers it. */
-static bool take_ask(struct placement_oracle *oracle, uint32_t worker, uint64_t number) {
+/* Whether this grant is the worker's ask's; takes the ask off when it is what was asked for. */
+static bool take_ask(struct placement_oracle *oracle, uint32_t worker, uint64_t number,
+                     const Flotilla__V1__TimestampGrant *grant, bool *ret_sound) {
     bool current = false;
     if (worker >= PLACEMENT_CLIENT_WORKERS_MAX) return false;
     pthread_mutex_lock(&oracle->mutex);
     struct placement_ask *ask = &oracle->asks[worker];
     if (ask->count && ask->number == number) {
         current = true;
-        ask->count = 0;
+        *ret_sound = grant->count == ask->count && grant->first != 0 &&
+                     grant->first <= UINT64_MAX - grant->count;
+        if (*ret_sound) ask->count = 0;
     }
     pthread_mutex_unlock(&oracle->mutex);
     return current;
@@ -112,7 +115,7 @@ static void on_grants(void *ctx, struct rpc_stream *stream, struct slice bytes) 
     const Flotilla__V1__TimestampResponse *response =
         (const Flotilla__V1__TimestampResponse *)(const void *)message;
     struct range_store *store = client->heartbeats.node.store;
-    ASSERT(store); /* its workers asked */
+    if (!store) return; /* nobody has asked */
     for (size_t i = 0; i < response->n_grants; i++) {
         const Flotilla__V1__TimestampGrant *grant = response->grants[i];
         if (!grant->count) {
@@ -120,7 +123,13 @@ static void on_grants(void *ctx, struct rpc_stream *stream, struct slice bytes) 
             continue;
         }
         uint32_t worker = (uint32_t)(grant->id & ((1u << WORKER_BITS) - 1));
-        if (!take_ask(oracle, worker, grant->id >> WORKER_BITS)) continue;
+        bool sound = false;
+        if (!take_ask(oracle, worker, grant->id >> WORKER_BITS, grant, &sound)) continue;
+        if (!sound) {
+            complain(client, "INVALID", SLICE_LITERAL("placement granted what was not asked for"));
+            ask_later(client);
+            continue;
+        }
         oracle->backoff = (struct placement_backoff){0};
         if (oracle->logged_us) log_info("placement_back", "what=timestamps");
         oracle->logged_us = 0;

@@ -26,7 +26,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PATCHES = ROOT / "tests" / "mutations"
 WORK = ROOT / "build" / "mutate"
-PRODUCTION = ("raft/", "range/", "txn/", "placement/", "storage/", "base/")
+PRODUCTION = ("raft/", "range/", "txn/", "placement/", "storage/", "base/", "rpc/", "cmd/", "bench/")
 
 # Warnings are not errors here: what a bug leaves unused is no reason to refuse it.
 MESON_OPTIONS = ["--buildtype=debugoptimized", "-Doptimization=1", "-Ddebug=false",
@@ -147,14 +147,14 @@ def update_clean_copy():
 
 
 def program_of(check):
-    """raft: one group; sim, sim:SCENARIO: clusters; test_FOLDER, test_FOLDER:SUITE: unit tests."""
+    """raft: one group; sim, sim:SCENARIO: clusters; test_FOLDER, test_FOLDER_PART, with :SUITE: unit tests."""
     if check == "raft":
         return "tests/raft/raft_simulate"
     if re.fullmatch(r"sim(:[a-z]+)?", check):
         return "tests/sim/flotilla_sim"
-    unit = re.fullmatch(r"test_([a-z]+)(:[a-z_]+)?", check)
+    unit = re.fullmatch(r"test_([a-z]+)(_[a-z]+)?(:[a-z_]+)?", check)
     if unit:
-        return f"tests/{unit.group(1)}/test_{unit.group(1)}"
+        return f"tests/{unit.group(1)}/test_{unit.group(1)}{unit.group(2) or ''}"
     raise Failure(f"unknown check '{check}': there are raft, sim, sim:SCENARIO, test_FOLDER, "
                   "test_FOLDER:SUITE")
 

@@ -17,6 +17,7 @@
 #define ECHO_STREAM "/test.Echo/Stream"     /* open to all */
 #define ECHO_MERGED "/test.Echo/Merged"     /* the same; messages may be merged */
 #define ECHO_INTERNAL "/test.Echo/Internal" /* the same, with the handshake */
+#define ECHO_HELD "/test.Echo/Held"         /* open to all; small queue, hold_back on */
 #define ECHO_DEAF "/test.Echo/Deaf"         /* floods the client: small queue, hold_back off */
 
 struct echo_server {

@@ -62,6 +62,9 @@ static const struct rpc_method echo_methods[] = {
     {.path = ECHO_HANG, .unary = echo_hang},
     {.path = ECHO_STREAM, .open = echo_open},
     {.path = ECHO_MERGED, .open = echo_open, .stream = {.merge = true}},
+    {.path = ECHO_HELD,
+     .open = echo_open,
+     .stream = {.hold_back = true, .queue_bytes_max = 4 * 1024 * 1024}},
     {.path = ECHO_INTERNAL, .open = echo_open, .handshake = true},
     {.path = ECHO_DEAF, .open = deaf_open, .stream = {.queue_bytes_max = 1024 * 1024}},
 };

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "placement/placement.h"
 #include "rpc/loop.h"
+#include "rpc/metrics.h"
 #include "rpc/placement_client.h"
 #include "rpc/placement_service.h"
 #include "storage/memory_engine.h"
@@ -381,6 +382,25 @@ Test(rpc_placement, another_clusters_placement_is_not_believed) {
     cr_assert(rpc_loop_run_until(loop, &node.fenced, PATIENCE_US));
     run_for(300000);
     cr_assert_eq(node.store.answers[0], 0);
+    node_done(&node);
+}
+
+/* An ask that was answered counts no more against the bound of its stream: else a node is cut off
+ * after the first few thousand timestamps. */
+Test(rpc_placement, answered_asks_are_given_back) {
+    struct node node;
+    node_join(&node, 1, "127.0.0.1:7101");
+    struct range_oracle oracle = placement_client_oracle(node.client);
+    oracle.request(oracle.ctx, 0, 1);
+    while (fake_store_answers(&node.store, 0) < 1)
+        run_for(1000);
+    int64_t streams = atomic_load(&metric_rpc_server_streams_total.value);
+    for (uint64_t i = 2; i <= 4200; i++) {
+        oracle.request(oracle.ctx, 0, 1);
+        while (fake_store_answers(&node.store, 0) < i)
+            run_for(100);
+    }
+    cr_assert_eq(atomic_load(&metric_rpc_server_streams_total.value), streams);
     node_done(&node);
 }
 

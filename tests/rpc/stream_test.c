@@ -281,3 +281,30 @@ Test(rpc_stream, too_many_streams_are_refused) {
         echo_answer_done(&answers[i]);
     echo_server_free(small);
 }
+
+/* Who does not read its answers is not listened to (hold_back): the server takes no more than what
+ * fits in its queue and the windows, and cuts nobody off. */
+Test(rpc_stream, client_that_does_not_read_is_not_listened_to) {
+    enum { COUNT = 100, SIZE = 256 * 1024 };
+    /* The client itself holds back while it has much to send, so it reads next to nothing. */
+    struct rpc_open_options options = {
+        .wait_for_ready = true,
+        .stream = {.hold_back = true, .queue_bytes_max = (COUNT + 1) * SIZE}};
+    struct echo_server *own = echo_server_new(NULL);
+    struct rpc_client *silent = rpc_client_new(loop, own->address);
+    struct echo_answer heard = {0};
+    struct rpc_stream *stream =
+        rpc_client_open(silent, ECHO_HELD, &options, &echo_client_events, &heard);
+    uint8_t *bytes = memory_zalloc(SIZE);
+    for (int i = 0; i < COUNT; i++)
+        cr_assert_eq(rpc_stream_send(stream, slice_make(bytes, SIZE)), STATUS_OK);
+    ECHO_WAIT(loop, atomic_load(&own->messages) > 4);
+    bool never = false;
+    (void)rpc_loop_run_until(loop, &never, 500000);
+    cr_assert_eq(heard.closed, 0, "%s", heard.text.data ? (const char *)heard.text.data : "");
+    cr_assert_lt(atomic_load(&own->messages), COUNT / 2);
+    rpc_client_free(silent);
+    echo_answer_done(&heard);
+    memory_free(bytes);
+    echo_server_free(own);
+}

@@ -181,3 +181,26 @@ Test(rpc_unary, too_many_calls_are_refused) {
         echo_answer_done(&answers[i]);
     echo_server_free(small);
 }
+
+/* What a call held of the bound on bytes is given back when it is answered, refused or not: else a
+ * server is busy for ever after the first few hundred megabytes. */
+Test(rpc_unary, request_bytes_are_given_back) {
+    struct rpc_server_config config = {.listen = "127.0.0.1:0", .request_bytes_max = 3000};
+    struct echo_server *small = echo_server_new(&config);
+    struct rpc_client *patient = rpc_client_new(loop, small->address);
+    uint8_t bytes[2000] = {0};
+    for (int i = 0; i < 20; i++) {
+        struct echo_answer one;
+        echo_call(loop, patient, ECHO_UNARY, slice_make(bytes, sizeof(bytes)), 5000000, &one);
+        cr_assert_eq(one.code, RPC_OK, "call %d: %s", i, one.text.data);
+        echo_answer_done(&one);
+    }
+    struct echo_answer large;
+    uint8_t more[3001] = {0};
+    echo_call(loop, patient, ECHO_UNARY, slice_make(more, sizeof(more)), 5000000, &large);
+    cr_assert_eq(large.code, RPC_RESOURCE_EXHAUSTED);
+    cr_assert(strstr((const char *)large.text.data, "3000 bytes"), "%s", large.text.data);
+    echo_answer_done(&large);
+    rpc_client_free(patient);
+    echo_server_free(small);
+}
