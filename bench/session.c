@@ -225,11 +225,7 @@ static void page_done(void *ctx, const struct router_reply *reply) {
     for (uint32_t i = 0; i < reply->row_count; i++)
         scan->row(scan->ctx, reply->rows[i].key, reply->rows[i].value);
     scan->complete = !reply->more;
-    if (reply->row_count > 0) {
-        /* The smallest key after the last one. */
-        buf_assign(&scan->from, reply->rows[reply->row_count - 1].key);
-        buf_append_byte(&scan->from, 0);
-    }
+    if (reply->more) buf_assign(&scan->from, reply->resume);
 }
 
 /* One page: asked for once. */

@@ -78,14 +78,7 @@ static void page_done(void *ctx, const struct router_reply *reply) {
     scan->cut_off = !kv_print_take(scan->session, &out);
     scan->rows += reply->row_count;
     scan->more = reply->more;
-    if (reply->row_count == 0) return;
-    struct slice last = reply->rows[reply->row_count - 1].key;
-    if (scan->options->reverse) {
-        buf_assign(&scan->end, last);
-    } else {
-        buf_assign(&scan->start, last);
-        buf_append_byte(&scan->start, 0); /* the smallest key behind it */
-    }
+    if (reply->more) buf_assign(scan->options->reverse ? &scan->end : &scan->start, reply->resume);
 }
 
 static int read_pages(struct scan *scan) {

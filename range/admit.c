@@ -158,6 +158,7 @@ static void admit_write(struct admission *call) {
     pending->arrived_us = call->frame->arrived_us;
     pending->admitted_us = call->worker->now_us;
     pending->has_request_id = command.request_id.len > 0;
+    pending->weight = txn_command_weight(&command);
     range_propose_enqueue(pending);
 }
 
@@ -181,22 +182,25 @@ static bool check_read(const struct admission *call) {
         good = request->key_count > 0;
         for (uint32_t i = 0; good && i < request->key_count; i++)
             good = check_key(call, request->keys[i], &text);
-    } else if (request->start.len > TXN_KEY_BYTES_MAX || request->end.len > TXN_KEY_BYTES_MAX) {
-        buf_printf(&text, "a bound of the scan is longer than %u bytes", TXN_KEY_BYTES_MAX);
+    } else if (request->start.len > TXN_BOUND_BYTES_MAX || request->end.len > TXN_BOUND_BYTES_MAX) {
+        buf_printf(&text, "a bound of the scan is longer than %u bytes", TXN_BOUND_BYTES_MAX);
         good = false;
     }
     if (!good) refuse_invalid(call, &text);
     return good;
 }
 
-static void admit_read(struct admission *call) {
-    if (!check_read(call)) return;
-    if (range_read_try_lease(call->replica, call->client, &call->request)) return;
-    if (!check_room(call, 0)) return;
+static struct range_pending *make_pending_read(const struct admission *call) {
     struct range_pending *pending = make_pending(call, RANGE_PENDING_READ);
     pending->bytes = call->call;
     pending->quorum = call->request.read_mode == RANGE_READ_INDEX;
-    range_read_enqueue(pending);
+    return pending;
+}
+
+static void admit_read(struct admission *call) {
+    if (!check_read(call)) return;
+    if (range_read_try_lease(call->replica, call->client, &call->request)) return;
+    if (check_room(call, 0)) range_read_enqueue(make_pending_read(call));
 }
 
 static bool is_stale_read(const struct range_request *request) {
@@ -205,8 +209,9 @@ static bool is_stale_read(const struct range_request *request) {
 }
 
 static void admit_stale_read(const struct admission *call) {
-    if (check_span(call) && check_read(call))
-        range_read_stale(call->replica, call->client, &call->request);
+    if (!check_span(call) || !check_read(call)) return;
+    if (range_read_try_stale(call->replica, call->client, &call->request)) return;
+    if (check_room(call, 0)) range_read_enqueue_stale(make_pending_read(call));
 }
 
 static void admit_transfer(struct admission *call) {

@@ -158,7 +158,9 @@ static void apply_entry(struct range_replica *replica, const struct raft_entry *
 static bool round_is_full(const struct range_worker *worker) {
     uint32_t commands_max = worker->store->config.apply_round_commands;
     if (commands_max == 0) commands_max = RANGE_APPLY_ROUND_COMMANDS;
-    return worker->round_commands >= commands_max || worker->round_bytes >= RANGE_APPLY_ROUND_BYTES;
+    return worker->round_commands >= commands_max ||
+           worker->round_bytes >= RANGE_APPLY_ROUND_BYTES ||
+           txn_apply_round_steps(worker->apply) >= RANGE_APPLY_ROUND_STEPS;
 }
 
 /* Entry by entry; what is left of the job when the round is full stays in it. */
@@ -248,6 +250,7 @@ bool range_apply_round(struct range_worker *worker) {
     uint64_t begin_us = clock_monotonic_us(worker->store->clock);
     txn_apply_begin(worker->apply, worker->apply_batch);
     apply_jobs(worker);
+    bool full = round_is_full(worker);
     LIST_FOR_EACH (node, &worker->round) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_round);
         range_compact(replica, worker->apply_batch);
@@ -263,5 +266,5 @@ bool range_apply_round(struct range_worker *worker) {
     uint64_t end_us = clock_monotonic_us(worker->store->clock);
     metric_observe(&metric_range_apply_latency_us, end_us - begin_us);
     range_stages_applied(worker, begin_us, end_us);
-    return worker->job_count == 0;
+    return worker->job_count == 0 && !full;
 }

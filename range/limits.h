@@ -72,6 +72,15 @@
 
 /* ---- reads ---- */
 #define RANGE_READ_ROUNDS_MAX 8u /* ReadIndex contexts of one range under way */
+/* Work is counted in steps (storage/mvcc.h): rows of the engine that are looked at, whether a
+ * client gets to see them or not. A read ends early after so many. Those that come in a turn are
+ * answered at once until they have taken as much together; what is left waits, and is served until
+ * all of the turn's have taken twice as much. So a turn makes three times as many at most, and
+ * serves at least one that waits. A step takes a third of a microsecond from memory, two on a
+ * machine that has other things to do: a write, which takes three turns, waits for tens of
+ * milliseconds at worst, and a heartbeat for less. */
+#define RANGE_READ_STEPS_MAX 4096u
+#define RANGE_GET_STEPS 2u /* of a key that is looked up */
 
 /* ---- turns ---- */
 #define RANGE_LATE_TICKS_MAX 3u   /* delivered after a pause, however long it was */
@@ -81,6 +90,10 @@
  * beats, and sends what is to be replicated before it goes on applying. */
 #define RANGE_APPLY_ROUND_COMMANDS 4096u
 #define RANGE_APPLY_ROUND_BYTES (8u << 20)
+/* The same in steps of commands (txn/limits.h), and what the commands of one entry, which are
+ * applied in one round, may weigh. */
+#define RANGE_APPLY_ROUND_STEPS 16384u
+#define RANGE_ENTRY_STEPS_MAX TXN_COMMAND_STEPS_MAX
 
 /* ---- apply states (positions.h) ---- */
 #define RANGE_POSITION_SLOTS 64u /* rows that hold the states of a round each, per worker */
@@ -139,6 +152,8 @@ _Static_assert(TXN_COMMAND_BYTES_MAX + (1u << 20) <= RANGE_FRAME_BYTES_MAX,
 _Static_assert(RANGE_REPLY_BYTES_MAX + TXN_VALUE_BYTES_MAX + RANGE_FRAME_FLUSH_BYTES <=
                    RANGE_FRAME_BYTES_MAX,
                "a frame that is not yet flushed has room for the largest reply");
+_Static_assert(RANGE_REPLY_BYTES_MAX + TXN_VALUE_BYTES_MAX <= (4u << 20),
+               "whatever a page ends with, a client with gRPC's own limit takes it");
 _Static_assert(RANGE_SNAPSHOT_CHUNK_BYTES + 2u * TXN_VALUE_BYTES_MAX <= RANGE_FRAME_BYTES_MAX,
                "a chunk may pass its size by one record");
 _Static_assert(RANGE_APPEND_BYTES_MAX + TXN_COMMAND_BYTES_MAX + RANGE_FRAME_FLUSH_BYTES <=

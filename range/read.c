@@ -10,6 +10,9 @@
  *
  * A stale read is served at once, at what is applied.
  *
+ * What a turn does for reads is bounded (RANGE_READ_STEPS_MAX): one that does much is ended early,
+ * and those that the turn has no steps left for wait for the next one, range after range in turn.
+ *
  * Reads see the newest version of every key: only this worker writes to the range, and nothing is
  * served while an apply round is half written, so the engine's latest state is the state at
  * applied.applied. */
@@ -21,31 +24,39 @@
 
 /* ---- serving ---- */
 
-static void reply_rows(struct range_replica *replica, struct range_client *client,
-                       const struct range_request *request, struct range_row *rows,
-                       uint32_t row_count, bool more) {
-    struct range_reply reply = {.call_id = request->call_id,
-                                .code = RANGE_REPLY_OK,
-                                .kind = request->kind,
-                                .row_count = row_count,
-                                .rows = rows,
-                                .more = more,
-                                .stale = request->read_mode == RANGE_READ_STALE,
-                                .as_of = replica->applied.last_commit_ts};
-    replica->reads_total++;
-    metric_add(&metric_range_reads_total, 1);
-    range_client_reply(replica->worker, client, &reply);
+uint64_t range_read_steps_max(const struct range_worker *worker) {
+    uint32_t max = worker->store->config.read_steps_max;
+    return max > 0 ? max : RANGE_READ_STEPS_MAX;
 }
 
-/* Ends early when the reply is full; the router asks for the rest of the keys. */
+/* A reply that is to be filled with rows. */
+static struct range_reply reply_to(const struct range_replica *replica,
+                                   const struct range_request *request) {
+    return (struct range_reply){.call_id = request->call_id,
+                                .code = RANGE_REPLY_OK,
+                                .kind = request->kind,
+                                .stale = request->read_mode == RANGE_READ_STALE,
+                                .as_of = replica->applied.last_commit_ts};
+}
+
+static void answer(struct range_replica *replica, struct range_client *client,
+                   const struct range_reply *reply) {
+    replica->reads_total++;
+    metric_add(&metric_range_reads_total, 1);
+    range_client_reply(replica->worker, client, reply);
+}
+
+/* Ends early when the reply is full or the read's steps are spent; the router asks for the rest of
+ * the keys. */
 static void serve_get(struct range_replica *replica, struct range_client *client,
                       const struct range_request *request) {
     struct range_worker *worker = replica->worker;
     struct mvcc_reader reader = {.engine = worker->store->engine};
     struct range_row *rows = ARENA_NEW_ARRAY(&worker->arena, struct range_row, request->key_count);
+    uint64_t steps = 0, steps_max = range_read_steps_max(worker);
     size_t bytes = 0;
     uint32_t count = 0;
-    while (count < request->key_count && bytes < RANGE_REPLY_BYTES_MAX) {
+    while (count < request->key_count && bytes < RANGE_REPLY_BYTES_MAX && steps < steps_max) {
         struct slice key = request->keys[count];
         struct range_row *row = &rows[count++];
         struct mvcc_version version;
@@ -53,15 +64,21 @@ static void serve_get(struct range_replica *replica, struct range_client *client
         enum status status = mvcc_get(&reader, key, MVCC_TS_MAX, &worker->scratch, &version);
         if (status != STATUS_OK && status != STATUS_NOT_FOUND)
             range_worker_fatal(worker, "read", range_replica_id(replica), status);
-        bytes += key.len;
+        bytes += RANGE_ROW_BYTES;
+        steps += RANGE_GET_STEPS;
         if (status == STATUS_NOT_FOUND || version.kind == MVCC_DELETE) continue;
         row->version = version.commit_ts;
         /* The scratch holds one value; a single one needs no copy. */
         row->value =
             request->key_count == 1 ? version.value : arena_copy(&worker->arena, version.value);
         bytes += version.value.len;
+        steps += version.value.len / MVCC_STEP_BYTES;
     }
-    reply_rows(replica, client, request, rows, count, false);
+    worker->read_steps += steps < steps_max ? steps : steps_max;
+    struct range_reply reply = reply_to(replica, request);
+    reply.rows = rows;
+    reply.row_count = count;
+    answer(replica, client, &reply);
 }
 
 struct scan {
@@ -69,7 +86,9 @@ struct scan {
     struct range_row *rows;
     uint32_t count, cap, row_limit;
     size_t bytes, byte_limit;
-    bool keys_only, more;
+    bool keys_only, reverse;
+    bool full;           /* a row would have passed a limit: the proof that there is more */
+    struct slice resume; /* full: where to go on */
 };
 
 static void scan_grow(struct scan *scan) {
@@ -80,15 +99,16 @@ static void scan_grow(struct scan *scan) {
     scan->cap = cap;
 }
 
-/* The row that would pass a limit is the proof that there is more. */
 static bool scan_row(void *ctx, struct slice key, uint64_t commit_ts, struct slice value) {
     struct scan *scan = ctx;
     if (scan->keys_only) value = SLICE_EMPTY;
-    size_t bytes = key.len + value.len;
+    size_t bytes = RANGE_ROW_BYTES + key.len + value.len;
     bool fits = scan->count < scan->row_limit &&
                 (scan->count == 0 || scan->bytes + bytes <= scan->byte_limit);
     if (!fits) {
-        scan->more = true;
+        scan->full = true;
+        scan->resume =
+            scan->reverse ? scan->rows[scan->count - 1].key : arena_copy(scan->arena, key);
         return false;
     }
     if (scan->count == scan->cap) scan_grow(scan);
@@ -120,15 +140,24 @@ static void serve_scan(struct range_replica *replica, struct range_client *clien
     struct scan scan = {.arena = &worker->arena,
                         .row_limit = limit_of(request->row_limit, RANGE_SCAN_ROWS_MAX),
                         .byte_limit = limit_of(request->byte_limit, RANGE_REPLY_BYTES_MAX),
-                        .keys_only = request->keys_only};
+                        .keys_only = request->keys_only,
+                        .reverse = request->reverse};
     struct slice start = request->start, end = request->end;
+    struct mvcc_pace pace = {.steps_left = range_read_steps_max(worker)};
     if (clamp_span(&replica->descriptor, &start, &end)) {
         enum status status =
-            mvcc_scan(&reader, start, end, MVCC_TS_MAX, request->reverse, scan_row, &scan);
+            mvcc_scan(&reader, start, end, MVCC_TS_MAX, request->reverse, scan_row, &scan, &pace);
         if (status != STATUS_OK)
             range_worker_fatal(worker, "scan", range_replica_id(replica), status);
     }
-    reply_rows(replica, client, request, scan.rows, scan.count, scan.more);
+    worker->read_steps += range_read_steps_max(worker) - pace.steps_left;
+    struct range_reply reply = reply_to(replica, request);
+    reply.rows = scan.rows;
+    reply.row_count = scan.count;
+    reply.resume = scan.full ? scan.resume : slice_from_buf(&pace.resume);
+    reply.more = reply.resume.len > 0;
+    answer(replica, client, &reply);
+    buf_done(&pace.resume);
 }
 
 static void serve(struct range_replica *replica, struct range_client *client,
@@ -161,10 +190,18 @@ static bool lease_index(struct range_replica *replica, uint64_t *ret_index) {
            raft_lease_read(replica->raft, ret_index);
 }
 
+/* Whether a read may be served as it comes in. Not before those of its range that wait for steps,
+ * or these would wait for ever. */
+static bool may_serve_at_once(const struct range_replica *replica) {
+    const struct range_worker *worker = replica->worker;
+    return worker->read_steps < range_read_steps_max(worker) &&
+           (!worker->reads_left || list_empty(&replica->reads_indexed));
+}
+
 bool range_read_try_lease(struct range_replica *replica, struct range_client *client,
                           const struct range_request *request) {
     uint64_t index = 0;
-    if (request->read_mode == RANGE_READ_INDEX) return false;
+    if (request->read_mode == RANGE_READ_INDEX || !may_serve_at_once(replica)) return false;
     raft_set_now(replica->raft, replica->worker->now_us);
     if (!lease_index(replica, &index) || index > replica->applied.applied.index) return false;
     serve(replica, client, request);
@@ -172,10 +209,12 @@ bool range_read_try_lease(struct range_replica *replica, struct range_client *cl
     return true;
 }
 
-void range_read_stale(struct range_replica *replica, struct range_client *client,
-                      const struct range_request *request) {
+bool range_read_try_stale(struct range_replica *replica, struct range_client *client,
+                          const struct range_request *request) {
+    if (!may_serve_at_once(replica)) return false;
     serve(replica, client, request);
     metric_add(&metric_range_reads_stale_total, 1);
+    return true;
 }
 
 static void follow_reading(struct range_replica *replica) {
@@ -190,6 +229,14 @@ void range_read_enqueue(struct range_pending *pending) {
     struct range_replica *replica = pending->replica;
     range_replica_touch(replica);
     list_push_back(&replica->reads_new, &pending->link);
+    follow_reading(replica);
+}
+
+void range_read_enqueue_stale(struct range_pending *pending) {
+    struct range_replica *replica = pending->replica;
+    pending->index = 0; /* whatever is applied */
+    list_push_back(&replica->reads_indexed, &pending->link);
+    metric_add(&metric_range_reads_stale_total, 1);
     follow_reading(replica);
 }
 
@@ -262,13 +309,29 @@ void range_read_indexed(struct range_replica *replica, const struct raft_read_st
     }
 }
 
+/* False: the turn's steps are spent, and there are more. */
+static bool serve_indexed(struct range_replica *replica) {
+    struct range_worker *worker = replica->worker;
+    uint64_t applied = replica->applied.applied.index;
+    LIST_FOR_EACH_SAFE (link, &replica->reads_indexed) {
+        struct range_pending *pending = range_pending_of(link);
+        if (pending->index > applied) continue;
+        if (worker->read_steps >= 2 * range_read_steps_max(worker)) return false;
+        serve_pending(pending);
+    }
+    return true;
+}
+
+/* The next turn begins with the range behind the one that this turn ended with. */
 void range_read_serve(struct range_worker *worker) {
+    worker->reads_left = false;
     LIST_FOR_EACH_SAFE (node, &worker->reading) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_reading);
-        uint64_t applied = replica->applied.applied.index;
-        LIST_FOR_EACH_SAFE (link, &replica->reads_indexed) {
-            struct range_pending *pending = range_pending_of(link);
-            if (pending->index <= applied) serve_pending(pending);
+        if (!serve_indexed(replica)) {
+            worker->reads_left = true;
+            list_remove(&replica->in_reading);
+            list_push_back(&worker->reading, &replica->in_reading);
+            return;
         }
         follow_reading(replica);
     }

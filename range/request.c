@@ -13,8 +13,9 @@
  *   OK                    kind u8 ‖ by kind:
  *     GET                   row_count varint ‖ (version varint ‖ value, only when version > 0)* ‖
  *                           as_of varint, only when the read was stale
- *     SCAN                  flags u8 (bit 0 more) ‖ row_count varint ‖ (key ‖ version varint ‖
- *                           value)* ‖ as_of varint, only when the read was stale
+ *     SCAN                  flags u8 (bit 0 more) ‖ resume key, only when there is more ‖
+ *                           row_count varint ‖ (key ‖ version varint ‖ value)* ‖ as_of varint,
+ *                           only when the read was stale
  *     WRITE                 outcome (layout in txn/outcome.c)
  *     TRANSFER              nothing
  *     CHANGE_REPLICAS       descriptor
@@ -116,6 +117,7 @@ static void encode_descriptor(struct buf *frame, const struct range_descriptor *
 static void encode_rows(struct buf *frame, const struct range_reply *reply) {
     bool scan = reply->kind == RANGE_SCAN;
     if (scan) encode_u8(frame, reply->more ? REPLY_MORE : 0);
+    if (scan && reply->more) encode_bytes(frame, reply->resume);
     encode_varint(frame, reply->row_count);
     for (uint32_t i = 0; i < reply->row_count; i++) {
         const struct range_row *row = &reply->rows[i];
@@ -305,6 +307,8 @@ static void decode_rows(struct decoder *in, struct arena *arena, struct range_re
         uint8_t flags = decode_u8(in);
         if (flags > REPLY_MORE) in->failed = true;
         reply->more = flags & REPLY_MORE;
+        if (reply->more) reply->resume = decode_bytes(in);
+        if (reply->more && reply->resume.len == 0) in->failed = true; /* everything ends there */
     }
     uint32_t max = scan ? RANGE_SCAN_ROWS_MAX : RANGE_GET_KEYS_MAX;
     if (!decode_count(in, max, &reply->row_count)) return;

@@ -13,14 +13,20 @@
 #include "range/descriptor.h"
 #include "txn/command.h"
 
-#define RANGE_FRAME_VERSION 1u
+#define RANGE_FRAME_VERSION 2u
 /* The router cuts what clients ask into requests within these; a node refuses more keys. A reply
- * ends early, after at least one row, when its keys and values reach RANGE_REPLY_BYTES_MAX: a SCAN
- * then says `more`, a GET has fewer rows than it was asked keys, and the router asks for the rest.
- * (range/limits.h relates the same figures to the other bounds of a node.) */
+ * ends early when its rows would pass RANGE_REPLY_BYTES_MAX, after at least one, or when the node
+ * has done as much for it as it does for one read (range/limits.h): a SCAN then says `more` and
+ * where to go on, perhaps without any row; a GET has fewer rows than it was asked keys. The router
+ * asks for the rest.
+ *
+ * A row counts its key, its value and RANGE_ROW_BYTES for what the public messages put around them
+ * (23 bytes at most), so that a message made of it stays below RANGE_REPLY_BYTES_MAX: a gRPC
+ * client takes 4 MiB unless it is told otherwise. */
 #define RANGE_GET_KEYS_MAX 10000u
 #define RANGE_SCAN_ROWS_MAX 10000u
-#define RANGE_REPLY_BYTES_MAX (4u << 20)
+#define RANGE_REPLY_BYTES_MAX (3u << 20)
+#define RANGE_ROW_BYTES 32u
 
 enum range_request_kind {
     RANGE_GET = 1, /* one or more keys of one range */
@@ -64,8 +70,8 @@ struct range_request {
     struct slice start, end; /* SCAN [start, end), empty end: to the end of the range */
     bool reverse;
     bool keys_only;
-    uint32_t row_limit;  /* SCAN; 0 or above RANGE_SCAN_ROWS_MAX: that maximum */
-    uint32_t byte_limit; /* SCAN, keys and values; 0 or above RANGE_REPLY_BYTES_MAX: that maximum */
+    uint32_t row_limit;   /* SCAN; 0 or above RANGE_SCAN_ROWS_MAX: that maximum */
+    uint32_t byte_limit;  /* SCAN, of rows; 0 or above RANGE_REPLY_BYTES_MAX: that maximum */
     struct slice command; /* WRITE: encoded, unstamped */
     uint64_t to_node;     /* TRANSFER */
     /* CHANGE_REPLICAS: at least one, each of another node; several are one joint step. The epoch
@@ -112,10 +118,14 @@ struct range_reply {
                                 DESCRIBE.         Owned by the caller who encodes; by the decoder's
                                 `descriptor_storage` when         decoded */
     uint32_t retry_after_us; /* BUSY */
-    struct slice text;       /* INVALID, UNAVAILABLE */
-    uint32_t row_count;      /* GET: one per key, see RANGE_REPLY_BYTES_MAX; SCAN */
+    union {
+        struct slice text;   /* INVALID, UNAVAILABLE */
+        struct slice resume; /* OK, SCAN, more: what remains begins at this key (reverse: ends
+                                before it) */
+    };
+    uint32_t row_count; /* GET: one per key, see RANGE_REPLY_BYTES_MAX; SCAN */
     struct range_row *rows;
-    bool more;      /* SCAN: a limit ended it; go on after the last row */
+    bool more;      /* SCAN: a limit ended it, and there may be more, from `resume` on */
     bool stale;     /* GET, SCAN: it was asked for as a stale read */
     uint64_t as_of; /* stale: every write of the range up to this commit timestamp is shown, and
                        none above it; 0: the range had no write yet */

@@ -74,6 +74,7 @@ struct range_store_config {
                                     * may be (RANGE_APPLY_ROUND_COMMANDS). Tests apply fewer. */
     uint32_t log_work_min;         /* work that a range's log is always given; 0: as much as pays
                                     * (RANGE_LOG_WORK_MIN). Tests keep it shallow. */
+    uint32_t read_steps_max; /* of one read; 0: RANGE_READ_STEPS_MAX. Tests cut reads short. */
     uint64_t snapshot_bytes_per_s; /* sent by this node, all ranges together */
     /* Another one at every start: of the election time-outs, and what other nodes tell the runs of
      * this node apart by. */

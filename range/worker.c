@@ -212,6 +212,7 @@ bool range_worker_turn(struct range_worker *worker, uint64_t now_us) {
     ASSERT(!worker->syncing);
     begin_work(worker);
     metric_add(&metric_range_turns_total, 1);
+    worker->read_steps = 0;
     drain(worker, now_us);
     renew_time(worker);
     range_step_ticks(worker);
@@ -263,5 +264,5 @@ uint64_t range_worker_next_us(const struct range_worker *worker) {
 
 bool range_worker_pending(struct range_worker *worker) {
     return atomic_load(&worker->queued) > 0 || worker->log_needs_sync || worker->job_count > 0 ||
-           !list_empty(&worker->touched) || !list_empty(&worker->leaving);
+           worker->reads_left || !list_empty(&worker->touched) || !list_empty(&worker->leaving);
 }

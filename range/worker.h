@@ -129,6 +129,8 @@ struct range_worker {
     uint64_t waiting_work;  /* of it: of the waiting commands */
     size_t held_bytes;      /* of frames that pending requests borrow from */
     struct list_node reading;
+    uint64_t read_steps;   /* that reads have taken in this turn */
+    bool reads_left;       /* some could be served, were it not for the steps */
     uint64_t read_context; /* last one given out */
 
     /* To the oracle. */
@@ -288,12 +290,15 @@ void range_overload_refuse(struct range_replica *replica, struct range_client *c
 void range_overload_refuse_pending(struct range_pending *pending); /* and frees it */
 
 /* read.c */
+uint64_t range_read_steps_max(const struct range_worker *worker); /* of one read */
 /* True when the read was answered at once. */
 bool range_read_try_lease(struct range_replica *replica, struct range_client *client,
                           const struct range_request *request);
-void range_read_stale(struct range_replica *replica, struct range_client *client,
-                      const struct range_request *request);
+bool range_read_try_stale(struct range_replica *replica, struct range_client *client,
+                          const struct range_request *request);
 void range_read_enqueue(struct range_pending *pending);
+/* A stale read whose turn has no steps left for it. */
+void range_read_enqueue_stale(struct range_pending *pending);
 void range_read_ask(struct range_worker *worker);
 void range_read_indexed(struct range_replica *replica, const struct raft_read_state *state);
 void range_read_serve(struct range_worker *worker);
@@ -314,8 +319,8 @@ void range_apply_forget(struct range_replica *replica);
 /* A snapshot contains what waits to be applied. The core has its configuration already, so that a
  * change of an older one could not be applied any more. */
 void range_apply_skip(struct range_replica *replica);
-/* One engine write for what waits. False: so much waits that some of it has to wait for the next
- * round (RANGE_APPLY_ROUND_*). */
+/* One engine write for what waits. False: it was as much as a turn does (RANGE_APPLY_ROUND_*);
+ * what is left, and what comes of it, is for the next one. */
 bool range_apply_round(struct range_worker *worker);
 /* Stops the process: says which entry, and what is wrong with it. */
 _Noreturn void range_apply_fail(const struct range_replica *replica, const struct raft_entry *entry,

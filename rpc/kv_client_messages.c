@@ -163,6 +163,7 @@ static void read_rows(struct arena *arena, const Flotilla__V1__ScanResponse *sca
     reply->row_count = (uint32_t)scan->n_rows;
     reply->rows = rows;
     reply->more = scan->more;
+    if (scan->more) reply->resume = rpc_slice_from_bytes(scan->resume);
     reply->as_of = scan->as_of;
 }
 

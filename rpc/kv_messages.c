@@ -12,6 +12,8 @@ _Static_assert((int)FLOTILLA__V1__REFUSAL__REFUSAL_GUARD == (int)TXN_REFUSED_GUA
                    (int)FLOTILLA__V1__REFUSAL__REFUSAL_REQUEST_ID_REUSED ==
                        (int)TXN_REFUSED_REQUEST_ID_REUSED,
                "refusals have the same numbers inside and outside");
+_Static_assert((int)FLOTILLA__V1__REFUSAL__REFUSAL_WORK == (int)TXN_REFUSED_WORK,
+               "refusals have the same numbers inside and outside");
 _Static_assert((int)FLOTILLA__V1__READ_MODE__READ_MODE_READ_INDEX == (int)RANGE_READ_INDEX &&
                    (int)FLOTILLA__V1__READ_MODE__READ_MODE_STALE == (int)RANGE_READ_STALE,
                "read modes have the same numbers inside and outside");
@@ -284,6 +286,7 @@ static Flotilla__V1__ScanResponse *write_rows(struct arena *arena,
     Flotilla__V1__ScanResponse *response =
         KV_NEW(arena, Flotilla__V1__ScanResponse, flotilla__v1__scan_response);
     response->more = reply->more;
+    if (reply->more) response->resume = rpc_bytes_from_slice(reply->resume);
     response->as_of = reply->as_of;
     response->n_rows = reply->row_count;
     response->rows = ARENA_NEW_ARRAY(arena, Flotilla__V1__Row *, reply->row_count);

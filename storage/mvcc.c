@@ -231,6 +231,7 @@ struct walk {
     struct storage_iterator *iterator;
     struct buf prefix; /* enc(user key) of the key that the walk is at */
     struct buf target; /* scratch for seeks */
+    uint64_t steps;    /* made so far (struct mvcc_pace) */
     enum status status;
 };
 
@@ -266,6 +267,28 @@ static bool walk_on_version(struct walk *walk) {
     return true;
 }
 
+/* Every move of a walk is counted by what it came to stand on. */
+static void walk_count(struct walk *walk, uint64_t steps) {
+    walk->steps += steps;
+    if (storage_iterator_valid(walk->iterator))
+        walk->steps += storage_iterator_value(walk->iterator).len / MVCC_STEP_BYTES;
+}
+
+static void walk_next(struct walk *walk) {
+    storage_iterator_next(walk->iterator);
+    walk_count(walk, 1);
+}
+
+static void walk_prev(struct walk *walk) {
+    storage_iterator_prev(walk->iterator);
+    walk_count(walk, 1);
+}
+
+static void walk_seek(struct walk *walk, struct slice target) {
+    storage_iterator_seek(walk->iterator, target);
+    walk_count(walk, MVCC_SEEK_STEPS);
+}
+
 static struct slice walk_prefix(const struct walk *walk) {
     struct slice key = storage_iterator_key(walk->iterator);
     return slice_make(key.data, key.len - MVCC_VERSION_BYTES);
@@ -290,7 +313,14 @@ static void walk_seek_version(struct walk *walk, uint64_t ts) {
     encode_version(suffix, ts);
     buf_assign(&walk->target, slice_from_buf(&walk->prefix));
     buf_append(&walk->target, slice_make(suffix, sizeof(suffix)));
-    storage_iterator_seek(walk->iterator, slice_from_buf(&walk->target));
+    walk_seek(walk, slice_from_buf(&walk->target));
+}
+
+/* To the first version of the key behind the remembered one. */
+static void walk_seek_behind_key(struct walk *walk) {
+    buf_assign(&walk->target, slice_from_buf(&walk->prefix));
+    walk->target.data[walk->target.len - 1] = TERMINATOR_SUCCESSOR;
+    walk_seek(walk, slice_from_buf(&walk->target));
 }
 
 /* From a version of the remembered key to the newest version at or below `ts`, or off the key. */
@@ -300,7 +330,7 @@ static void walk_down_to(struct walk *walk, uint64_t ts) {
             walk_seek_version(walk, ts);
             return;
         }
-        storage_iterator_next(walk->iterator);
+        walk_next(walk);
     }
 }
 
@@ -308,12 +338,10 @@ static void walk_down_to(struct walk *walk, uint64_t ts) {
 static void walk_past_key(struct walk *walk) {
     for (unsigned steps = 0; walk_on_same_key(walk); steps++) {
         if (steps == STEPS_BEFORE_SEEK) {
-            buf_assign(&walk->target, slice_from_buf(&walk->prefix));
-            walk->target.data[walk->target.len - 1] = TERMINATOR_SUCCESSOR;
-            storage_iterator_seek(walk->iterator, slice_from_buf(&walk->target));
+            walk_seek_behind_key(walk);
             return;
         }
-        storage_iterator_next(walk->iterator);
+        walk_next(walk);
     }
 }
 
@@ -342,21 +370,32 @@ enum status mvcc_oldest_note(const struct mvcc_reader *reader, struct slice user
     return status;
 }
 
-enum status mvcc_newest_in(const struct mvcc_reader *reader, struct slice start, struct slice end,
-                           uint64_t *ret_commit_ts) {
+/* The user key that the walk is at, into `ret_user_key`. False: the walk is over. */
+static bool walk_decode_key(struct walk *walk, struct buf *ret_user_key) {
+    struct slice prefix = slice_from_buf(&walk->prefix);
+    walk->status = mvcc_decode_key(&prefix, ret_user_key);
+    if (walk->status == STATUS_OK && prefix.len > 0) walk->status = STATUS_CORRUPTION;
+    return walk->status == STATUS_OK;
+}
+
+enum status mvcc_each_newest(const struct mvcc_reader *reader, struct slice start, struct slice end,
+                             mvcc_newest_fn *newest, void *ctx) {
     struct walk walk;
+    struct buf user_key = {0};
     walk_init(&walk, reader, start, end);
-    uint64_t newest = 0;
     storage_iterator_seek_first(walk.iterator);
-    while (walk_on_version(&walk)) {
+    for (bool more = true; more && walk_on_version(&walk);) {
+        struct mvcc_version version = {.commit_ts = walk_commit_ts(&walk)};
         walk_remember_key(&walk);
-        uint64_t commit_ts = walk_commit_ts(&walk); /* newest versions come first */
-        if (commit_ts > newest) newest = commit_ts;
-        walk_past_key(&walk);
+        if (!walk_decode_key(&walk, &user_key)) break;
+        walk.status = decode_record(storage_iterator_value(walk.iterator), &version);
+        if (walk.status != STATUS_OK) break;
+        more = newest(ctx, slice_from_buf(&user_key), &version);
+        if (more) walk_seek_behind_key(&walk); /* newest versions come first */
     }
     enum status status = walk.status;
     walk_done(&walk);
-    if (status == STATUS_OK) *ret_commit_ts = newest;
+    buf_done(&user_key);
     return status;
 }
 
@@ -365,7 +404,13 @@ struct row_sink {
     mvcc_row_fn *row;
     void *ctx;
     struct buf user_key; /* scratch */
+    struct mvcc_pace *pace;
 };
+
+/* The walk is about to leave the key that it remembers for the one that it stands on. */
+static bool out_of_steps(const struct walk *walk, const struct row_sink *sink) {
+    return sink->pace && walk->prefix.len > 0 && walk->steps >= sink->pace->steps_left;
+}
 
 /* Hands over the row when it is alive; false ends the scan. */
 static bool emit(struct walk *walk, struct row_sink *sink, uint64_t commit_ts,
@@ -374,17 +419,20 @@ static bool emit(struct walk *walk, struct row_sink *sink, uint64_t commit_ts,
     walk->status = decode_record(record, &version);
     if (walk->status != STATUS_OK) return false;
     if (version.kind == MVCC_DELETE) return true;
-    struct slice prefix = slice_from_buf(&walk->prefix);
-    walk->status = mvcc_decode_key(&prefix, &sink->user_key);
-    if (walk->status == STATUS_OK && prefix.len > 0) walk->status = STATUS_CORRUPTION;
-    if (walk->status != STATUS_OK) return false;
+    if (!walk_decode_key(walk, &sink->user_key)) return false;
     return sink->row(sink->ctx, slice_from_buf(&sink->user_key), commit_ts, version.value);
 }
 
 static void scan_forward(struct walk *walk, uint64_t read_ts, struct row_sink *sink) {
     storage_iterator_seek_first(walk->iterator);
+    walk_count(walk, MVCC_SEEK_STEPS);
     while (walk_on_version(walk)) {
+        bool over = out_of_steps(walk, sink);
         walk_remember_key(walk);
+        if (over) {
+            (void)walk_decode_key(walk, &sink->pace->resume); /* the walk has its status */
+            return;
+        }
         walk_down_to(walk, read_ts);
         if (!walk_on_same_key(walk)) continue;
         if (!emit(walk, sink, walk_commit_ts(walk), storage_iterator_value(walk->iterator))) return;
@@ -409,10 +457,12 @@ static bool walk_back_over_key(struct walk *walk, uint64_t read_ts, struct buf *
         buf_assign(ret_record, storage_iterator_value(walk->iterator));
         found = true;
         if (steps > STEPS_BEFORE_SEEK) break;
-        storage_iterator_prev(walk->iterator);
+        walk_prev(walk);
     }
-    if (walk_on_same_key(walk))
+    if (walk_on_same_key(walk)) {
         storage_iterator_seek_for_prev(walk->iterator, slice_from_buf(&walk->prefix));
+        walk_count(walk, MVCC_SEEK_STEPS);
+    }
     return found && walk->status == STATUS_OK;
 }
 
@@ -420,7 +470,12 @@ static void scan_backward(struct walk *walk, uint64_t read_ts, struct row_sink *
     struct buf record = {0};
     uint64_t commit_ts = 0;
     storage_iterator_seek_last(walk->iterator);
+    walk_count(walk, MVCC_SEEK_STEPS);
     while (walk_on_version(walk)) {
+        if (out_of_steps(walk, sink)) {
+            (void)walk_decode_key(walk, &sink->pace->resume); /* the walk has its status */
+            break;
+        }
         walk_remember_key(walk);
         if (walk_back_over_key(walk, read_ts, &record, &commit_ts) &&
             !emit(walk, sink, commit_ts, slice_from_buf(&record)))
@@ -430,15 +485,18 @@ static void scan_backward(struct walk *walk, uint64_t read_ts, struct row_sink *
 }
 
 enum status mvcc_scan(const struct mvcc_reader *reader, struct slice start, struct slice end,
-                      uint64_t read_ts, bool reverse, mvcc_row_fn *row, void *ctx) {
+                      uint64_t read_ts, bool reverse, mvcc_row_fn *row, void *ctx,
+                      struct mvcc_pace *pace) {
     struct walk walk;
-    struct row_sink sink = {.row = row, .ctx = ctx};
+    struct row_sink sink = {.row = row, .ctx = ctx, .pace = pace};
+    if (pace) buf_clear(&pace->resume);
     walk_init(&walk, reader, start, end);
     if (reverse)
         scan_backward(&walk, read_ts, &sink);
     else
         scan_forward(&walk, read_ts, &sink);
     enum status status = walk.status;
+    if (pace) pace->steps_left -= walk.steps < pace->steps_left ? walk.steps : pace->steps_left;
     walk_done(&walk);
     buf_done(&sink.user_key);
     return status;

@@ -72,16 +72,32 @@ enum status mvcc_get(const struct mvcc_reader *reader, struct slice user_key, ui
 enum status mvcc_oldest_note(const struct mvcc_reader *reader, struct slice user_key,
                              struct buf *ret_note) MUST_CHECK;
 
-/* Newest commit_ts of any version (put or delete) in [start, end); 0 when none. Costs a step for
- * each key of the span. */
-enum status mvcc_newest_in(const struct mvcc_reader *reader, struct slice start, struct slice end,
-                           uint64_t *ret_commit_ts) MUST_CHECK;
+/* The newest version (put or delete) of each key of [start, end) in order. One seek a key, however
+ * many versions lie under it and however large they are. The callback returns false to stop; slices
+ * are valid during the callback only. */
+typedef bool mvcc_newest_fn(void *ctx, struct slice user_key, const struct mvcc_version *newest);
+enum status mvcc_each_newest(const struct mvcc_reader *reader, struct slice start, struct slice end,
+                             mvcc_newest_fn *newest, void *ctx) MUST_CHECK;
+
+/* How far a scan may go. A row of the engine that it stands on is one step, whether a reader sees
+ * anything of it or not, and so is each further MVCC_STEP_BYTES of it; a seek is
+ * MVCC_SEEK_STEPS. Steps are the same on every replica and every machine; time is not. */
+#define MVCC_STEP_BYTES 1024u
+#define MVCC_SEEK_STEPS 4u
+struct mvcc_pace {
+    uint64_t steps_left; /* in: those that it may make; out: what is left. It looks at one key even
+                            if there are none, and may make a few more than it has. */
+    struct buf resume;   /* Replaced. Where the steps ran out: the first key that was not looked at,
+                            or, in reverse, the last one that was (so: the end of what remains).
+                            Empty: the scan came to its end, or was told to stop. */
+};
 
 /* Live rows of [start, end) at read_ts in order (or from the end); empty end: no end. The callback
  * returns false to stop; slices are valid during the callback only. All rows come from one state of
- * the engine. */
+ * the engine. NULL pace: as far as it goes. */
 typedef bool mvcc_row_fn(void *ctx, struct slice user_key, uint64_t commit_ts, struct slice value);
 enum status mvcc_scan(const struct mvcc_reader *reader, struct slice start, struct slice end,
-                      uint64_t read_ts, bool reverse, mvcc_row_fn *row, void *ctx) MUST_CHECK;
+                      uint64_t read_ts, bool reverse, mvcc_row_fn *row, void *ctx,
+                      struct mvcc_pace *pace) MUST_CHECK;
 
 #endif

@@ -2,7 +2,7 @@
  * fingerprints.
  *
  *   offset  bytes     field
- *   0       1         format version (1)
+ *   0       1         format version (1 or 2)
  *   1       8         commit_ts, little-endian; 0 until the leader stamps it
  *   9       varint+n  request id: length, bytes; length 0: not idempotent
  *           varint    guard count
@@ -20,14 +20,19 @@
  *     DELETE           nothing
  *     ADD              delta, minimum, maximum: zigzag varints
  *
+ * Version 2 has the layout of version 1 and another meaning: a command that takes more than
+ * TXN_COMMAND_STEPS_MAX is refused. Version 1 is still evaluated as it always was, where it lies in
+ * a log; nothing new is of it.
+ *
  * The fingerprint covers everything from offset 9 on. A future format version must keep encoding
- * what version 1 can say in such a way that the fingerprint of it stays the same (for instance by
- * sending version 1 bytes whenever they suffice): a retry may come through a newer router. */
+ * what version 1 can say in such a way that the fingerprint of it stays the same, as version 2
+ * does: a retry may come through a newer router. */
 #include "txn/command.h"
 
 #include "base/assert.h"
 
-#define COMMAND_FORMAT_VERSION 1u
+#define COMMAND_FORMAT_UNBOUNDED 1u
+#define COMMAND_FORMAT_VERSION 2u
 #define COMMIT_TS_OFFSET 1u
 #define CONTENT_OFFSET 9u
 /* kind and key length: no guard or operation is shorter. */
@@ -72,7 +77,7 @@ static void encode_op(struct buf *out, const struct txn_op *op) {
 }
 
 void txn_command_encode(struct buf *out, const struct txn_command *command) {
-    encode_u8(out, COMMAND_FORMAT_VERSION);
+    encode_u8(out, command->unbounded ? COMMAND_FORMAT_UNBOUNDED : COMMAND_FORMAT_VERSION);
     encode_u64(out, command->commit_ts);
     encode_bytes(out, command->request_id);
     encode_varint(out, command->guard_count);
@@ -135,8 +140,10 @@ static bool counts_are_plausible(const struct decoder *in, uint64_t guards, uint
 static enum status decode_head(struct decoder *in, struct txn_command *command) {
     uint8_t version = decode_u8(in);
     if (in->failed) return STATUS_CORRUPTION;
-    if (version != COMMAND_FORMAT_VERSION) return STATUS_UNSUPPORTED;
-    *command = (struct txn_command){.commit_ts = decode_u64(in)};
+    if (version < COMMAND_FORMAT_UNBOUNDED || version > COMMAND_FORMAT_VERSION)
+        return STATUS_UNSUPPORTED;
+    *command = (struct txn_command){.commit_ts = decode_u64(in),
+                                    .unbounded = version == COMMAND_FORMAT_UNBOUNDED};
     command->request_id = decode_bytes(in);
     uint64_t guard_count = decode_varint(in), op_count = decode_varint(in);
     if (!counts_are_plausible(in, guard_count, op_count)) return STATUS_CORRUPTION;
@@ -181,7 +188,8 @@ enum status txn_command_decode(struct slice bytes, struct arena *arena,
 
 void txn_command_stamp(uint8_t *encoded, size_t len, uint64_t commit_ts) {
     ASSERT_CMP(len, >, CONTENT_OFFSET);
-    ASSERT_CMP(encoded[0], ==, COMMAND_FORMAT_VERSION);
+    ASSERT_CMP(encoded[0], <=, COMMAND_FORMAT_VERSION);
+    encoded[0] = COMMAND_FORMAT_VERSION;
     for (unsigned i = 0; i < 8; i++)
         encoded[COMMIT_TS_OFFSET + i] = (uint8_t)(commit_ts >> (8 * i));
 }
@@ -189,6 +197,12 @@ void txn_command_stamp(uint8_t *encoded, size_t len, uint64_t commit_ts) {
 uint64_t txn_command_fingerprint(struct slice encoded) {
     ASSERT_CMP(encoded.len, >, CONTENT_OFFSET);
     return checksum64(slice_make(encoded.data + CONTENT_OFFSET, encoded.len - CONTENT_OFFSET));
+}
+
+uint32_t txn_command_weight(const struct txn_command *command) {
+    for (uint32_t i = 0; i < command->guard_count; i++)
+        if (command->guards[i].end.len > 0) return TXN_COMMAND_STEPS_MAX;
+    return command->guard_count + command->op_count;
 }
 
 static void widen(struct slice key, struct slice *first, struct slice *last) {

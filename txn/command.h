@@ -49,6 +49,7 @@ struct txn_command {
     struct slice
         request_id; /* empty: not idempotent. Chosen by the client, unique per intended write. */
     uint64_t commit_ts; /* set by the range leader when it proposes; 0 before */
+    bool unbounded;     /* decoded from format version 1, which knew no TXN_COMMAND_STEPS_MAX */
     uint32_t guard_count, op_count;
     struct txn_guard *guards; /* in the arena when decoded; slices borrow from the input */
     struct txn_op *ops;       /* at least one, unless guards alone are asked for */
@@ -64,6 +65,8 @@ enum txn_result {
     TXN_REFUSED_BOUND = 5,             /* index: the add; number: what the key holds now */
     TXN_REFUSED_REQUEST_ID_REUSED = 6, /* same id, different command: nothing changed */
     TXN_REFUSED_WRONG_RANGE = 7, /* a key is outside the range by now; retry after looking it up */
+    TXN_REFUSED_WORK = 8, /* more than TXN_COMMAND_STEPS_MAX; index: the guard, or behind them the
+                             operation, at which it was too much */
 };
 
 struct txn_outcome {
@@ -83,9 +86,10 @@ struct txn_outcome {
 enum status txn_command_check(const struct txn_command *command, struct buf *error) MUST_CHECK;
 
 /* Versioned bytes (layout in command.c). commit_ts sits at a fixed offset so that the leader can
- * stamp an encoded command without decoding it. Decoding reads what it was given and no limits
- * beyond TXN_COMMAND_PARTS_MAX (txn_command_check does): CORRUPTION, or UNSUPPORTED for a version
- * that this program does not know, which a replica must not skip. */
+ * stamp an encoded command without decoding it; stamping also makes a command of an older format
+ * version one of the present version, so that nothing else enters a log. Decoding reads what it was
+ * given and no limits beyond TXN_COMMAND_PARTS_MAX (txn_command_check does): CORRUPTION, or
+ * UNSUPPORTED for a version that this program does not know, which a replica must not skip. */
 void txn_command_encode(struct buf *out, const struct txn_command *command);
 /* What txn_command_encode will write: the size that TXN_COMMAND_BYTES_MAX limits. */
 uint64_t txn_command_encoded_bytes(const struct txn_command *command);
@@ -97,6 +101,9 @@ void txn_command_stamp(uint8_t *encoded, size_t len, uint64_t commit_ts);
 /* Identity of what was asked, apart from commit_ts: detects a request id reused for something else.
  */
 uint64_t txn_command_fingerprint(struct slice encoded);
+/* What evaluating the command may take at most, in steps, as far as that shows without the state:
+ * its guards and operations, and for intervals as much as there may be. */
+uint32_t txn_command_weight(const struct txn_command *command);
 /* Smallest and largest key named. An interval counts with both its ends, although the upper one is
  * not part of it: whether a command fits a range is what txn_command_within answers. */
 void txn_command_span(const struct txn_command *command, struct slice *ret_first,

@@ -5,7 +5,8 @@
  *   2. A request record that is still live: its outcome is the answer, or, for a different command
  *      under the same id, a refusal that leaves the record alone.
  *   3. Guards, in order; the first that does not hold refuses.
- *   4. Operations, in order, staged in the overlay; the first that cannot be done refuses.
+ *   4. Operations, in order, staged in the overlay; the first that cannot be done refuses. Guards
+ *      and operations spend steps (limits.h); the one that wants more than are left refuses.
  *   5. Only now the effects go to the batch, all at commit_ts, with the request record.
  *
  * Everything here depends on the command and the replicated state alone. */
@@ -19,6 +20,8 @@
 struct txn_apply {
     struct txn_overlay overlay;
     struct storage_batch *batch; /* of the round; NULL between rounds */
+    uint64_t steps_max;          /* of one command */
+    uint64_t round_steps;
     struct buf record_key, record_value, note;
 };
 
@@ -28,7 +31,8 @@ struct evaluation {
     const struct txn_command *command;
     struct txn_outcome *outcome;
     uint64_t fingerprint; /* of a command with a request id */
-    bool record_staged;   /* its record goes with the anchor's row */
+    uint64_t steps_left;
+    bool record_staged; /* its record goes with the anchor's row */
 };
 
 static bool is_idempotent(const struct txn_command *command) {
@@ -37,8 +41,17 @@ static bool is_idempotent(const struct txn_command *command) {
 
 struct txn_apply *txn_apply_new(struct storage_engine *engine) {
     struct txn_apply *apply = MEMORY_NEW(struct txn_apply);
+    apply->steps_max = TXN_COMMAND_STEPS_MAX;
     txn_overlay_init(&apply->overlay, engine);
     return apply;
+}
+
+void txn_apply_set_steps_max(struct txn_apply *apply, uint64_t steps_max) {
+    apply->steps_max = steps_max;
+}
+
+uint64_t txn_apply_round_steps(const struct txn_apply *apply) {
+    return apply->round_steps;
 }
 
 void txn_apply_free(struct txn_apply *apply) {
@@ -54,6 +67,7 @@ void txn_apply_begin(struct txn_apply *apply, struct storage_batch *batch) {
     ASSERT(!apply->batch);
     ASSERT(batch);
     apply->batch = batch;
+    apply->round_steps = 0;
 }
 
 void txn_apply_end(struct txn_apply *apply) {
@@ -72,28 +86,66 @@ static void refuse(struct evaluation *eval, enum txn_result result, uint32_t ind
     eval->outcome->index = index;
 }
 
-static enum status guard_unchanged(struct txn_overlay *overlay, const struct txn_guard *guard,
-                                   bool *ret_holds) {
-    if (guard->end.len == 0) {
-        struct txn_overlay_key *key = txn_overlay_key(overlay, guard->key);
-        enum status status = txn_overlay_load(overlay, key);
-        if (status == STATUS_OK) *ret_holds = key->newest.commit_ts <= guard->version;
-        return status;
-    }
-    uint64_t newest = 0;
-    enum status status = mvcc_newest_in(&overlay->reader, guard->key, guard->end, &newest);
-    if (status != STATUS_OK) return status;
-    uint64_t written = txn_overlay_newest_written_in(overlay, guard->key, guard->end);
-    *ret_holds = newest <= guard->version && written <= guard->version;
-    return STATUS_OK;
+static __attribute__((noinline, cold)) bool refuse_work(struct evaluation *eval, uint32_t index) {
+    eval->steps_left = 0;
+    refuse(eval, TXN_REFUSED_WORK, index);
+    return false;
 }
 
-static enum status guard_holds(struct txn_overlay *overlay, const struct txn_guard *guard,
-                               bool *ret_holds) {
-    if (guard->kind == TXN_GUARD_UNCHANGED) return guard_unchanged(overlay, guard, ret_holds);
-    struct txn_overlay_key *key = txn_overlay_key(overlay, guard->key);
-    enum status status = txn_overlay_load(overlay, key);
-    if (status != STATUS_OK) return status;
+/* False: that is more than the command may take; it is refused. */
+static bool spend(struct evaluation *eval, uint64_t steps, uint32_t index) {
+    if (steps > eval->steps_left) return refuse_work(eval, index);
+    eval->steps_left -= steps;
+    return true;
+}
+
+/* Makes the newest version of a key known, at the price of its value. Every replica has the same
+ * newest version, wherever it finds it; false when that was too much. */
+static bool look_at(struct evaluation *eval, struct txn_overlay_key *key, uint32_t index,
+                    enum status *ret_status) {
+    *ret_status = txn_overlay_load(&eval->apply->overlay, key);
+    if (*ret_status != STATUS_OK) return false;
+    size_t len = key->newest.value.len;
+    return len < TXN_STEP_BYTES || spend(eval, len / TXN_STEP_BYTES, index);
+}
+
+struct interval {
+    struct evaluation *eval;
+    const struct txn_guard *guard;
+    uint32_t index;
+    bool holds;
+};
+
+/* In the order of the keys, so that replicas whose rounds differ stop at the same one. */
+static bool on_interval_key(void *ctx, struct slice user_key, const struct mvcc_version *newest) {
+    struct interval *interval = ctx;
+    if (!spend(interval->eval, 1 + newest->value.len / TXN_STEP_BYTES, interval->index))
+        return false;
+    interval->holds = newest->commit_ts <= interval->guard->version;
+    return interval->holds;
+}
+
+/* Out of the way of those that are common. */
+static __attribute__((noinline)) enum status guard_interval(struct evaluation *eval, uint32_t index,
+                                                            bool *ret_holds) {
+    const struct txn_guard *guard = &eval->command->guards[index];
+    struct interval interval = {.eval = eval, .guard = guard, .index = index, .holds = true};
+    uint32_t sorted = 0;
+    if (!spend(eval, TXN_INTERVAL_STEPS, index)) return STATUS_OK;
+    enum status status = txn_overlay_each_newest(&eval->apply->overlay, guard->key, guard->end,
+                                                 on_interval_key, &interval, &sorted);
+    eval->apply->round_steps += sorted;
+    *ret_holds = interval.holds;
+    return status;
+}
+
+/* Leaves *ret_holds alone when it refuses. */
+static enum status guard_holds(struct evaluation *eval, uint32_t index, bool *ret_holds) {
+    const struct txn_guard *guard = &eval->command->guards[index];
+    if (guard->end.len > 0) return guard_interval(eval, index, ret_holds);
+    struct txn_overlay_key *key = txn_overlay_key(&eval->apply->overlay, guard->key);
+    enum status status;
+    if (!look_at(eval, key, index, &status)) return status;
     struct slice value;
     bool exists = txn_overlay_value(key, &value);
     switch (guard->kind) {
@@ -110,7 +162,8 @@ static enum status guard_holds(struct txn_overlay *overlay, const struct txn_gua
         *ret_holds = (exists ? key->newest.commit_ts : 0) == guard->version;
         return STATUS_OK;
     case TXN_GUARD_UNCHANGED:
-        break; /* handled above */
+        *ret_holds = key->newest.commit_ts <= guard->version;
+        return STATUS_OK;
     }
     /* The decoder lets no other kind through; guessing would fork history. */
     ASSERT(!"unknown guard kind");
@@ -121,8 +174,8 @@ static enum status evaluate_guards(struct evaluation *eval) {
     const struct txn_command *command = eval->command;
     for (uint32_t i = 0; i < command->guard_count; i++) {
         bool holds = false;
-        enum status status = guard_holds(&eval->apply->overlay, &command->guards[i], &holds);
-        if (status != STATUS_OK) return status;
+        enum status status = guard_holds(eval, i, &holds);
+        if (status != STATUS_OK || eval->outcome->result != TXN_DONE) return status;
         if (!holds) {
             refuse(eval, TXN_REFUSED_GUARD, i);
             return STATUS_OK;
@@ -159,8 +212,8 @@ static enum status evaluate_op(struct evaluation *eval, uint32_t index) {
         txn_overlay_stage(overlay, key, MVCC_PUT, op->value);
         return STATUS_OK;
     }
-    enum status status = txn_overlay_load(overlay, key);
-    if (status != STATUS_OK) return status;
+    enum status status;
+    if (!look_at(eval, key, eval->command->guard_count + index, &status)) return status;
     struct slice present;
     switch (op->kind) {
     case TXN_OP_PUT:
@@ -224,8 +277,14 @@ static void stage_record(struct evaluation *eval) {
 static enum status decide(struct evaluation *eval, struct arena *arena) {
     struct txn_apply *apply = eval->apply;
     struct txn_outcome *outcome = eval->outcome;
-    enum status status = evaluate_guards(eval);
+    const uint64_t steps_max = eval->command->unbounded ? UINT64_MAX : apply->steps_max;
+    eval->steps_left = steps_max;
+    enum status status = STATUS_OK;
+    /* Guards and operations are paid for at once: what costs more, costs it on top. */
+    if (spend(eval, eval->command->guard_count + eval->command->op_count, 0))
+        status = evaluate_guards(eval);
     if (status == STATUS_OK && outcome->result == TXN_DONE) status = evaluate_ops(eval, arena);
+    apply->round_steps += steps_max - eval->steps_left;
     if (status == STATUS_OK && outcome->result == TXN_DONE) {
         outcome->commit_ts = eval->command->commit_ts;
         if (is_idempotent(eval->command) && txn_command_inserts(eval->command)) stage_record(eval);

@@ -16,6 +16,11 @@ struct txn_apply;
 
 struct txn_apply *txn_apply_new(struct storage_engine *engine);
 void txn_apply_free(struct txn_apply *apply);
+/* Instead of TXN_COMMAND_STEPS_MAX, for tests: smaller, and the same on all replicas for ever. */
+void txn_apply_set_steps_max(struct txn_apply *apply, uint64_t steps_max);
+/* Steps that commands took since the round began. This replica's own figure: another one with other
+ * rounds may have more or fewer. */
+uint64_t txn_apply_round_steps(const struct txn_apply *apply);
 
 /* Starts a round whose effects go to `batch`. The batch may hold other things too. */
 void txn_apply_begin(struct txn_apply *apply, struct storage_batch *batch);

@@ -6,6 +6,8 @@
 
 #define FLAG_REPLAYED 1u
 
+_Static_assert(TXN_COMMAND_STEPS_MAX == 20000u, "the text of TXN_REFUSED_WORK says so");
+
 void txn_outcome_encode(struct buf *out, const struct txn_outcome *outcome) {
     encode_u8(out, (uint8_t)outcome->result);
     encode_u8(out, outcome->replayed ? FLAG_REPLAYED : 0);
@@ -26,7 +28,7 @@ enum status txn_outcome_decode(struct decoder *in, struct arena *arena,
     uint64_t index = decode_varint(in);
     outcome.number = decode_zigzag(in);
     uint64_t count = decode_varint(in);
-    if (in->failed || flags > FLAG_REPLAYED || outcome.result > TXN_REFUSED_WRONG_RANGE)
+    if (in->failed || flags > FLAG_REPLAYED || outcome.result > TXN_REFUSED_WORK)
         return STATUS_CORRUPTION;
     if (index > TXN_COMMAND_PARTS_MAX || count > TXN_COMMAND_PARTS_MAX || count > decoder_left(in))
         return STATUS_CORRUPTION;
@@ -59,6 +61,8 @@ const char *txn_result_text(enum txn_result result) {
         return "the request id was used before for a different request";
     case TXN_REFUSED_WRONG_RANGE:
         return "a key is no longer in this range";
+    case TXN_REFUSED_WORK:
+        return "the guards and operations look at more than 20,000 keys and KiB of values together";
     }
     return "unknown result";
 }

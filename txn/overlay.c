@@ -1,7 +1,10 @@
 #include "txn/overlay.h"
 
+#include <stdlib.h>
+
 #include "base/assert.h"
 #include "base/list.h"
+#include "base/memory.h"
 #include "txn/request_record.h"
 
 void txn_overlay_init(struct txn_overlay *overlay, struct storage_engine *engine) {
@@ -16,6 +19,7 @@ void txn_overlay_done(struct txn_overlay *overlay) {
     bytesmap_done(&overlay->records);
     arena_done(&overlay->arena);
     buf_done(&overlay->scratch);
+    memory_free(overlay->sorted);
 }
 
 void txn_overlay_reset(struct txn_overlay *overlay) {
@@ -27,6 +31,8 @@ void txn_overlay_reset(struct txn_overlay *overlay) {
     bytesmap_clear(&overlay->records);
     arena_reset(&overlay->arena);
     overlay->written = NULL;
+    overlay->sorted_until = NULL;
+    overlay->sorted_count = 0;
 }
 
 struct txn_overlay_key *txn_overlay_key(struct txn_overlay *overlay, struct slice user_key) {
@@ -139,17 +145,111 @@ void txn_overlay_drop(struct txn_overlay *overlay) {
     overlay->staged_last_link = &overlay->staged_first;
 }
 
-/* A walk over all keys of the round: rounds are bounded and interval guards rare. */
-uint64_t txn_overlay_newest_written_in(const struct txn_overlay *overlay, struct slice start,
-                                       struct slice end) {
-    uint64_t newest = 0;
-    for (const struct txn_overlay_key *key = overlay->written; key; key = key->next_written) {
-        if (key->newest.commit_ts <= newest) continue;
-        if (slice_compare(key->node.key, start) < 0) continue;
-        if (slice_compare(key->node.key, end) >= 0) continue;
-        newest = key->newest.commit_ts;
+static int compare_keys(const void *a, const void *b) {
+    const struct txn_overlay_key *const *left = a, *const *right = b;
+    return slice_compare((*left)->node.key, (*right)->node.key);
+}
+
+/* Merges the `count` keys behind the sorted ones, in order themselves, into them. */
+static void merge_sorted(struct txn_overlay *overlay, struct txn_overlay_key **young,
+                         uint32_t count) {
+    struct txn_overlay_key **sorted = overlay->sorted;
+    uint32_t old = overlay->sorted_count, to = old + count;
+    while (count > 0) {
+        bool take_old = old > 0 && compare_keys(&sorted[old - 1], &young[count - 1]) > 0;
+        sorted[--to] = take_old ? sorted[--old] : young[--count];
     }
-    return newest;
+}
+
+static uint32_t count_unsorted(const struct txn_overlay *overlay) {
+    uint32_t count = 0;
+    for (const struct txn_overlay_key *key = overlay->written; key != overlay->sorted_until;
+         key = key->next_written)
+        count++;
+    return count;
+}
+
+/* Brings `sorted` up to date. Most rounds never ask for it. */
+static uint32_t sort_written(struct txn_overlay *overlay) {
+    uint32_t count = count_unsorted(overlay), all = overlay->sorted_count + count;
+    if (count == 0) return 0;
+    if (all > overlay->sorted_cap) {
+        overlay->sorted_cap = 2 * all;
+        overlay->sorted =
+            memory_realloc(overlay->sorted, overlay->sorted_cap * sizeof(*overlay->sorted));
+    }
+    struct txn_overlay_key **young = memory_alloc(count * sizeof(*young));
+    struct txn_overlay_key *key = overlay->written;
+    for (uint32_t i = 0; i < count; i++, key = key->next_written)
+        young[i] = key;
+    qsort(young, count, sizeof(struct txn_overlay_key *), compare_keys);
+    merge_sorted(overlay, young, count);
+    overlay->sorted_until = overlay->written;
+    overlay->sorted_count = all;
+    memory_free(young);
+    return all;
+}
+
+static uint32_t first_sorted_from(const struct txn_overlay *overlay, struct slice start) {
+    uint32_t low = 0, high = overlay->sorted_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (slice_compare(overlay->sorted[middle]->node.key, start) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* What a round has written lies over what the engine holds. */
+struct merged {
+    struct txn_overlay *overlay;
+    uint32_t at; /* in `sorted` */
+    mvcc_newest_fn *newest;
+    void *ctx;
+    bool stopped;
+};
+
+static bool hand_over(struct merged *merged, struct slice key, const struct mvcc_version *version) {
+    merged->stopped = !merged->newest(merged->ctx, key, version);
+    return !merged->stopped;
+}
+
+/* Hands over what the round wrote below `limit` (empty: no limit). */
+static bool hand_over_written(struct merged *merged, struct slice limit) {
+    struct txn_overlay *overlay = merged->overlay;
+    for (; merged->at < overlay->sorted_count; merged->at++) {
+        const struct txn_overlay_key *key = overlay->sorted[merged->at];
+        if (limit.len > 0 && slice_compare(key->node.key, limit) >= 0) break;
+        if (!hand_over(merged, key->node.key, &key->newest)) return false;
+    }
+    return true;
+}
+
+static bool on_engine_key(void *ctx, struct slice user_key, const struct mvcc_version *version) {
+    struct merged *merged = ctx;
+    struct txn_overlay *overlay = merged->overlay;
+    if (!hand_over_written(merged, user_key)) return false;
+    if (merged->at < overlay->sorted_count) {
+        const struct txn_overlay_key *key = overlay->sorted[merged->at];
+        if (slice_equal(key->node.key, user_key)) {
+            merged->at++;
+            version = &key->newest;
+        }
+    }
+    return hand_over(merged, user_key, version);
+}
+
+enum status txn_overlay_each_newest(struct txn_overlay *overlay, struct slice start,
+                                    struct slice end, mvcc_newest_fn *newest, void *ctx,
+                                    uint32_t *ret_sorted) {
+    *ret_sorted = sort_written(overlay);
+    struct merged merged = {
+        .overlay = overlay, .at = first_sorted_from(overlay, start), .newest = newest, .ctx = ctx};
+    enum status status = mvcc_each_newest(&overlay->reader, start, end, on_engine_key, &merged);
+    if (status == STATUS_OK && !merged.stopped) (void)hand_over_written(&merged, end);
+    return status;
 }
 
 static struct txn_overlay_record *add_record(struct txn_overlay *overlay, struct slice record_key,

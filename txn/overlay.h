@@ -35,12 +35,16 @@ struct txn_overlay_key {
 
 struct txn_overlay {
     struct mvcc_reader reader;
-    struct txn_cache cache;  /* of earlier rounds */
-    struct arena arena;      /* entries and values of the round */
-    struct bytesmap keys;    /* struct txn_overlay_key */
-    struct bytesmap records; /* struct txn_overlay_record */
-    struct buf scratch;      /* for reads from the engine */
-    struct txn_overlay_key *written;
+    struct txn_cache cache;          /* of earlier rounds */
+    struct arena arena;              /* entries and values of the round */
+    struct bytesmap keys;            /* struct txn_overlay_key */
+    struct bytesmap records;         /* struct txn_overlay_record */
+    struct buf scratch;              /* for reads from the engine */
+    struct txn_overlay_key *written; /* the youngest first */
+    /* Those that were written up to `sorted_until` (NULL: none), by key. */
+    struct txn_overlay_key **sorted;
+    uint32_t sorted_count, sorted_cap;
+    const struct txn_overlay_key *sorted_until;
     struct txn_overlay_key *staged_first, **staged_last_link;
 };
 
@@ -75,9 +79,12 @@ void txn_overlay_commit(struct txn_overlay *overlay, struct storage_batch *batch
                         uint64_t commit_ts);
 void txn_overlay_drop(struct txn_overlay *overlay);
 
-/* Newest commit_ts in [start, end) among what was written in this round; 0 when nothing. */
-uint64_t txn_overlay_newest_written_in(const struct txn_overlay *overlay, struct slice start,
-                                       struct slice end);
+/* The newest version of each key of [start, end) that ever had one, in order: of the engine, or
+ * what this round wrote over it, whichever round a replica is in. The callback returns false to
+ * stop. Returns in *ret_sorted how many keys of the round had to be put in order for it. */
+enum status txn_overlay_each_newest(struct txn_overlay *overlay, struct slice start,
+                                    struct slice end, mvcc_newest_fn *newest, void *ctx,
+                                    uint32_t *ret_sorted) MUST_CHECK;
 
 /* The request record under `record_key`, from the round or the engine; empty: none. Valid until the
  * round ends. */

@@ -47,6 +47,7 @@ void router_part_dispatch(struct router_part *part) {
     struct router *router = part->call->router;
     ASSERT(part->state == PART_READY);
     router_part_detach(part);
+    if (part->call->op == ROUTER_GET && !router_get_trim(part)) return;
     struct route *route = find_route(part);
     if (!route) {
         part->state = PART_UNROUTED;

@@ -210,6 +210,7 @@ static const char *uncertain_advice(const struct router_call *call) {
 void router_call_expire(struct router_call *call, const struct router_part *part) {
     struct buf text = {0};
     ASSERT(!list_empty(&call->parts)); /* a call without parts has been answered */
+    if (call->op == ROUTER_SCAN && router_scan_answer_early(call)) return;
     if (!part) part = CONTAINER_OF(call->parts.next, struct router_part, in_call);
     enum router_code code = describe_obstacle(part, &text);
     if (router_call_uncertain(call)) {

@@ -147,18 +147,21 @@ struct router_call {
     uint64_t last_node_id, last_range_id, last_attempt_id;
     uint32_t attempts; /* sent, of all parts */
     /* ---- GET ---- */
-    uint32_t key_count, answered;
+    uint32_t key_count;
+    uint32_t wanted;   /* the answer will be of the first so many keys; it only falls */
+    uint32_t answered; /* of these; their rows have keys, the others' have none */
     struct slice *keys;
     uint32_t *order; /* indexes of keys in key order */
     /* ---- GET, SCAN ---- */
     struct range_row *rows;
     uint32_t row_count, row_cap; /* SCAN */
-    size_t row_bytes;
-    bool stale_seen; /* a part of a stale read was answered: */
-    uint64_t as_of;  /* the least that one of them said */
+    size_t row_bytes;            /* of the rows, as range/request.h counts them */
+    bool stale_seen;             /* a part of a stale read was answered: */
+    uint64_t as_of;              /* the least that one of them said */
     /* ---- SCAN: [start, end) shrinks from its front (or back, when reverse) ---- */
     struct slice start, end;
     struct slice piece_start, piece_end; /* as last sent */
+    bool advanced;                       /* a part of [start, end) is done with */
     bool reverse, keys_only;
     uint32_t row_limit, byte_limit;
     /* ---- WRITE ---- */
@@ -309,11 +312,16 @@ bool router_get_begin(struct router_call *call, const struct router_request *req
 bool router_scan_begin(struct router_call *call, const struct router_request *request);
 bool router_write_begin(struct router_call *call, const struct router_request *request);
 bool router_change_begin(struct router_call *call, const struct router_request *request);
+/* Leaves out the keys of the part that are not wanted any more. False: that was all of them, and
+ * the part is gone. */
+bool router_get_trim(struct router_part *part);
 /* Cuts the part to what lies in the range (which holds its first key). */
 void router_get_fit(struct router_part *part, const struct route *route);
 void router_scan_fit(struct router_part *part, const struct route *route);
 /* False: the call was answered CROSS_RANGE. */
 bool router_write_fit(struct router_part *part, const struct route *route);
+/* Answers with what was read so far. False: that is nothing. */
+bool router_scan_answer_early(struct router_call *call);
 /* The node's answer OK. CORRUPTION: it does not answer what was asked. */
 enum status router_get_reply(struct router_part *part, const struct range_reply *reply) MUST_CHECK;
 enum status router_scan_reply(struct router_part *part, const struct range_reply *reply) MUST_CHECK;

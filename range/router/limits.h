@@ -45,9 +45,8 @@
 #define ROUTER_GET_BYTES_MAX (1u << 20)
 /* A frame that has grown to this leaves before the flush. */
 #define ROUTER_FRAME_BYTES (1u << 20)
-/* Keys and values of one answer to a client; what a GET asks beyond is refused. (A SCAN says `more`
- * already at RANGE_REPLY_BYTES_MAX.) */
-#define ROUTER_REPLY_BYTES_MAX (12u << 20)
+/* Rows of one answer to a client, counted as range/request.h does. */
+#define ROUTER_REPLY_BYTES_MAX RANGE_REPLY_BYTES_MAX
 /* Lines about single slow calls that are logged. */
 #define ROUTER_TRACES_PER_S 10u
 /* Finished calls whose memory is kept for new ones. */
@@ -56,8 +55,7 @@
 
 _Static_assert(ROUTER_FRAME_BYTES + TXN_COMMAND_BYTES_MAX + (1u << 20) <= (16u << 20),
                "the largest command still fits behind a frame that has not left");
-_Static_assert(RANGE_REPLY_BYTES_MAX + TXN_VALUE_BYTES_MAX + TXN_KEY_BYTES_MAX <=
-                   ROUTER_REPLY_BYTES_MAX,
-               "one node's answer always fits");
+_Static_assert(RANGE_ROW_BYTES + TXN_KEY_BYTES_MAX + TXN_VALUE_BYTES_MAX <= ROUTER_REPLY_BYTES_MAX,
+               "one row always fits");
 
 #endif

@@ -64,8 +64,7 @@ struct router_request {
     const struct slice *keys;
     struct slice start, end; /* SCAN, over any ranges, in order; empty end: no end */
     bool reverse, keys_only;
-    uint32_t row_limit,
-        byte_limit; /* 0: server's maximum per call; `more` tells whether to go on */
+    uint32_t row_limit, byte_limit;    /* SCAN; 0: the most there may be (range/request.h) */
     const struct txn_command *command; /* WRITE */
     uint64_t range_id;                 /* operators */
     uint64_t to_node;                  /* TRANSFER */
@@ -88,11 +87,18 @@ struct router_replicas {
 /* Valid during the callback. */
 struct router_reply {
     enum router_code code;
-    struct slice text;
+    union {
+        struct slice text;   /* any but OK */
+        struct slice resume; /* SCAN, OK, more: what remains begins at this key (reverse: ends
+                                before it) */
+    };
     uint32_t retry_after_us; /* BUSY */
-    uint32_t row_count;      /* GET: one per key, in the asked order; SCAN: in key order */
+    /* GET: one per key, in the asked order; for the first keys alone, and at least one, when more
+     * would not fit into ROUTER_REPLY_BYTES_MAX. SCAN: in key order. */
+    uint32_t row_count;
     const struct range_row *rows;
-    bool more;
+    bool more; /* SCAN: a limit or the deadline ended it, perhaps before any row; go on at `resume`
+                */
     /* Stale reads: every write of the ranges read up to this timestamp is shown (the smallest of
      * what the ranges said, each of which shows nothing above its own); 0: no more than that. */
     uint64_t as_of;

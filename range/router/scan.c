@@ -1,16 +1,21 @@
 /* SCAN: rows of [start, end) in order, range after range, one piece at a time. What remains to be
  * read is always [call.start, call.end), so a piece that has to be asked again, of whichever range
  * by then, needs no special care. Each range is read at its own instant: a scan over several ranges
- * is not one consistent cut. */
+ * is not one consistent cut.
+ *
+ * A node ends a piece early when it has looked at much, live or not (range/limits.h). If there was
+ * any row in it, the page ends there: so the rows that a page has of one range are of one instant.
+ * Else the scan goes on, and answers at the deadline with what it has, and where to go on: so a
+ * client gets on through any number of deleted rows, whatever its deadlines. */
 #include "base/log.h"
 #include "range/router/internal.h"
 
 static bool check_bounds(struct router_call *call, const struct router_request *request) {
     struct buf error = {0};
-    if (request->start.len > TXN_KEY_BYTES_MAX || request->end.len > TXN_KEY_BYTES_MAX) {
+    if (request->start.len > TXN_BOUND_BYTES_MAX || request->end.len > TXN_BOUND_BYTES_MAX) {
         buf_printf(&error, "a bound of the scan has %zu bytes; the limit is %u",
                    request->start.len > request->end.len ? request->start.len : request->end.len,
-                   TXN_KEY_BYTES_MAX);
+                   TXN_BOUND_BYTES_MAX);
     } else if (request->end.len > 0 && slice_compare(request->start, request->end) >= 0) {
         buf_printf(&error, "the scan ends at %s, which is not after its start %s",
                    log_bytes(request->end), log_bytes(request->start));
@@ -48,10 +53,20 @@ void router_scan_fit(struct router_part *part, const struct route *route) {
     call->piece_end = ends_here ? call->end : arena_copy(&call->arena, end);
 }
 
+/* Behind the rows, inside the piece, and not where the piece began: else it would never end. */
+static bool resume_is_sound(const struct router_call *call, const struct range_reply *reply) {
+    struct slice resume = reply->resume;
+    if (slice_compare(resume, call->piece_start) <= 0) return false;
+    if (call->piece_end.len > 0 && slice_compare(resume, call->piece_end) >= 0) return false;
+    if (reply->row_count == 0) return true;
+    int order = slice_compare(reply->rows[reply->row_count - 1].key, resume);
+    return call->reverse ? order >= 0 : order < 0;
+}
+
 /* Rows of possible keys, inside the piece, in order, and no more than asked for. */
 static bool rows_are_sound(const struct router_call *call, const struct range_reply *reply) {
     if (reply->row_count > call->row_limit - call->row_count) return false;
-    if (reply->more && reply->row_count == 0) return false;
+    if (reply->more && !resume_is_sound(call, reply)) return false;
     for (uint32_t i = 0; i < reply->row_count; i++) {
         struct slice key = reply->rows[i].key;
         if (key.len == 0) return false; /* nobody can have written it */
@@ -67,26 +82,15 @@ static bool rows_are_sound(const struct router_call *call, const struct range_re
 /* What remains begins after (reverse: ends before) what this reply covers. False: nothing remains.
  */
 static bool advance(struct router_call *call, const struct range_reply *reply) {
-    if (!reply->more) {
-        bool last = call->reverse ? slice_equal(call->piece_start, call->start)
-                                  : slice_equal(call->piece_end, call->end);
-        if (call->reverse) {
-            call->end = call->piece_start;
-        } else {
-            call->start = call->piece_end;
-        }
-        return !last;
-    }
-    struct slice key = reply->rows[reply->row_count - 1].key;
-    if (call->reverse) {
-        call->end = arena_copy(&call->arena, key);
-    } else {
-        uint8_t *next = arena_alloc(&call->arena, key.len + 1);
-        memcpy(next, key.data, key.len);
-        next[key.len] = 0; /* the smallest key after it */
-        call->start = slice_make(next, key.len + 1);
-    }
-    return true;
+    bool last = call->reverse ? slice_equal(call->piece_start, call->start)
+                              : slice_equal(call->piece_end, call->end);
+    struct slice *front = call->reverse ? &call->end : &call->start;
+    if (reply->more)
+        *front = arena_copy(&call->arena, reply->resume);
+    else
+        *front = call->reverse ? call->piece_start : call->piece_end;
+    call->advanced = true;
+    return reply->more || !last;
 }
 
 static void keep_rows(struct router_call *call, const struct range_reply *reply) {
@@ -107,26 +111,50 @@ static void keep_rows(struct router_call *call, const struct range_reply *reply)
     }
 }
 
+static size_t bytes_of(const struct range_reply *reply) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < reply->row_count; i++)
+        bytes += RANGE_ROW_BYTES + reply->rows[i].key.len + reply->rows[i].value.len;
+    return bytes;
+}
+
+static void answer(struct router_call *call, const struct range_row *rows, uint32_t row_count,
+                   bool more) {
+    struct router_reply done = {.code = ROUTER_OK,
+                                .row_count = row_count,
+                                .rows = rows,
+                                .more = more,
+                                .as_of = call->as_of};
+    if (more) done.resume = call->reverse ? call->end : call->start;
+    router_call_finish(call, &done);
+}
+
+bool router_scan_answer_early(struct router_call *call) {
+    if (!call->advanced) return false;
+    answer(call, call->rows, call->row_count, true);
+    return true;
+}
+
 enum status router_scan_reply(struct router_part *part, const struct range_reply *reply) {
     struct router_call *call = part->call;
     if (!rows_are_sound(call, reply)) return STATUS_CORRUPTION;
-    for (uint32_t i = 0; i < reply->row_count; i++)
-        call->row_bytes += reply->rows[i].key.len + reply->rows[i].value.len;
+    size_t bytes = bytes_of(reply);
+    /* A piece has one row at least, whatever room was left for it. */
+    if (call->row_count > 0 && call->row_bytes + bytes > call->byte_limit) {
+        answer(call, call->rows, call->row_count, true);
+        return STATUS_OK;
+    }
+    call->row_bytes += bytes;
     bool remains = advance(call, reply);
     bool full = call->row_count + reply->row_count >= call->row_limit ||
-                call->row_bytes >= call->byte_limit;
-    struct router_reply done = {.code = ROUTER_OK, .more = remains, .as_of = call->as_of};
+                call->row_bytes >= call->byte_limit || (reply->more && reply->row_count > 0);
     if ((full || !remains) && call->row_count == 0) {
-        done.row_count = reply->row_count;
-        done.rows = reply->rows;
-        router_call_finish(call, &done);
+        answer(call, reply->rows, reply->row_count, remains);
         return STATUS_OK;
     }
     keep_rows(call, reply);
     if (full || !remains) {
-        done.row_count = call->row_count;
-        done.rows = call->rows;
-        router_call_finish(call, &done);
+        answer(call, call->rows, call->row_count, remains);
         return STATUS_OK;
     }
     router_call_charge(call);

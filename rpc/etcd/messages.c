@@ -193,4 +193,11 @@ void etcd_rows_read(struct arena *arena, enum router_op op,
     ret_reply->row_count = (uint32_t)count;
     ret_reply->rows = rows;
     ret_reply->more = response->more;
+    if (response->more && count > 0) {
+        struct slice last = rows[count - 1].key;
+        uint8_t *behind = arena_alloc(arena, last.len + 1); /* the smallest key behind it */
+        memcpy(behind, last.data, last.len);
+        behind[last.len] = 0;
+        ret_reply->resume = slice_make(behind, last.len + 1);
+    }
 }

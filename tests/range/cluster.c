@@ -434,6 +434,7 @@ void cluster_start(struct cluster *cluster, uint64_t id) {
                                               .log_compact_step = config->log_compact_step,
                                               .apply_round_commands = config->apply_round_commands,
                                               .log_work_min = config->log_work_min,
+                                              .read_steps_max = config->read_steps_max,
                                               .snapshot_bytes_per_s = config->snapshot_bytes_per_s,
                                               .slow_us = config->slow_us,
                                               .seed = config->seed + node->incarnation};

@@ -298,7 +298,8 @@ static void encode_replies(struct buf *frame, const struct range_descriptor *des
          .kind = RANGE_SCAN,
          .row_count = 1,
          .rows = rows,
-         .more = true},
+         .more = true,
+         .resume = text("k1a")},
         {.call_id = 3,
          .code = RANGE_REPLY_OK,
          .kind = RANGE_WRITE,
@@ -369,6 +370,7 @@ Test(range_reply, reads_back_what_it_writes) {
     cr_assert(slice_equal(replies[0].rows[0].value, text("v1")));
     cr_assert(replies[0].rows[1].version == 0 && replies[0].rows[1].value.len == 0);
     cr_assert(replies[1].more && slice_equal(replies[1].rows[0].key, text("k1")));
+    cr_assert(slice_equal(replies[1].resume, text("k1a")));
     cr_assert(replies[2].outcome.commit_ts == 77 && replies[2].outcome.numbers[0] == -1);
     cr_assert_eq(replies[4].leader_node, 3);
     cr_assert_eq(replies[8].retry_after_us, 1234);

@@ -96,12 +96,15 @@ struct scan_ctx {
     struct fake *fake;
     struct range_reply *reply;
     uint32_t limit;
+    bool reverse;
 };
 
 static bool scan_row(void *ctx, struct slice key, uint64_t commit_ts, struct slice value) {
     struct scan_ctx *scan = ctx;
     if (scan->reply->row_count == scan->limit) {
+        const struct range_row *last = &scan->reply->rows[scan->limit - 1];
         scan->reply->more = true;
+        scan->reply->resume = scan->reverse ? last->key : arena_copy(&scan->fake->arena, key);
         return false;
     }
     scan->reply->rows[scan->reply->row_count++] =
@@ -114,12 +117,20 @@ static bool scan_row(void *ctx, struct slice key, uint64_t commit_ts, struct sli
 static void scan_rows(struct fake *fake, const struct range_request *request,
                       struct range_reply *reply) {
     struct mvcc_reader reader = {.engine = fake->engine};
-    struct scan_ctx scan = {.fake = fake, .reply = reply, .limit = request->row_limit};
+    struct scan_ctx scan = {
+        .fake = fake, .reply = reply, .limit = request->row_limit, .reverse = request->reverse};
+    struct mvcc_pace pace = {.steps_left =
+                                 fake->scan_steps_max ? fake->scan_steps_max : UINT64_MAX};
     if (fake->get_rows_max > 0 && scan.limit > fake->get_rows_max) scan.limit = fake->get_rows_max;
     reply->rows = ARENA_NEW_ARRAY(&fake->arena, struct range_row, scan.limit);
     cr_assert_eq(mvcc_scan(&reader, request->start, request->end, MVCC_TS_MAX, request->reverse,
-                           scan_row, &scan),
+                           scan_row, &scan, &pace),
                  STATUS_OK);
+    if (pace.resume.len > 0) {
+        reply->more = true;
+        reply->resume = arena_copy(&fake->arena, slice_from_buf(&pace.resume));
+    }
+    buf_done(&pace.resume);
 }
 
 static void run_command(struct fake *fake, const struct fake_range *range,
@@ -431,9 +442,20 @@ void answer_set(void *ctx, const struct router_reply *reply) {
     answer->retry_after_us = reply->retry_after_us;
     answer->row_count = reply->row_count;
     answer->more = reply->more;
+    memset(answer->resume, 0, sizeof(answer->resume));
+    answer->resume_len = reply->more ? reply->resume.len : 0;
+    cr_assert_lt(answer->resume_len, sizeof(answer->resume));
+    if (reply->more) memcpy(answer->resume, reply->resume.data, reply->resume.len);
+    answer->found = 0;
+    answer->value_bytes = 0;
+    for (uint32_t i = 0; i < reply->row_count; i++) {
+        answer->found += reply->rows[i].version > 0;
+        answer->value_bytes += reply->rows[i].value.len;
+    }
     answer->as_of = reply->as_of;
-    (void)snprintf(answer->text, sizeof(answer->text), "%.*s", (int)reply->text.len,
-                   reply->text.len > 0 ? (const char *)reply->text.data : "");
+    struct slice said = reply->more ? SLICE_EMPTY : reply->text;
+    (void)snprintf(answer->text, sizeof(answer->text), "%.*s", (int)said.len,
+                   said.len > 0 ? (const char *)said.data : "");
     size_t at = 0;
     answer->rows[0] = 0;
     for (uint32_t i = 0; i < reply->row_count && at + 64 < sizeof(answer->rows); i++) {
@@ -471,6 +493,11 @@ void fake_put(struct fake *fake, const char *key, const char *value, const char 
     struct txn_op op = {
         .kind = TXN_OP_PUT, .key = slice_from_text(key), .value = slice_from_text(value)};
     submit_op(fake, &op, request_id, answer);
+}
+
+void fake_delete(struct fake *fake, const char *key, struct answer *answer) {
+    struct txn_op op = {.kind = TXN_OP_DELETE, .key = slice_from_text(key)};
+    submit_op(fake, &op, NULL, answer);
 }
 
 void fake_add(struct fake *fake, const char *key, int64_t delta, int64_t maximum,

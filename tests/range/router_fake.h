@@ -51,7 +51,8 @@ struct fake {
     uint64_t delay_min_us, delay_max_us;
     struct fake_faults faults;
     bool placement_silent;
-    uint32_t get_rows_max;     /* a GET answers at most so many; 0: all */
+    uint32_t get_rows_max;     /* a GET or SCAN answers at most so many; 0: all */
+    uint64_t scan_steps_max;   /* a SCAN makes at most so many steps; 0: any number */
     uint32_t busy_left;        /* so many requests are answered BUSY */
     uint32_t wrong_range_left; /* so many commands are refused WRONG_RANGE */
     const char *unavailable_text;
@@ -100,6 +101,10 @@ struct answer {
     char text[512];
     uint32_t retry_after_us, row_count;
     bool more;
+    char resume[64];
+    size_t resume_len;
+    uint32_t found; /* rows that are not absent */
+    size_t value_bytes;
     uint64_t as_of;
     char rows[4096]; /* "key=value," of all rows; "-," for an absent key */
     struct txn_outcome outcome;
@@ -111,6 +116,7 @@ void fake_submit(struct fake *fake, const struct router_request *request, struct
 /* One op of the named kind; request_id NULL: none. */
 void fake_put(struct fake *fake, const char *key, const char *value, const char *request_id,
               struct answer *answer);
+void fake_delete(struct fake *fake, const char *key, struct answer *answer);
 void fake_add(struct fake *fake, const char *key, int64_t delta, int64_t maximum,
               const char *request_id, struct answer *answer);
 void fake_get(struct fake *fake, const char *const *keys, uint32_t count, struct answer *answer);

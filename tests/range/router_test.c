@@ -491,6 +491,26 @@ Test(router, gets_keys_of_many_ranges_in_the_asked_order) {
     fake_done(&fake);
 }
 
+/* Page after page, each from where the one before says, until there are `limit` rows (0: any
+ * number). answer->rows has all of them; returns whether there may be more. */
+static bool scan_pages(struct fake *fake, const char *start, const char *end, bool reverse,
+                       uint32_t limit, struct answer *answer) {
+    char all[sizeof(answer->rows)] = "", from[64] = "";
+    uint32_t rows = 0;
+    do {
+        fake_scan(fake, !reverse && from[0] ? from : start, reverse && from[0] ? from : end,
+                  reverse, limit ? limit - rows : 0, answer);
+        fake_run(fake, fake->now_us + FAKE_SECOND);
+        cr_assert(answer->times == 1 && answer->code == ROUTER_OK, "%s", answer->text);
+        cr_assert_eq(answer->more, answer->resume[0] != 0);
+        rows += answer->row_count;
+        (void)strncat(all, answer->rows, sizeof(all) - strlen(all) - 1);
+        (void)snprintf(from, sizeof(from), "%s", answer->resume);
+    } while (answer->more && (limit == 0 || rows < limit));
+    (void)snprintf(answer->rows, sizeof(answer->rows), "%s", all);
+    return answer->more;
+}
+
 /* Scans go over ranges in order, in both directions, and stop at their limits with `more`. */
 Test(router, scans_over_ranges) {
     struct fake fake;
@@ -523,14 +543,118 @@ Test(router, scans_over_ranges) {
     for (uint32_t rows = 0; rows < 3; rows++) {
         fake.get_rows_max = rows;
         for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-            fake_scan(&fake, cases[i].start, cases[i].end, cases[i].reverse, cases[i].limit,
-                      &answer);
-            fake_run(&fake, fake.now_us + FAKE_SECOND);
-            cr_assert(answer.times == 1 && answer.code == ROUTER_OK, "case %zu", i);
+            bool more = scan_pages(&fake, cases[i].start, cases[i].end, cases[i].reverse,
+                                   cases[i].limit, &answer);
             cr_expect_str_eq(answer.rows, cases[i].rows, "case %zu: %s", i, answer.rows);
-            cr_expect_eq(answer.more, cases[i].more, "case %zu", i);
+            cr_expect_eq(more, cases[i].more, "case %zu", i);
         }
     }
+    fake_done(&fake);
+}
+
+/* A node answers a scan over many deleted rows piece by piece, without a row. The router goes on by
+ * itself; and what the deadline cuts off is an answer, too, that says where to go on: else a client
+ * whose deadlines are short would never get past them. */
+Test(router, scans_get_past_deleted_rows_whatever_the_deadline) {
+    struct fake fake;
+    struct answer answer;
+    char key[16];
+    fake_start_warm(&fake, 1);
+    fake_put(&fake, "a", "first", NULL, &answer);
+    fake_put(&fake, "z", "last", NULL, &answer);
+    for (int i = 0; i < 60; i++) {
+        (void)snprintf(key, sizeof(key), "c%02d", i);
+        fake_put(&fake, key, "gone", NULL, &answer);
+        fake_run(&fake, fake.now_us + FAKE_SECOND / 10);
+        fake_delete(&fake, key, &answer);
+        fake_run(&fake, fake.now_us + FAKE_SECOND / 10);
+    }
+    fake.scan_steps_max = 12;
+    for (int reverse = 0; reverse < 2; reverse++) {
+        const char *in_time = reverse ? "z=last,a=first," : "a=first,z=last,";
+        (void)scan_pages(&fake, "", "", reverse, 2, &answer);
+        cr_assert_str_eq(answer.rows, in_time);
+        /* A page that finds no row goes on for as long as it may. */
+        fake_scan(&fake, "b", "d", reverse, 2, &answer);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
+        cr_assert(answer.times == 1 && answer.code == ROUTER_OK && !answer.more);
+        /* A few pieces fit into this deadline, not all. */
+        struct router_request request = {.op = ROUTER_SCAN,
+                                         .start = SLICE_LITERAL("b"),
+                                         .end = SLICE_LITERAL("d"),
+                                         .reverse = reverse,
+                                         .deadline_us = fake.now_us + 8 * fake.delay_max_us};
+        fake_submit(&fake, &request, &answer);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
+        cr_assert(answer.times == 1 && answer.code == ROUTER_OK, "%s", answer.text);
+        cr_assert(answer.more && answer.row_count == 0);
+        int order = strcmp(answer.resume, reverse ? "c55" : "c05");
+        cr_assert(reverse ? order < 0 : order > 0, "%s", answer.resume);
+    }
+    fake_done(&fake);
+}
+
+/* A GET's answer stays below what a client takes: it is one for the first keys then, and never for
+ * none. */
+Test(router, gets_answer_for_the_first_keys_that_fit) {
+    static char large[900 * 1024];
+    struct fake fake;
+    struct answer answer;
+    char names[12][8];
+    struct slice keys[12];
+    memset(large, 'x', sizeof(large) - 1);
+    fake_start_warm(&fake, 1);
+    fake_lead(&fake, "h", 2);
+    for (int i = 0; i < 12; i++) {
+        /* Over three ranges, and not in their order. */
+        (void)snprintf(names[i], sizeof(names[i]), "%c%02d", "zhaq"[i % 4], 99 - i);
+        keys[i] = slice_from_text(names[i]);
+        fake_put(&fake, names[i], i % 5 == 3 ? "small" : large, NULL, &answer);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
+        cr_assert_eq(answer.code, ROUTER_OK);
+    }
+    for (uint32_t rows = 0; rows < 3; rows++) {
+        fake.get_rows_max = rows;
+        for (uint32_t at = 0; at < 12; at += answer.row_count) {
+            struct router_request request = {
+                .op = ROUTER_GET, .keys = keys + at, .key_count = 12 - at};
+            fake_submit(&fake, &request, &answer);
+            fake_run(&fake, fake.now_us + FAKE_SECOND);
+            cr_assert(answer.times == 1 && answer.code == ROUTER_OK, "%s", answer.text);
+            cr_assert(answer.row_count > 0 && answer.row_count <= 12 - at);
+            cr_assert_leq(answer.value_bytes, RANGE_REPLY_BYTES_MAX);
+            cr_assert(rows > 0 || answer.row_count >= 3 || at + answer.row_count == 12,
+                      "%u keys from %u", answer.row_count, at);
+            cr_assert_eq(answer.found, answer.row_count);
+        }
+    }
+    fake_done(&fake);
+}
+
+/* Pages that end early are put together as they come, but none is longer than it may be. */
+Test(router, scans_keep_to_their_bytes_over_ranges) {
+    static char large[1000 * 1024];
+    struct fake fake;
+    struct answer answer;
+    static const char *const keys[] = {"a", "b", "f", "h", "i", "q", "z"};
+    memset(large, 'x', sizeof(large) - 1);
+    fake_start_warm(&fake, 1);
+    for (int i = 0; i < 7; i++) {
+        fake_put(&fake, keys[i], large, NULL, &answer);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
+    }
+    char from[64] = "";
+    uint32_t rows = 0;
+    fake.get_rows_max = 2;
+    do {
+        fake_scan(&fake, from, "", false, 0, &answer);
+        fake_run(&fake, fake.now_us + FAKE_SECOND);
+        cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
+        cr_assert_leq(answer.value_bytes, RANGE_REPLY_BYTES_MAX);
+        rows += answer.row_count;
+        (void)snprintf(from, sizeof(from), "%s", answer.resume);
+    } while (answer.more);
+    cr_assert_eq(rows, 7);
     fake_done(&fake);
 }
 
@@ -643,9 +767,19 @@ Test(router, a_resumed_scan_skips_no_key) {
     }
     fake.get_rows_max = 1;
     for (int reverse = 0; reverse < 2; reverse++) {
-        fake_scan(&fake, "", "", reverse, 0, &answer);
-        fake_run(&fake, fake.now_us + FAKE_SECOND);
-        cr_assert_eq(answer.row_count, 3);
+        struct buf from = {0};
+        uint32_t rows = 0;
+        do {
+            struct router_request request = {.op = ROUTER_SCAN, .reverse = reverse};
+            *(reverse ? &request.end : &request.start) = slice_from_buf(&from);
+            fake_submit(&fake, &request, &answer);
+            fake_run(&fake, fake.now_us + FAKE_SECOND);
+            cr_assert_eq(answer.code, ROUTER_OK);
+            rows += answer.row_count;
+            buf_assign(&from, slice_make(answer.resume, answer.resume_len));
+        } while (answer.more && rows < 9);
+        cr_assert_eq(rows, 3);
+        buf_done(&from);
     }
     fake_done(&fake);
 }

@@ -115,8 +115,9 @@ Test(range_store, scans_both_ways_within_limits_and_within_the_range) {
     expect_rows(cluster, (struct range_request){.row_limit = 3}, "012", true);
     expect_rows(cluster, (struct range_request){.row_limit = 3, .reverse = true}, "987", true);
     expect_rows(cluster, (struct range_request){.row_limit = 10}, "0123456789", false);
-    /* "r0001/k0" and two bytes of value: ten bytes a row. */
-    expect_rows(cluster, (struct range_request){.byte_limit = 29}, "01", true);
+    /* "r0001/k0" and two bytes of value. */
+    const uint32_t row_bytes = 10 + RANGE_ROW_BYTES;
+    expect_rows(cluster, (struct range_request){.byte_limit = 3 * row_bytes - 1}, "01", true);
     expect_rows(cluster, (struct range_request){.byte_limit = 1}, "0", true);
     expect_rows(cluster, (struct range_request){.keys_only = true}, "0123456789", false);
     expect_rows(cluster,

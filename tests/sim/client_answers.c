@@ -1,5 +1,6 @@
 /* What a client is told, against what it was told before. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/sim/clients.h"
@@ -80,48 +81,80 @@ static int64_t check_row(struct client *client, struct issuer *issuer,
     return amount;
 }
 
-/* What was approved before the statement was asked for is in it, unless somebody asked to cancel
- * it. */
-static void check_complete(struct client *client, const struct issuer *issuer) {
+/* Of the keys from `from` on, as far as the page goes. */
+static bool is_in_page(const char *key, const char *from, const struct router_reply *reply) {
+    struct slice text = slice_from_text(key);
+    return slice_compare(text, slice_from_text(from)) >= 0 &&
+           (!reply->more || slice_compare(text, reply->resume) < 0);
+}
+
+/* What was approved before the statement was asked for is in its page, unless somebody asked to
+ * cancel it. */
+static void check_complete(struct client *client, const struct issuer *issuer,
+                           const struct router_reply *reply) {
     const struct operation *operation = &client->operation;
     for (size_t i = 0; i < issuer->count; i++) {
         const struct reservation *reservation = &issuer->reservations[i];
         bool due = reservation->approved && reservation->approved < operation->called &&
                    !reservation->cancelling;
-        if (due && reservation->shown != operation->number)
+        if (!due || reservation->shown == operation->number) continue;
+        char rest[40], key[64];
+        (void)snprintf(rest, sizeof(rest), "reservation/R-%" PRIu64, reservation->number);
+        client_issuer_key(key, sizeof(key), operation->issuer, rest);
+        if (is_in_page(key, operation->from, reply))
             sim_broken(client->sim, "a statement shows what was approved before it",
                        "issuer %u: reservation %" PRIu64 " is missing", operation->issuer,
                        reservation->number);
     }
 }
 
+/* A scan's next page is asked for from where this one says. */
+static void go_on_from(struct client *client, const struct router_reply *reply) {
+    struct operation *operation = &client->operation;
+    if (reply->resume.len == 0 || reply->resume.len >= sizeof(operation->from) ||
+        slice_compare(reply->resume, slice_from_text(operation->from)) <= 0)
+        sim_broken(client->sim, "a scan that is not over gets on", "client %u: from %s to %.*s",
+                   client->number, operation->from, (int)reply->resume.len,
+                   (const char *)reply->resume.data);
+    memcpy(operation->from, reply->resume.data, reply->resume.len);
+    operation->from[reply->resume.len] = 0;
+}
+
+/* The rows of one page are of one instant, and so they add up; those of several do if nobody
+ * changes anything meanwhile. */
 static void told_statement(struct client *client, const struct router_reply *reply) {
-    struct issuer *issuer = &client->sim->clients->issuers[client->operation.issuer];
-    int64_t exposure = 0, sum = 0;
-    size_t rows = 0, approved = 0;
-    ASSERT(!reply->more); /* no issuer grows beyond one answer */
+    struct operation *operation = &client->operation;
+    struct issuer *issuer = &client->sim->clients->issuers[operation->issuer];
+    size_t approved = 0;
     for (uint32_t i = 0; i < reply->row_count; i++) {
         int64_t amount = check_row(client, issuer, &reply->rows[i]);
         if (amount < 0) {
-            exposure = row_number(client->sim, &reply->rows[i]);
+            operation->exposure = row_number(client->sim, &reply->rows[i]);
             continue;
         }
-        sum += amount;
-        rows++;
+        operation->sum += amount;
+        operation->rows++;
     }
-    if (exposure != sum || exposure > ISSUER_LIMIT)
+    operation->pages++;
+    /* A stale one was so once: the sum is right at any index. */
+    if (!operation->stale) check_complete(client, issuer, reply);
+    if (reply->more) {
+        go_on_from(client, reply);
+        return;
+    }
+    bool one_instant = operation->pages == 1 || operation->verify;
+    if ((one_instant && operation->exposure != operation->sum) ||
+        operation->exposure > ISSUER_LIMIT)
         sim_broken(client->sim, "an issuer's exposure is the sum of its reservations",
                    "issuer %u: exposure %" PRId64 ", reservations %" PRId64 ", limit %d",
-                   client->operation.issuer, exposure, sum, ISSUER_LIMIT);
-    if (client->operation.stale) return; /* it was so once: the sum is right at any index */
-    check_complete(client, issuer);
-    if (!client->operation.verify) return;
+                   operation->issuer, operation->exposure, operation->sum, ISSUER_LIMIT);
+    if (!operation->verify) return;
     for (size_t i = 0; i < issuer->count; i++)
         approved += issuer->reservations[i].state == RESERVATION_APPROVED ? 1 : 0;
-    if (rows != approved)
+    if (operation->rows != approved)
         sim_broken(client->sim, "nothing that was acknowledged is lost",
-                   "issuer %u: %zu reservations are there of %zu approved",
-                   client->operation.issuer, rows, approved);
+                   "issuer %u: %zu reservations are there of %zu approved", operation->issuer,
+                   operation->rows, approved);
     issuer->verified = true;
 }
 
@@ -151,13 +184,14 @@ static void told_rows(struct client *client, const struct router_reply *reply) {
     struct operation *operation = &client->operation;
     bool scan = operation->kind == OPERATION_SCAN;
     uint32_t at = 0;
-    ASSERT(!reply->more);
-    ASSERT(scan || reply->row_count == operation->key_count);
-    for (uint32_t i = 0; i < operation->key_count; i++) {
+    ASSERT(scan || (!reply->more && reply->row_count == operation->key_count));
+    for (uint32_t i = operation->keys_passed; i < operation->key_count; i++) {
         char key[48];
         struct register_state seen = {0};
         uint64_t version = 0;
         client_register_key(key, sizeof(key), operation->registers[i]);
+        if (!is_in_page(key, operation->from, reply)) break;
+        operation->keys_passed = i + 1;
         const struct range_row *row = at < reply->row_count ? &reply->rows[at] : NULL;
         bool mine = row && (!scan || slice_equal(row->key, slice_from_text(key)));
         if (mine) at++;
@@ -171,17 +205,20 @@ static void told_rows(struct client *client, const struct router_reply *reply) {
     if (at != reply->row_count)
         sim_broken(client->sim, "a scan holds what it was asked for", "%u rows of %u are foreign",
                    reply->row_count - at, reply->row_count);
+    if (reply->more) go_on_from(client, reply);
 }
 
 /* Nothing says that it is new. But what was known to be written by now, up to as_of, it shows, or
  * what came after that. */
 static void told_stale(struct client *client, const struct router_reply *reply) {
-    const struct operation *operation = &client->operation;
+    struct operation *operation = &client->operation;
     bool scan = operation->kind == OPERATION_SCAN;
     uint32_t at = 0;
-    for (uint32_t i = 0; i < operation->key_count; i++) {
+    for (uint32_t i = operation->keys_passed; i < operation->key_count; i++) {
         char key[48];
         client_register_key(key, sizeof(key), operation->registers[i]);
+        if (!is_in_page(key, operation->from, reply)) break;
+        operation->keys_passed = i + 1;
         const struct range_row *row = at < reply->row_count ? &reply->rows[at] : NULL;
         if (!row || (scan && !slice_equal(row->key, slice_from_text(key)))) continue;
         at++;
@@ -191,6 +228,7 @@ static void told_stale(struct client *client, const struct router_reply *reply) 
                        "register %u: version %" PRIu64 " as of %" PRIu64 ", known is %" PRIu64,
                        operation->registers[i], row->version, reply->as_of, known);
     }
+    if (reply->more) go_on_from(client, reply);
 }
 
 static void told_change(struct client *client, const struct txn_outcome *outcome) {
@@ -295,5 +333,5 @@ void client_told(struct client *client, const struct router_reply *reply) {
         told_stale(client, reply);
     else
         told_rows(client, reply);
-    if (!reply->outcome && !operation->unjudged) decided(client);
+    if (!reply->outcome && !operation->unjudged && !reply->more) decided(client);
 }

@@ -241,6 +241,7 @@ static void send_operation(struct client *client) {
         fill_issuer(client, sending);
     else
         fill_register(client, sending);
+    if (operation->from[0]) sending->request.start = slice_from_text(operation->from);
     uint64_t host_us = sim_host_now_us(&router->host);
     bool hurried = client->believes && client_writes(operation) && sim_chance(sim, 300);
     sending->request.deadline_us = host_us + (hurried ? prng_between(&sim->prng, 5000, 100000)

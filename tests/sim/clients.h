@@ -72,6 +72,12 @@ struct operation {
     bool stale;    /* STATEMENT, READ, SCAN: of whatever some replicas have */
     uint64_t told_ts;
     int64_t told_number;
+    /* STATEMENT, SCAN: where the next page begins (empty: at the start), and what the pages before
+     * it showed. */
+    char from[64];
+    uint32_t pages, keys_passed;
+    int64_t exposure, sum;
+    size_t rows;
     /* RESERVE, CANCEL, STATEMENT */
     uint32_t issuer;
     size_t reservation;

@@ -116,6 +116,7 @@ void sim_node_open(struct sim_node *node) {
         .append_bytes_max = config->append_bytes_max,
         .apply_round_commands = config->apply_round_commands,
         .log_work_min = config->log_work_min,
+        .read_steps_max = config->read_steps_max,
         .snapshot_bytes_per_s = 16u << 20,
         .seed = prng_next(&node->host.sim->prng),
     };

@@ -139,6 +139,8 @@ void sim_config_make(struct sim *sim) {
     config->apply_round_commands = config->append_bytes_max % 8;
     /* And so little is in the log at a time that others wait outside. */
     config->log_work_min = config->append_bytes_max % 3 == 1 ? config->append_bytes_max : 0;
+    /* Reads end in the middle, and wait for the next turn. */
+    config->read_steps_max = config->append_bytes_max % 41;
     config->delay_min_us = prng_between(&sim->prng, 50, 300);
     config->delay_max_us = config->delay_min_us + prng_below(&sim->prng, 1500);
     config->sync_us = prng_between(&sim->prng, 100, 3000);

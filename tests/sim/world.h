@@ -215,6 +215,7 @@ struct sim_config {
     uint32_t append_bytes_max;     /* 0: as in production */
     uint32_t apply_round_commands; /* 0: as in production */
     uint32_t log_work_min;         /* 0: as in production */
+    uint32_t read_steps_max;       /* 0: as in production */
     uint64_t attempt_timeout_us;   /* of routers */
     uint32_t quiesce_ticks;        /* 0: ranges never go quiet */
     bool lease_reads;

@@ -239,8 +239,9 @@ static const char *scan(struct harness *harness, const char *start, const char *
     static struct scan_text result;
     result = (struct scan_text){.rows_left = limit};
     struct mvcc_reader reader = {harness->engine, NULL};
-    cr_assert_eq(mvcc_scan(&reader, TEXT(start), TEXT(end), read_ts, reverse, append_row, &result),
-                 STATUS_OK);
+    cr_assert_eq(
+        mvcc_scan(&reader, TEXT(start), TEXT(end), read_ts, reverse, append_row, &result, NULL),
+        STATUS_OK);
     return result.text;
 }
 
@@ -278,23 +279,108 @@ ENGINE_TEST(mvcc_scan_starts_at_a_bound_that_is_no_key) {
                      "account/0000000010=a@1 ");
 }
 
-/* The guard "no newer version in this interval" rests on this. */
-ENGINE_TEST(mvcc_newest_in_finds_the_newest_version_of_a_span) {
+static bool append_newest(void *ctx, struct slice key, const struct mvcc_version *newest) {
+    return append_row(ctx, key, newest->commit_ts,
+                      newest->kind == MVCC_DELETE ? TEXT("-") : newest->value);
+}
+
+static const char *each_newest(struct harness *harness, const char *start, const char *end,
+                               unsigned limit) {
+    static struct scan_text result;
+    result = (struct scan_text){.rows_left = limit};
     struct mvcc_reader reader = {harness->engine, NULL};
-    uint64_t newest = 99;
-    cr_assert_eq(mvcc_newest_in(&reader, TEXT("a"), TEXT("z"), &newest), STATUS_OK);
-    cr_assert_eq(newest, 0);
+    cr_assert_eq(mvcc_each_newest(&reader, TEXT(start), TEXT(end), append_newest, &result),
+                 STATUS_OK);
+    return result.text;
+}
+
+/* The guard "no newer version in this interval" rests on this. */
+ENGINE_TEST(mvcc_each_newest_names_every_key_once) {
+    cr_assert_str_eq(each_newest(harness, "a", "z", 9), "");
     put_version(harness, "a", 10, "1");
     for (uint64_t ts = 11; ts <= 40; ts++)
         put_version(harness, "b", ts, "1");
     put_version(harness, "c", 50, NULL);
     put_version(harness, "d", 60, "1");
-    cr_assert_eq(mvcc_newest_in(&reader, TEXT("a"), TEXT("c"), &newest), STATUS_OK);
-    cr_assert_eq(newest, 40);
-    cr_assert_eq(mvcc_newest_in(&reader, TEXT("a"), TEXT("d"), &newest), STATUS_OK);
-    cr_assert_eq(newest, 50, "a deletion counts");
-    cr_assert_eq(mvcc_newest_in(&reader, TEXT("a"), SLICE_EMPTY, &newest), STATUS_OK);
-    cr_assert_eq(newest, 60);
+    cr_assert_str_eq(each_newest(harness, "a", "c", 9), "a=1@10 b=1@40 ");
+    cr_assert_str_eq(each_newest(harness, "a", "d", 9), "a=1@10 b=1@40 c=-@50 ",
+                     "a deletion counts");
+    cr_assert_str_eq(each_newest(harness, "b", "", 9), "b=1@40 c=-@50 d=1@60 ");
+    cr_assert_str_eq(each_newest(harness, "a", "", 2), "a=1@10 b=1@40 ");
+}
+
+/* One scan after the other, each from where the steps of the one before ran out. */
+static const char *scan_paced(struct harness *harness, bool reverse, uint64_t steps,
+                              unsigned *ret_pages, uint64_t *ret_most) {
+    static struct scan_text result;
+    result = (struct scan_text){.rows_left = 99};
+    struct mvcc_reader reader = {harness->engine, NULL};
+    struct mvcc_pace pace = {0};
+    struct buf from = {0};
+    *ret_pages = 0;
+    *ret_most = 0;
+    do {
+        pace.steps_left = steps;
+        struct slice start = reverse ? SLICE_EMPTY : slice_from_buf(&from);
+        struct slice end = reverse ? slice_from_buf(&from) : SLICE_EMPTY;
+        cr_assert_eq(
+            mvcc_scan(&reader, start, end, MVCC_TS_MAX, reverse, append_row, &result, &pace),
+            STATUS_OK);
+        if (steps - pace.steps_left > *ret_most) *ret_most = steps - pace.steps_left;
+        cr_assert(!slice_equal(slice_from_buf(&pace.resume), slice_from_buf(&from)) ||
+                      pace.resume.len == 0,
+                  "it gets on");
+        buf_assign(&from, slice_from_buf(&pace.resume));
+        cr_assert(++*ret_pages < 500);
+    } while (from.len > 0);
+    buf_done(&pace.resume);
+    buf_done(&from);
+    return result.text;
+}
+
+/* A reader that wants few rows must not walk over a million that were deleted at one go; and
+ * wherever it is stopped, it sees the same in the end. */
+ENGINE_TEST(mvcc_scan_stops_where_its_steps_run_out) {
+    char key[16];
+    put_version(harness, "a", 1, "first");
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(key, sizeof(key), "d%03u", i);
+        put_version(harness, key, 1, "gone");
+        put_version(harness, key, 2, NULL);
+    }
+    for (uint64_t ts = 1; ts <= 60; ts++)
+        put_version(harness, "e", ts, ts % 2 ? "odd" : "even");
+    put_version(harness, "f", 1, "last");
+    const char *all = "a=first@1 e=even@60 f=last@1 ", *back = "f=last@1 e=even@60 a=first@1 ";
+    static const uint64_t steps[] = {0, 1, 2, 7, 20, 100, 100000};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        unsigned pages;
+        uint64_t most;
+        cr_assert_str_eq(scan_paced(harness, false, steps[i], &pages, &most), all);
+        cr_assert(pages >= (steps[i] < 20 ? 20 : 1) && most <= steps[i], "%u pages", pages);
+        cr_assert_eq(pages == 1, steps[i] == 100000);
+        cr_assert_str_eq(scan_paced(harness, true, steps[i], &pages, &most), back);
+        cr_assert(pages >= (steps[i] < 20 ? 20 : 1) && most <= steps[i], "%u pages", pages);
+        cr_assert_eq(pages == 1, steps[i] == 100000);
+    }
+}
+
+/* Rows cost by their size, too, and also those that nobody gets to see. */
+ENGINE_TEST(mvcc_scan_counts_large_rows_for_more) {
+    static char large[64 * MVCC_STEP_BYTES + 1];
+    memset(large, 'x', sizeof(large) - 1);
+    char key[16];
+    for (unsigned i = 0; i < 10; i++) {
+        snprintf(key, sizeof(key), "d%03u", i);
+        put_version(harness, key, 1, large);
+        put_version(harness, key, 2, NULL);
+    }
+    unsigned pages;
+    uint64_t most;
+    cr_assert_str_eq(scan_paced(harness, false, 100, &pages, &most), "");
+    cr_assert_geq(pages, 5, "%u pages", pages);
+    cr_assert_str_eq(scan_paced(harness, true, 100, &pages, &most), "");
+    cr_assert_geq(pages, 5, "%u pages", pages);
 }
 
 /* A damaged row must be reported, not skipped or guessed. */
@@ -317,7 +403,7 @@ ENGINE_TEST(mvcc_reports_damaged_rows) {
         for (int reverse = 0; reverse < 2; reverse++) {
             struct scan_text ignored = {.rows_left = 9};
             cr_assert_eq(mvcc_scan(&reader, SLICE_EMPTY, SLICE_EMPTY, MVCC_TS_MAX, reverse,
-                                   append_row, &ignored),
+                                   append_row, &ignored, NULL),
                          STATUS_CORRUPTION, "row %zu", i);
         }
         storage_batch_clear(harness->batch);

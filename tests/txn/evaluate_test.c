@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "tests/txn/harness.h"
 
 static struct txn_outcome run_put(struct range_under_test *range, const char *key,
@@ -474,4 +476,114 @@ Test(txn_evaluate, engine_failures_come_through) {
         buf_done(&encoded);
         range_done(&range);
     }
+}
+
+/* ---- how much a command may take ---- */
+
+static void put_many(struct range_under_test *range, uint32_t count, const char *value) {
+    struct build build;
+    char key[16];
+    for (uint32_t i = 0; i < count; i++) {
+        (void)snprintf(key, sizeof(key), "k%05u", i);
+        build_begin(&build, "");
+        build_put(&build, key, value);
+        cr_assert_eq(range_run(range, &build).result, TXN_DONE);
+    }
+}
+
+static struct txn_outcome run_unchanged(struct range_under_test *range, uint64_t version,
+                                        const char *request_id, bool unbounded) {
+    struct build build;
+    build_begin(&build, request_id);
+    build_unchanged(&build, "k", "l", version);
+    build_put(&build, "watched", "x");
+    build.command.unbounded = unbounded;
+    return range_run(range, &build);
+}
+
+/* All replicas walk over the interval while everything else of their worker waits: so there is a
+ * bound, it refuses for good, and at the same key wherever the rounds end. What an older version
+ * has put into a log has the meaning that it had. */
+Test(txn_evaluate, refuses_an_interval_of_too_many_keys) {
+    struct range_under_test range;
+    range_init(&range);
+    const uint32_t fits = TXN_COMMAND_STEPS_MAX - TXN_INTERVAL_STEPS - 2; /* the guard, a put */
+    put_many(&range, fits - 100, "v");
+    range_end_round(&range);
+    put_many(&range, fits, "v"); /* most are in the engine, too; a hundred in the round only */
+    const uint64_t any = UINT64_MAX;
+    cr_assert_eq(run_unchanged(&range, any, "R-1", false).result, TXN_DONE);
+    put_many(&range, fits + 1, "v");
+    struct txn_outcome outcome = run_unchanged(&range, any, "R-2", false);
+    cr_assert(outcome.result == TXN_REFUSED_WORK && outcome.index == 0);
+    cr_assert_eq(run_unchanged(&range, any, "", true).result, TXN_DONE);
+    range_end_round(&range);
+    cr_assert_eq(range_version(&range, "watched"), range.next_ts - 1);
+    outcome = run_unchanged(&range, any, "R-2", false);
+    cr_assert(outcome.result == TXN_REFUSED_WORK && outcome.replayed, "it is remembered");
+    range_done(&range);
+}
+
+/* The first key that was written later decides; nobody walks over the rest. */
+Test(txn_evaluate, an_interval_guard_stops_at_the_first_newer_version) {
+    struct range_under_test range;
+    range_init(&range);
+    put_many(&range, 1000, "v");
+    uint64_t version = range.next_ts - 1;
+    put_many(&range, 1, "newer");
+    txn_apply_set_steps_max(range.apply, TXN_INTERVAL_STEPS + 3);
+    cr_assert_eq(run_unchanged(&range, version, "", false).result, TXN_REFUSED_GUARD);
+    range_end_round(&range);
+    cr_assert_eq(run_unchanged(&range, version, "", false).result, TXN_REFUSED_GUARD);
+    cr_assert_eq(run_unchanged(&range, version + 1, "", false).result, TXN_REFUSED_WORK);
+    cr_assert_leq(txn_apply_round_steps(range.apply), 3 * (TXN_INTERVAL_STEPS + 3));
+    range_done(&range);
+}
+
+/* What only the round has is counted where its key is, not where the round is: a replica that has
+ * it in the engine already must stop at the same key. */
+Test(txn_evaluate, an_interval_is_walked_in_the_order_of_its_keys) {
+    struct range_under_test range;
+    range_init(&range);
+    (void)run_put(&range, "k1", "v");
+    (void)run_put(&range, "k3", "v");
+    uint64_t version = range.next_ts;
+    (void)run_put(&range, "k0", "v");
+    range_end_round(&range);
+    txn_apply_set_steps_max(range.apply, TXN_INTERVAL_STEPS + 2 + 3); /* three keys */
+    (void)run_put(&range, "k2", "v");
+    for (int round = 0; round < 2; round++) {
+        cr_assert_eq(run_unchanged(&range, version, "", false).result, TXN_REFUSED_GUARD);
+        cr_assert_eq(run_unchanged(&range, version + 1, "", false).result, TXN_REFUSED_WORK);
+        range_end_round(&range);
+    }
+    range_done(&range);
+}
+
+/* Ten thousand guards on large values would read gigabytes: values count by their size, whoever
+ * looks at them. */
+Test(txn_evaluate, large_values_count_for_more) {
+    static char large[8 * TXN_STEP_BYTES + 1];
+    struct range_under_test range;
+    struct build build;
+    range_init(&range);
+    memset(large, 'x', sizeof(large) - 1);
+    put_many(&range, 3, large);
+    txn_apply_set_steps_max(range.apply, 27);
+    for (int round = 0; round < 2; round++) {
+        build_begin(&build, "");
+        build_guard(&build, TXN_GUARD_EXISTS, "k00000");
+        build_insert(&build, "new", "v");
+        build_delete(&build, "k00001");
+        build_insert(&build, "k00002", "v");
+        struct txn_outcome outcome = range_run(&range, &build);
+        cr_assert(outcome.result == TXN_REFUSED_WORK && outcome.index == 3, "%s at %u",
+                  txn_result_text(outcome.result), outcome.index);
+        range_end_round(&range);
+    }
+    txn_apply_set_steps_max(range.apply, 28);
+    cr_assert_eq(range_run(&range, &build).result, TXN_REFUSED_EXISTS);
+    range_end_round(&range);
+    cr_assert_null(range_value(&range, "new"));
+    range_done(&range);
 }

@@ -86,8 +86,9 @@ struct txn_outcome range_run(struct range_under_test *range, const struct build 
     struct txn_command source = build->command, decoded;
     source.guards = (struct txn_guard *)build->guards;
     source.ops = (struct txn_op *)build->ops;
+    source.commit_ts = range->next_ts++;
     txn_command_encode(&encoded, &source);
-    txn_command_stamp(encoded.data, encoded.len, range->next_ts++);
+    if (!source.unbounded) txn_command_stamp(encoded.data, encoded.len, source.commit_ts);
     cr_assert_eq(txn_command_decode(slice_from_buf(&encoded), &range->arena, &decoded), STATUS_OK);
 
     if (!range->in_round) txn_apply_begin(range->apply, range->batch);

@@ -26,11 +26,31 @@ struct model_record {
 
 struct model {
     struct model_key keys[KEYS];
+    uint32_t steps_max;                        /* of one command */
     struct model_record records[KEYS][2][IDS]; /* by anchor, whether it was inserted, and id */
 };
 
 static int key_index(struct slice key) {
     return key.data[0] - 'a';
+}
+
+/* False when that is more than there are. */
+static bool model_spend(uint32_t *steps_left, uint32_t steps) {
+    bool enough = steps <= *steps_left;
+    *steps_left -= enough ? steps : *steps_left;
+    return enough;
+}
+
+/* Stops at the first key that was written later; keys that never had a version are not there. */
+static enum txn_result model_interval(const struct model *model, const struct txn_guard *guard,
+                                      uint32_t *steps_left) {
+    if (!model_spend(steps_left, TXN_INTERVAL_STEPS)) return TXN_REFUSED_WORK;
+    for (int i = key_index(guard->key); i < key_index(guard->end); i++) {
+        if (model->keys[i].newest_ts == 0) continue;
+        if (!model_spend(steps_left, 1)) return TXN_REFUSED_WORK;
+        if (model->keys[i].newest_ts > guard->version) return TXN_REFUSED_GUARD;
+    }
+    return TXN_DONE;
 }
 
 static bool model_guard(const struct model *model, const struct txn_guard *guard) {
@@ -44,14 +64,25 @@ static bool model_guard(const struct model *model, const struct txn_guard *guard
         return key->exists && slice_equal(text(key->value), guard->value);
     case TXN_GUARD_VERSION:
         return guard->version == (key->exists ? key->newest_ts : 0);
-    case TXN_GUARD_UNCHANGED: {
-        int last = guard->end.len > 0 ? key_index(guard->end) : key_index(guard->key) + 1;
-        for (int i = key_index(guard->key); i < last; i++)
-            if (model->keys[i].newest_ts > guard->version) return false;
-        return true;
-    }
+    case TXN_GUARD_UNCHANGED:
+        return key->newest_ts <= guard->version;
     }
     return false;
+}
+
+static enum txn_result model_guards(const struct model *model, const struct build *build,
+                                    uint32_t *steps_left, uint32_t *ret_index) {
+    for (uint32_t i = 0; i < build->command.guard_count; i++) {
+        const struct txn_guard *guard = &build->guards[i];
+        enum txn_result result = TXN_DONE;
+        if (guard->end.len > 0)
+            result = model_interval(model, guard, steps_left);
+        else if (!model_guard(model, guard))
+            result = TXN_REFUSED_GUARD;
+        *ret_index = i;
+        if (result != TXN_DONE) return result;
+    }
+    return TXN_DONE;
 }
 
 static enum txn_result model_op(struct model_key *key, const struct txn_op *op, int64_t *number) {
@@ -87,9 +118,11 @@ static struct txn_outcome model_decide(struct model *model, const struct build *
     const struct txn_command *command = &build->command;
     struct model next = *model;
     bool touched[KEYS] = {false};
-    for (uint32_t i = 0; i < command->guard_count; i++)
-        if (!model_guard(model, &build->guards[i]))
-            return (struct txn_outcome){.result = TXN_REFUSED_GUARD, .index = i};
+    uint32_t steps_left = model->steps_max, refused_at = 0;
+    if (!model_spend(&steps_left, command->guard_count + command->op_count))
+        return (struct txn_outcome){.result = TXN_REFUSED_WORK};
+    enum txn_result guards = model_guards(model, build, &steps_left, &refused_at);
+    if (guards != TXN_DONE) return (struct txn_outcome){.result = guards, .index = refused_at};
     for (uint32_t i = 0; i < command->op_count; i++) {
         int64_t number = 0;
         int index = key_index(build->ops[i].key);
@@ -214,12 +247,17 @@ static struct build sent[STEPS]; /* with an id: to be sent again */
 Test(txn_model, outcomes_and_state_do_not_depend_on_rounds) {
     for (uint64_t seed = 1; seed <= 60; seed++) {
         struct range_under_test one, two;
-        struct model model = {0};
+        struct model model = {.steps_max = TXN_COMMAND_STEPS_MAX};
         uint32_t sent_count = 0;
         struct prng prng;
         prng_init(&prng, seed);
         range_init(&one);
         range_init(&two);
+        if (seed % 2 == 0) { /* so few that they run out in the middle of an interval */
+            model.steps_max = (uint32_t)prng_between(&prng, 2, 2 * TXN_INTERVAL_STEPS + 6);
+            txn_apply_set_steps_max(one.apply, model.steps_max);
+            txn_apply_set_steps_max(two.apply, model.steps_max);
+        }
         for (int step = 0; step < STEPS; step++) {
             struct build build;
             uint64_t now_ts = one.next_ts;
