@@ -311,6 +311,7 @@ static void add_replica(const struct session *session, uint32_t index, cJSON *re
     json_add_u64(object, "behind_entries", replica_lag(&session->now, progress));
     json_add_bool(object, "active", progress->active);
     json_add_bool(object, "gets_snapshot", progress->gets_snapshot);
+    json_add_bool(object, "log_lost", progress->log_lost);
 }
 
 static void add_range(const struct session *session, cJSON *object) {
@@ -336,6 +337,8 @@ static void print_replica(const struct session *session, const struct range_repl
         buf_printf(out, ", leads\n");
     else if (!progress)
         buf_printf(out, "\n");
+    else if (progress->log_lost)
+        buf_printf(out, ", HAS LOST ITS LOG: counts for nothing, replace it\n");
     else if (!progress->active)
         buf_printf(out, ", does not answer\n");
     else if (progress->gets_snapshot)

@@ -409,6 +409,16 @@ static bool may_be_stepped(const struct placement_driver *driver,
     return status == STATUS_OK;
 }
 
+/* Whoever of the two has lost entries must not promise anything more. */
+static _Noreturn void stop_without_log(const struct placement_driver *driver,
+                                       uint64_t from_member) {
+    fatal("placement member %" PRIu64 ": its log contradicts what the leading member %" PRIu64
+          " knows to be durable here or committed: one of the two has lost what it had promised to "
+          "keep (an older copy of a directory, a disk that lies about what it has synced). Put "
+          "that member's newest directory back",
+          driver->config.member_id, from_member);
+}
+
 enum status placement_driver_message(struct placement_driver *driver, uint64_t from_member,
                                      struct slice frame, uint64_t now_us) {
     placement_driver_set_now(driver, now_us);
@@ -423,7 +433,9 @@ enum status placement_driver_message(struct placement_driver *driver, uint64_t f
                   message.to == driver->config.member_id;
     if (!honest) buf_printf(&why, "it is cut short, or not of that member, or not for this one");
     honest = honest && may_be_stepped(driver, &message, &why);
-    if (honest && raft_step(driver->raft, &message) == STATUS_INVALID) {
+    if (honest) status = raft_step(driver->raft, &message);
+    if (status == STATUS_CORRUPTION) stop_without_log(driver, from_member);
+    if (honest && status == STATUS_INVALID) {
         buf_printf(&why, "it contradicts what this member knows");
         honest = false;
     }

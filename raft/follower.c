@@ -35,11 +35,12 @@ enum status raft_handle_append(struct raft *raft, const struct raft_message *mes
     enum status status = raft_core_log_append_after(&raft->log, message->log, message->entries,
                                                     message->entry_count);
     if (status != STATUS_OK) {
+        /* One of the two has lost what it promised; nobody can say here which. */
         log_error("raft_append_contradicts_commit", "%s from=%lu previous=%lu commit=%lu",
                   raft->config.log_prefix ? raft->config.log_prefix : "",
                   (unsigned long)message->from, (unsigned long)message->log.index,
                   (unsigned long)raft->log.committed);
-        return status;
+        return STATUS_CORRUPTION;
     }
     if (message->truncated > raft->leader_truncated) raft->leader_truncated = message->truncated;
     /* The leader's commit index says nothing about what lies beyond this message. */
@@ -56,7 +57,7 @@ enum status raft_handle_heartbeat(struct raft *raft, const struct raft_message *
                   raft->config.log_prefix ? raft->config.log_prefix : "",
                   (unsigned long)message->from, (unsigned long)message->commit,
                   (unsigned long)raft->log.last.index);
-        return STATUS_INVALID;
+        return STATUS_CORRUPTION;
     }
     raft_core_log_commit_to(&raft->log, message->commit);
     if (message->quiesce && raft_follow_quiesce(raft, message)) return STATUS_OK;

@@ -113,7 +113,7 @@ void raft_progress_become_snapshot(struct raft_progress *progress, uint64_t snap
 }
 
 bool raft_progress_paused(const struct raft_progress *progress) {
-    return progress->state == RAFT_PROGRESS_SNAPSHOT || progress->paused;
+    return progress->state == RAFT_PROGRESS_SNAPSHOT || progress->paused || progress->log_lost;
 }
 
 void raft_progress_sent_entries(struct raft_progress *progress, uint32_t count, uint64_t bytes) {
@@ -134,12 +134,18 @@ bool raft_progress_can_bump_commit(const struct raft_progress *progress, uint64_
     return commit > progress->commit_sent && progress->commit_sent < progress->next - 1;
 }
 
-bool raft_progress_acked(struct raft_progress *progress, uint64_t index) {
+bool raft_progress_acked(struct raft_progress *progress, uint64_t index, uint64_t now_us) {
     if (index <= progress->match) return false;
     progress->match = index;
+    progress->match_us = now_us;
     progress->next = max_u64(progress->next, index + 1);
     progress->paused = false;
     return true;
+}
+
+bool raft_progress_denies(const struct raft_progress *progress, uint64_t rejected,
+                          uint64_t sent_us) {
+    return progress->match_us > 0 && rejected <= progress->match && sent_us > progress->match_us;
 }
 
 bool raft_progress_rejected(struct raft_progress *progress, uint64_t rejected, uint64_t hint) {

@@ -49,6 +49,7 @@ struct raft_progress {
     uint64_t pending_snapshot;  /* index of the snapshot on its way; 0: none */
     uint64_t read_acked;        /* ReadIndex position of the newest heartbeat it answered (6.4) */
     uint64_t promised_until_us; /* own clock: it helps to elect no other before (6.4.1) */
+    uint64_t match_us;          /* now_us when `match` was acknowledged; 0: no time was known */
     uint64_t match_answered;    /* `match` when it last answered a heartbeat */
     uint64_t told_tick;         /* raft->ticks when an append or heartbeat was last sent to it */
     uint64_t heard_tick;        /* raft->ticks when it last answered one */
@@ -57,6 +58,7 @@ struct raft_progress {
     bool learner;
     bool recently_active; /* heard from since the last check-quorum */
     bool left_behind;     /* the group is quiet although this replica lacks something */
+    bool log_lost;        /* it denied what it had acknowledged: raft_progress_denies */
     bool paused;          /* probe on its way, or window full: wait for a response */
     struct raft_inflights inflights;
 };
@@ -81,7 +83,11 @@ void raft_progress_sent_entries(struct raft_progress *progress, uint32_t count, 
 /* Whether telling this commit index can move the follower's forward. */
 bool raft_progress_can_bump_commit(const struct raft_progress *progress, uint64_t commit);
 /* The follower acknowledged up to `index`; false when that is old news. */
-bool raft_progress_acked(struct raft_progress *progress, uint64_t index);
+bool raft_progress_acked(struct raft_progress *progress, uint64_t index, uint64_t now_us);
+/* Whether a rejection of the append after `rejected`, which was sent at `sent_us`, takes back what
+ * the follower had acknowledged before that. It is no late one: those echo earlier times. */
+bool raft_progress_denies(const struct raft_progress *progress, uint64_t rejected,
+                          uint64_t sent_us);
 /* The follower rejected the append after `rejected` and hints at `hint`; false when stale. */
 bool raft_progress_rejected(struct raft_progress *progress, uint64_t rejected, uint64_t hint);
 

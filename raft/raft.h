@@ -237,7 +237,8 @@ void raft_tick(struct raft *raft);
 void raft_miss_ticks(struct raft *raft, uint32_t ticks);
 /* INVALID: a message that no correct peer sends (the core is unchanged). DROPPED: a forwarded
  * proposal refused. NOT_FOUND: a response from a replica that is not in the configuration. BUSY:
- * too many reads wait. None of them is a reason to stop. */
+ * too many reads wait. None of them is a reason to stop. CORRUPTION is one (the core is unchanged):
+ * this replica, or the leader, has lost entries that it said were durable. */
 enum status raft_step(struct raft *raft, const struct raft_message *message) MUST_CHECK;
 /* Stands for election now. OK too when it leads already. DROPPED: not a voter, it declines, or a
  * snapshot or configuration change is yet to be applied. BUSY: a leader may still hold a lease. */
@@ -380,6 +381,7 @@ struct raft_progress_view {
     bool learner, recently_active, paused;
     uint64_t pending_snapshot; /* index, state RAFT_SNAPSHOT */
     uint32_t inflight;         /* messages */
+    bool log_lost; /* it denies entries that it had acknowledged: it counts for nothing */
     bool inflight_full;        /* no more may be sent before an answer */
 };
 

@@ -139,7 +139,7 @@ void raft_broadcast_append(struct raft *raft) {
 
 static uint64_t match_of(const void *ctx, uint64_t id) {
     const struct raft_progress *progress = raft_progress_of(ctx, id);
-    return progress ? progress->match : 0;
+    return progress && !progress->log_lost ? progress->match : 0;
 }
 
 /* Only an entry of the own term is committed by counting (3.6.2). */
@@ -202,8 +202,28 @@ static bool tells_commits(const struct raft *raft) {
     return !raft->config.lazy_commits || raft_conf_change_pending(raft);
 }
 
+/* A follower that denies what it acknowledged in this term has lost its log, and with it who knows
+ * what promises: it has no voice in this term any more, for commits, reads, leases or the contact to
+ * a quorum, and is fed nothing that would cover it up. Heartbeats go on: by them it finds out. */
+static void lose_follower(struct raft *raft, struct raft_progress *progress) {
+    log_error("raft_follower_lost_log", "%s follower=%lu match=%lu",
+              raft->config.log_prefix ? raft->config.log_prefix : "", (unsigned long)progress->id,
+              (unsigned long)progress->match);
+    progress->log_lost = true;
+    progress->recently_active = false;
+    progress->promised_until_us = 0;
+    progress->read_acked = 0;
+    if (raft->transfer_target == progress->id) raft_abort_transfer(raft);
+}
+
 void raft_handle_append_response(struct raft *raft, const struct raft_message *message) {
     struct raft_progress *progress = raft_progress_of(raft, message->from);
+    if (progress->log_lost) return;
+    if (message->reject && message->sent_us <= raft->now_us &&
+        raft_progress_denies(progress, message->log.index, message->sent_us)) {
+        lose_follower(raft, progress);
+        return;
+    }
     note_contact(raft, progress, message);
     if (message->reject) {
         handle_rejection(raft, progress, message);
@@ -212,7 +232,7 @@ void raft_handle_append_response(struct raft *raft, const struct raft_message *m
     uint64_t index = message->log.index;
     if (index > raft->log.last.index) return; /* nothing of this term can say so */
     bool known = progress->match == index && progress->state == RAFT_PROGRESS_PROBE;
-    if (!raft_progress_acked(progress, index) && !known) return;
+    if (!raft_progress_acked(progress, index, raft->now_us) && !known) return;
     leave_probe_or_snapshot(raft, progress, index);
     bool other = progress->id != raft->config.id;
     bool telling = tells_commits(raft);
@@ -283,6 +303,7 @@ static bool needs_probe(const struct raft *raft, const struct raft_progress *pro
 
 void raft_handle_heartbeat_response(struct raft *raft, const struct raft_message *message) {
     struct raft_progress *progress = raft_progress_of(raft, message->from);
+    if (progress->log_lost) return;
     note_contact(raft, progress, message);
     progress->paused = false;
     if (needs_probe(raft, progress)) raft_send_append(raft, progress);
@@ -317,7 +338,8 @@ uint64_t raft_min_match(const struct raft *raft) {
     if (raft->role != RAFT_LEADER) return lowest;
     for (uint32_t at = 0; at < raft->progress.count; at++) {
         const struct raft_progress *progress = &raft->progress.items[at];
-        if (progress->id != raft->config.id && progress->match < lowest) lowest = progress->match;
+        if (progress->id == raft->config.id || progress->log_lost) continue;
+        if (progress->match < lowest) lowest = progress->match;
     }
     return lowest;
 }

@@ -11,7 +11,7 @@ void raft_abort_transfer(struct raft *raft) {
 }
 
 void raft_begin_transfer(struct raft *raft, struct raft_progress *progress) {
-    if (!raft_conf_state_is_voter(&raft->conf, progress->id)) return;
+    if (!raft_conf_state_is_voter(&raft->conf, progress->id) || progress->log_lost) return;
     raft_stir(raft);
     if (raft->transfer_target == progress->id) return; /* under way */
     raft_abort_transfer(raft);                         /* the latest wish counts */

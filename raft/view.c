@@ -10,6 +10,7 @@ static struct raft_progress_view view_progress(const struct raft_progress *progr
         .recently_active = progress->recently_active,
         .paused = raft_progress_paused(progress),
         .pending_snapshot = progress->pending_snapshot,
+        .log_lost = progress->log_lost,
         .inflight = progress->inflights.count,
         .inflight_full = raft_inflights_full(&progress->inflights),
     };

@@ -269,6 +269,7 @@ static void admit_describe(const struct admission *call) {
             .match = progress->match,
             .active = progress->recently_active || progress->id == call->replica->replica_id,
             .gets_snapshot = progress->state == RAFT_SNAPSHOT,
+            .log_lost = progress->log_lost,
         };
     }
     range_client_reply(call->worker, call->client, &reply);

@@ -40,6 +40,7 @@
 #define REPLY_MORE 1u
 #define PROGRESS_ACTIVE 1u
 #define PROGRESS_SNAPSHOT 2u
+#define PROGRESS_LOG_LOST 4u
 
 void range_frame_begin(struct buf *frame) {
     buf_clear(frame);
@@ -138,7 +139,8 @@ static void encode_progress(struct buf *frame, const struct range_reply *reply) 
         encode_varint(frame, progress->replica_id);
         encode_varint(frame, progress->match);
         encode_u8(frame, (progress->active ? PROGRESS_ACTIVE : 0) |
-                             (progress->gets_snapshot ? PROGRESS_SNAPSHOT : 0));
+                             (progress->gets_snapshot ? PROGRESS_SNAPSHOT : 0) |
+                             (progress->log_lost ? PROGRESS_LOG_LOST : 0));
     }
 }
 
@@ -337,9 +339,10 @@ static void decode_progress(struct decoder *in, struct arena *arena, struct rang
         progress->replica_id = decode_varint(in);
         progress->match = decode_varint(in);
         uint8_t flags = decode_u8(in);
-        if (flags > (PROGRESS_ACTIVE | PROGRESS_SNAPSHOT)) in->failed = true;
+        if (flags > (PROGRESS_ACTIVE | PROGRESS_SNAPSHOT | PROGRESS_LOG_LOST)) in->failed = true;
         progress->active = flags & PROGRESS_ACTIVE;
         progress->gets_snapshot = flags & PROGRESS_SNAPSHOT;
+        progress->log_lost = flags & PROGRESS_LOG_LOST;
     }
 }
 

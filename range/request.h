@@ -100,6 +100,7 @@ struct range_replica_progress {
     uint64_t match;     /* entries up to this one are in its log, durably */
     bool active;        /* heard from within the last election time-out */
     bool gets_snapshot; /* it lacks entries that the leader's log no longer has */
+    bool log_lost;      /* it has lost entries that it had acknowledged: unfit, to be replaced */
 };
 
 struct range_row {

@@ -1,6 +1,7 @@
 /* Raft messages and time, into the Raft cores. */
 #include <inttypes.h>
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "raft/message_codec.h"
 #include "raft/peer.h"
@@ -48,6 +49,17 @@ static enum fate refuse(struct range_worker *worker, uint64_t from_node, uint64_
     return REFUSED;
 }
 
+/* Whoever of the two has lost entries must not promise anything more. */
+static _Noreturn void stop_without_log(const struct range_replica *replica, uint64_t from_node) {
+    fatal("%s: this replica's log contradicts what its leader on node %" PRIu64 " knows to be "
+          "durable here or committed (the line before this one has the numbers). One of the two "
+          "nodes has lost what it had promised to keep: its directory is an older copy, or its "
+          "disk lies about what it has synced. Find out which one, and do not start that one "
+          "again: start a node with an empty --data-dir and move its replicas there (flotilla "
+          "admin move-replica)",
+          replica->log_prefix, from_node);
+}
+
 static const struct raft_peer_rules peer_rules = {.check_entry = range_entry_check};
 
 static enum fate step_message(struct range_replica *replica, uint64_t from_node,
@@ -62,6 +74,7 @@ static enum fate step_message(struct range_replica *replica, uint64_t from_node,
     range_replica_touch(replica);
     range_stages_acknowledged(replica, message);
     enum status status = raft_step(replica->raft, message);
+    if (status == STATUS_CORRUPTION) stop_without_log(replica, from_node);
     range_replica_follow_role(replica);
     if (status == STATUS_INVALID)
         return refuse(replica->worker, from_node, range_replica_id(replica), message,

@@ -73,6 +73,25 @@ class SetBack(unittest.TestCase):
             self.assertIn("had synced", line)
             self.assertTrue(c.status()["nodes"][c.node_id(2) - 1]["set_back"])
 
+    def test_what_placement_cannot_know_the_leader_tells(self):
+        """The same between two heartbeats: the node may register, and stops when its leader names
+        entries that it had acknowledged."""
+        with Cluster(nodes=3, ranges=2, placement_options=("--node-heartbeat-ms", 60000,
+                                                           "--node-silence-ms", 200000)) as c:
+            time.sleep(1)  # the heartbeats of the birth are over
+            expect_clean(load(c, "unnoticed", 2))
+            c.nodes[2].kill()
+            log = max(glob.glob(c.path("node3/engine/*.log")), key=os.path.getsize)
+            os.truncate(log, os.path.getsize(log) // 2)
+            c.nodes[2].launch()
+            self.assertNotEqual(c.nodes[2].wait(20), 0)
+            text = c.nodes[2].log()
+            self.assertTrue("raft_log_lost" in text or "had synced" in text, c.nodes[2].tail())
+            self.assertIn("move-replica", text.strip().splitlines()[-1])
+            code, out, err = cluster.run(["bench", "verify", "--router", c.router_address,
+                                          "--ledger", c.path("ledger")])
+            self.assertEqual(code, 0, out + err)
+
     def test_ranges_are_born_on_nodes_that_live(self):
         """One node whose disk goes with its process, started until three have registered."""
         c = Cluster(nodes=3, ranges=4)

@@ -63,7 +63,7 @@ Test(raft_progress, probes_once_then_replicates) {
     raft_progress_sent_entries(&progress, 3, 30);
     cr_assert(raft_progress_paused(&progress));
     cr_assert_eq(progress.next, 5, "a probe does not run ahead");
-    cr_assert(raft_progress_acked(&progress, 7));
+    cr_assert(raft_progress_acked(&progress, 7, 0));
     raft_progress_become_replicate(&progress);
     cr_assert(progress.match == 7 && progress.next == 8 && !raft_progress_paused(&progress));
     raft_progress_sent_entries(&progress, 2, 20);
@@ -76,9 +76,9 @@ Test(raft_progress, probes_once_then_replicates) {
 /* Answers out of order or twice change nothing. */
 Test(raft_progress, ignores_old_answers) {
     struct raft_progress progress = follower(0, 0);
-    cr_assert(raft_progress_acked(&progress, 9));
-    cr_assert_not(raft_progress_acked(&progress, 9));
-    cr_assert_not(raft_progress_acked(&progress, 3));
+    cr_assert(raft_progress_acked(&progress, 9, 0));
+    cr_assert_not(raft_progress_acked(&progress, 9, 0));
+    cr_assert_not(raft_progress_acked(&progress, 3, 0));
     raft_progress_become_replicate(&progress);
     cr_assert_not(raft_progress_rejected(&progress, 9, 2), "what matches cannot be rejected");
     raft_progress_sent_entries(&progress, 4, 1);
@@ -120,7 +120,7 @@ Test(raft_progress, probes_behind_a_snapshot_that_was_sent) {
 /* A commit index is worth telling while it can move the follower's own. */
 Test(raft_progress, tells_a_commit_index_only_while_it_helps) {
     struct raft_progress progress = follower(0, 0);
-    raft_progress_acked(&progress, 9);
+    raft_progress_acked(&progress, 9, 0);
     raft_progress_become_replicate(&progress);
     progress.commit_sent = 5;
     cr_assert(raft_progress_can_bump_commit(&progress, 9));

@@ -87,6 +87,61 @@ Test(raft_replication, commits_earlier_terms_only_with_its_own) {
     group_free(group);
 }
 
+/* Five voters of which 2 acknowledged entry 12 and then, asked once more, denies it: its disk has
+ * lost what it said it had. `sent_us`: when the append that it rejects was sent. */
+static struct group *group_with_denial(uint64_t sent_us) {
+    struct group *group = group_new(5, NULL);
+    group_set_now(group, 1000000);
+    group_elect(group, 1);
+    cr_assert_eq(group_view(group, 1).commit, 11);
+    group->lost[RAFT_MSG_APPEND] = true;
+    cr_assert_eq(group_propose(group, 1, "x"), STATUS_OK);
+    group_settle(group);
+    struct raft_message answer = {.kind = RAFT_MSG_APPEND_RESPONSE,
+                                  .from = 2,
+                                  .term = group_view(group, 1).term,
+                                  .log = {0, 12}};
+    cr_assert_eq(group_step(group, 1, answer), STATUS_OK);
+    group_set_now(group, 2000000);
+    answer.reject = true;
+    answer.reject_hint = 10;
+    answer.sent_us = sent_us;
+    cr_assert_eq(group_step(group, 1, answer), STATUS_OK);
+    return group;
+}
+
+static uint64_t commit_after_ack(struct group *group, uint64_t from) {
+    struct raft_message ack = {.kind = RAFT_MSG_APPEND_RESPONSE,
+                               .from = from,
+                               .term = group_view(group, 1).term,
+                               .log = {0, 12},
+                               .sent_us = 1500000};
+    cr_assert_eq(group_step(group, 1, ack), STATUS_OK);
+    raft_check(group->nodes[1].raft);
+    return group_view(group, 1).commit;
+}
+
+/* An acknowledgement that was taken back is none: with it three of five would commit what is on two
+ * disks. Nor is the replica heard again, or fed as if nothing had been. */
+Test(raft_replication, does_not_count_who_has_lost_its_log) {
+    struct group *group = group_with_denial(1500000);
+    cr_assert(group_view(group, 1).progress[1].log_lost);
+    cr_assert_eq(commit_after_ack(group, 3), 11, "on the disks of 1 and 3");
+    cr_assert_eq(commit_after_ack(group, 2), 11, "whatever it says now");
+    cr_assert_eq(raft_min_match(group->nodes[1].raft), 11, "the log is not kept for it");
+    cr_assert_eq(commit_after_ack(group, 4), 12);
+    cr_assert_not(group_view(group, 1).progress[1].recently_active);
+    group_free(group);
+}
+
+/* A rejection may be late: what it answers was sent before the acknowledgement came. */
+Test(raft_replication, a_late_rejection_takes_nothing_back) {
+    struct group *group = group_with_denial(1000000);
+    cr_assert_not(group_view(group, 1).progress[1].log_lost);
+    cr_assert_eq(commit_after_ack(group, 3), 12);
+    group_free(group);
+}
+
 /* The commit index that a follower learns never passes what the message vouches for. */
 Test(raft_replication, bounds_a_commit_index_by_the_message) {
     struct group *group = group_new(3, NULL);
@@ -102,7 +157,7 @@ Test(raft_replication, bounds_a_commit_index_by_the_message) {
     cr_assert_eq(group_view(group, 1).commit, 12);
     struct raft_message heartbeat = {
         .kind = RAFT_MSG_HEARTBEAT, .from = 2, .term = 2, .commit = 13};
-    cr_assert_eq(group_step(group, 1, heartbeat), STATUS_INVALID, "entries it never had");
+    cr_assert_eq(group_step(group, 1, heartbeat), STATUS_CORRUPTION, "entries it never had");
     cr_assert_eq(group_view(group, 1).commit, 12);
     group_free(group);
 }

@@ -379,7 +379,7 @@ void sim_node_drain(struct sim_world *world, struct sim_node *node) {
 static void take_message(struct sim_world *world, struct sim_node *node,
                          const struct raft_message *message) {
     enum status status = raft_step(node->raft, message);
-    if (status == STATUS_INVALID) {
+    if (status == STATUS_INVALID || status == STATUS_CORRUPTION) {
         sim_fail(world, node, "calls a message of kind %d from %lu invalid", (int)message->kind,
                  (unsigned long)message->from);
     }

@@ -151,6 +151,18 @@ static void check_leader_commit(struct sim_world *world, struct sim_node *node) 
     }
 }
 
+/* Disks keep here what they said they had, whatever the network does to answers. */
+static void check_followers(struct sim_world *world, const struct sim_node *node) {
+    struct raft_view view;
+    raft_view(node->raft, &view);
+    for (uint32_t at = 0; at < view.progress_count; at++) {
+        if (view.progress[at].log_lost) {
+            sim_fail(world, node, "takes %lu, whose disk is well, for one that lost its log",
+                     (unsigned long)view.progress[at].id);
+        }
+    }
+}
+
 void sim_check_node(struct sim_world *world, struct sim_node *node) {
     uint64_t term = raft_term(node->raft), commit = raft_commit_index(node->raft);
     if (term < node->term_seen || commit < node->commit_seen) {
@@ -160,6 +172,7 @@ void sim_check_node(struct sim_world *world, struct sim_node *node) {
     }
     if (raft_role(node->raft) == RAFT_LEADER) {
         check_leader(world, node);
+        check_followers(world, node);
         if (commit > node->commit_seen && !world->result.failed) check_leader_commit(world, node);
         sim_check_changes(world, node);
     } else if (commit > world->decided_count) {

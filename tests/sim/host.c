@@ -49,10 +49,10 @@ static struct {
 } running;
 
 /* The end of a process by fatal(). One whose disk is well has no reason to end: then it is a bug,
- * and fatal() goes on to abort. */
+ * and fatal() goes on to abort. Where disks lie, replicas find out and stop. */
 static void process_fails(const char *reason) {
     struct sim_host *host = running.host;
-    if (!host || !sim_disk_failed(host)) return;
+    if (!host || (!sim_disk_failed(host) && !host->sim->options.disks_lie)) return;
     sim_note(host->sim, "%s", reason);
     longjmp(running.before, 1);
 }

@@ -367,12 +367,26 @@ static struct replica_rules *seen_of(struct sim *sim, const struct sim_node *nod
     return &sim->rules->replicas[node->host.number - 1][range_id];
 }
 
+/* What an honest disk acknowledged it has, however late and out of order its answers come. */
+static void check_followers(struct sim *sim, const struct sim_node *node,
+                            const struct range_replica *replica) {
+    struct raft_view view;
+    if (!replica->leads || sim->options.disks_lie) return;
+    raft_view(replica->raft, &view);
+    for (uint32_t i = 0; i < view.progress_count; i++)
+        if (view.progress[i].log_lost)
+            sim_broken(sim, "nobody is taken for one that lost its log",
+                       "node %u range %" PRIu64 ": replica %" PRIu64, node->host.number,
+                       replica->descriptor.range_id, view.progress[i].id);
+}
+
 static void check_replica(struct sim *sim, struct sim_node *node,
                           const struct range_replica *replica) {
     struct replica_rules *seen = seen_of(sim, node, replica);
     check_counted(sim, node, replica, seen);
     check_progress(sim, node, replica, seen);
     check_growth(sim, node, replica, seen);
+    check_followers(sim, node, replica);
     if (!replica->installing) check_tail(sim, node, replica, seen);
     if (replica->leads && replica->lead_term != seen->led_term) {
         seen->led_term = replica->lead_term;
