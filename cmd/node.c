@@ -218,12 +218,12 @@ static void *run_worker(void *ctx) {
     return NULL;
 }
 
-static void address_known(void *ctx, uint64_t node_id, struct slice address) {
+static void address_known(void *ctx, const struct placement_node_address *node) {
     struct node_process *process = ctx;
     struct buf text = {0};
-    buf_append(&text, address);
+    buf_append(&text, node->address);
     buf_append_byte(&text, 0);
-    rpc_node_set_address(process->node, node_id, (const char *)text.data);
+    rpc_node_set_address(process->node, node->node_id, (const char *)text.data, node->incarnation);
     buf_done(&text);
 }
 
@@ -304,8 +304,11 @@ static void registered(void *ctx, enum status status, struct slice text,
     }
     process->state = SERVING;
     start_workers(process);
-    struct rpc_identity rpc_identity = {.cluster_id = identity->cluster_id,
-                                        .node_id = identity->node_id};
+    struct rpc_identity rpc_identity = {
+        .cluster_id = identity->cluster_id,
+        .node_id = identity->node_id,
+        .incarnation = placement_client_incarnation(process->placement),
+    };
     rpc_node_start(process->node, process->store, &rpc_identity);
     placement_client_start_node(process->placement, &(struct placement_client_node){
                                                         .store = process->store,

@@ -28,6 +28,7 @@ const struct placement_node_address *placement_driver_addresses(struct placement
     for (uint32_t i = 0; i < state->node_count; i++)
         nodes[i] = (struct placement_node_address){
             .node_id = state->nodes[i].node_id,
+            .incarnation = state->nodes[i].incarnation,
             .address = slice_from_buf(&state->nodes[i].address),
         };
     return nodes;

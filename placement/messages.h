@@ -128,6 +128,7 @@ struct placement_heartbeat_request {
 
 struct placement_node_address {
     uint64_t node_id;
+    uint64_t incarnation; /* of the process that registered last */
     struct slice address;
 };
 

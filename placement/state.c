@@ -187,7 +187,8 @@ static void apply_registration(struct placement_state *state,
     struct placement_node *node = placement_state_node_by_uuid(state, &request->uuid);
     bool added = !node;
     if (added) node = add_node(state, &request->uuid);
-    if (!slice_equal(slice_from_buf(&node->address), request->address)) {
+    if (!slice_equal(slice_from_buf(&node->address), request->address) ||
+        node->incarnation != request->incarnation) {
         buf_assign(&node->address, request->address);
         state->book_version++;
     }

@@ -41,8 +41,8 @@ struct placement_state {
     struct buf split_keys; /* until birth */
     bool born;
     uint64_t next_node_id, next_range_id;
-    uint64_t timestamp_bound;     /* exclusive: everything handed out is below */
-    uint64_t book_version;        /* grows with every change of a node's address */
+    uint64_t timestamp_bound; /* exclusive: everything handed out is below */
+    uint64_t book_version; /* grows with every change of a node's address, and every new process */
     struct placement_node *nodes; /* ascending by id */
     uint32_t node_count, node_cap;
     struct placement_birth_range *ranges; /* range i has id i + 1 */

@@ -381,8 +381,8 @@ struct raft_progress_view {
     bool learner, recently_active, paused;
     uint64_t pending_snapshot; /* index, state RAFT_SNAPSHOT */
     uint32_t inflight;         /* messages */
-    bool log_lost; /* it denies entries that it had acknowledged: it counts for nothing */
-    bool inflight_full;        /* no more may be sent before an answer */
+    bool log_lost;      /* it denies entries that it had acknowledged: it counts for nothing */
+    bool inflight_full; /* no more may be sent before an answer */
 };
 
 struct raft_view {

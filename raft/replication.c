@@ -203,8 +203,9 @@ static bool tells_commits(const struct raft *raft) {
 }
 
 /* A follower that denies what it acknowledged in this term has lost its log, and with it who knows
- * what promises: it has no voice in this term any more, for commits, reads, leases or the contact to
- * a quorum, and is fed nothing that would cover it up. Heartbeats go on: by them it finds out. */
+ * what promises: it has no voice in this term any more, for commits, reads, leases or the contact
+ * to a quorum, and is fed nothing that would cover it up. Heartbeats go on: by them it finds out.
+ */
 static void lose_follower(struct raft *raft, struct raft_progress *progress) {
     log_error("raft_follower_lost_log", "%s follower=%lu match=%lu",
               raft->config.log_prefix ? raft->config.log_prefix : "", (unsigned long)progress->id,

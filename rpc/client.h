@@ -88,6 +88,8 @@ enum status rpc_link_send_parts(struct rpc_link *link, const struct slice *parts
                                 size_t part_count) MUST_CHECK;
 enum status rpc_link_send(struct rpc_link *link, struct slice message) MUST_CHECK;
 bool rpc_link_up(const struct rpc_link *link); /* any thread */
+/* Of the process that took the present stream; 0: none is up. */
+uint64_t rpc_link_peer_incarnation(const struct rpc_link *link);
 /* Drops the present stream, if any (on_down follows, later), and dials again after the back-off:
  * for a peer that breaks protocol. */
 void rpc_link_reset(struct rpc_link *link, const char *why);

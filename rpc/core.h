@@ -57,7 +57,7 @@ gpr_timespec rpc_deadline_from_timeout(uint64_t timeout_us);
 uint64_t rpc_timeout_from_deadline(gpr_timespec deadline);
 
 /* ---- handshake metadata (rpc/handshake.h) ---- */
-#define RPC_HANDSHAKE_KEYS 4
+#define RPC_HANDSHAKE_KEYS 5
 
 struct rpc_handshake_metadata {
     size_t count;

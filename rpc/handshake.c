@@ -10,6 +10,7 @@
 #define KEY_CLUSTER "flotilla-cluster"
 #define KEY_NODE "flotilla-node"
 #define KEY_TO_NODE "flotilla-to-node"
+#define KEY_INCARNATION "flotilla-incarnation"
 
 static void add(struct rpc_handshake_metadata *metadata, const char *key, uint64_t value) {
     char text[24];
@@ -26,6 +27,7 @@ void rpc_handshake_write(struct rpc_handshake_metadata *metadata,
     add(metadata, KEY_PROTOCOL, RPC_PROTOCOL_VERSION);
     add(metadata, KEY_CLUSTER, identity->cluster_id);
     add(metadata, KEY_NODE, identity->node_id);
+    add(metadata, KEY_INCARNATION, identity->incarnation);
     if (to_node) add(metadata, KEY_TO_NODE, *to_node);
 }
 
@@ -64,6 +66,8 @@ void rpc_handshake_read(const grpc_metadata_array *metadata, struct rpc_handshak
             (void)parse_u64(value, &ret_handshake->node_id);
         else if (slice_equal(key, SLICE_LITERAL(KEY_TO_NODE)))
             (void)parse_u64(value, &ret_handshake->to_node);
+        else if (slice_equal(key, SLICE_LITERAL(KEY_INCARNATION)))
+            (void)parse_u64(value, &ret_handshake->incarnation);
     }
     ret_handshake->protocol = protocol > UINT32_MAX ? UINT32_MAX : (uint32_t)protocol;
 }

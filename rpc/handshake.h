@@ -6,6 +6,7 @@
  *   flotilla-protocol      RPC_PROTOCOL_VERSION
  *   flotilla-cluster       cluster id
  *   flotilla-node          the sender's node id; 0: not a node (a router)
+ *   flotilla-incarnation   of the node's process (placement/messages.h); 0: not a node's
  *   flotilla-to-node       request only: the node id that is expected to answer; 0: any */
 #ifndef FLOTILLA_RPC_HANDSHAKE_H
 #define FLOTILLA_RPC_HANDSHAKE_H
@@ -18,12 +19,13 @@
 struct rpc_identity {
     uint64_t cluster_id; /* 0: not known yet; internal streams are refused until it is */
     uint64_t node_id;    /* 0: not a node */
+    uint64_t incarnation;
 };
 
 /* What the other side said; `protocol` 0 when it said nothing. */
 struct rpc_handshake {
     uint32_t protocol;
-    uint64_t cluster_id, node_id, to_node;
+    uint64_t cluster_id, node_id, to_node, incarnation;
 };
 
 /* The server's view of a caller, and the caller's view of the server that answered. MISMATCH:

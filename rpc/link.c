@@ -207,6 +207,11 @@ bool rpc_link_up(const struct rpc_link *link) {
     return stream != NULL;
 }
 
+uint64_t rpc_link_peer_incarnation(const struct rpc_link *link) {
+    ASSERT(rpc_loop_on_thread(link->loop));
+    return link->state == LINK_UP ? rpc_stream_peer_incarnation(link->stream) : 0;
+}
+
 void rpc_link_reset(struct rpc_link *link, const char *why) {
     ASSERT(rpc_loop_on_thread(link->loop));
     if (link->stream) rpc_stream_close(link->stream, RPC_ABORTED, "%s", why);

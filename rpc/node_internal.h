@@ -37,6 +37,9 @@ struct rpc_peer {
     struct idmap_node map_node; /* by node id */
     struct rpc_node *node;
     char *address; /* owned; NULL: not known */
+    /* Of the newest process of the peer's directory that was heard of, from placement or from
+     * itself; loop thread. Older ones are not heard, nor told apart from strangers. */
+    uint64_t incarnation;
     struct rpc_channel channels[RPC_CHANNEL_KINDS];
 };
 
@@ -55,7 +58,8 @@ struct rpc_node {
     struct list_node sessions; /* struct node_session, open; loop thread */
 };
 
-void rpc_node_peers_set(struct rpc_node *node, uint64_t node_id, const char *address);
+void rpc_node_peers_set(struct rpc_node *node, uint64_t node_id, const char *address,
+                        uint64_t incarnation);
 /* Dials the peers whose addresses came before the start. */
 void rpc_node_peers_start(struct rpc_node *node);
 void rpc_node_peers_stop(struct rpc_node *node); /* closes streams and links */

@@ -5,6 +5,12 @@
  * same peer and kind the newer one counts, because a peer that dials again has given up the old
  * one, whatever this side's kernel still believes of it.
  *
+ * Of the processes that run with copies of one directory only the newest is heard: it is the one
+ * that placement knows, the others are to be fenced, and until then they would vote beside it.
+ * Placement tells who is the newest with the address book, and each process says who it is when a
+ * stream opens. What remains: until one of the two has reached this node, an older process that it
+ * has a stream with is believed (a heartbeat's pause at most, while placement is there).
+ *
  * Frames that find no stream, or a full queue, are dropped; Raft and the snapshot protocol live
  * with that, and are told (range_store_unreachable), at most ten times a second per channel. */
 #include <inttypes.h>
@@ -61,6 +67,30 @@ static struct rpc_peer *find_or_add_peer(struct rpc_node *node, uint64_t node_id
     return peer;
 }
 
+/* ---- incarnations ---- */
+
+static void close_old_streams(struct rpc_peer *peer) {
+    for (int kind = 0; kind < RPC_CHANNEL_KINDS; kind++) {
+        struct rpc_channel *channel = &peer->channels[kind];
+        struct rpc_inbound *inbound = channel->inbound;
+        if (channel->link && rpc_link_up(channel->link) &&
+            rpc_link_peer_incarnation(channel->link) < peer->incarnation)
+            rpc_link_reset(channel->link, "a newer process of the peer has registered");
+        if (inbound && rpc_stream_peer_incarnation(inbound->stream) < peer->incarnation)
+            rpc_stream_close(inbound->stream, RPC_FAILED_PRECONDITION,
+                             "a newer process of node %" PRIu64 " has registered", peer_id(peer));
+    }
+}
+
+/* False: an older process than one that was heard of before. */
+static bool is_newest(struct rpc_peer *peer, uint64_t incarnation) {
+    if (incarnation < peer->incarnation) return false;
+    if (incarnation == peer->incarnation) return true;
+    peer->incarnation = incarnation;
+    close_old_streams(peer);
+    return true;
+}
+
 /* ---- what comes in ---- */
 
 /* Hands the frames of a message to the store. CORRUPTION: the peer breaks protocol. */
@@ -95,8 +125,11 @@ static void log_protocol_error(const struct rpc_peer *peer, enum rpc_channel_kin
 
 /* ---- streams that we dial ---- */
 
+/* Nothing waits for it: senders try whenever they have something. */
 static void link_up(void *ctx) {
-    /* Nothing waits for it: senders try whenever they have something. */
+    struct rpc_channel *channel = ctx;
+    if (!is_newest(channel->peer, rpc_link_peer_incarnation(channel->link)))
+        rpc_link_reset(channel->link, "an older process of the peer has answered");
 }
 
 static void link_down(void *ctx, const struct rpc_status *reason) {
@@ -106,6 +139,7 @@ static void link_down(void *ctx, const struct rpc_status *reason) {
 
 static void link_message(void *ctx, struct slice message) {
     struct rpc_channel *channel = ctx;
+    if (rpc_link_peer_incarnation(channel->link) < channel->peer->incarnation) return;
     if (deliver(channel->peer, channel->kind, message) == STATUS_OK) return;
     log_protocol_error(channel->peer, channel->kind);
     rpc_link_reset(channel->link, "the peer breaks protocol");
@@ -137,9 +171,11 @@ static void dial(struct rpc_peer *peer) {
     }
 }
 
-void rpc_node_peers_set(struct rpc_node *node, uint64_t node_id, const char *address) {
+void rpc_node_peers_set(struct rpc_node *node, uint64_t node_id, const char *address,
+                        uint64_t incarnation) {
     if (node_id == node->identity.node_id) return;
     struct rpc_peer *peer = find_or_add_peer(node, node_id);
+    (void)is_newest(peer, incarnation); /* what placement told before this may be newer */
     if (peer->address && strcmp(peer->address, address) == 0) return;
     free(peer->address);
     peer->address = strdup(address);
@@ -167,6 +203,7 @@ static void set_inbound(struct rpc_channel *channel, struct rpc_inbound *inbound
 
 static void inbound_message(void *ctx, struct rpc_stream *stream, struct slice message) {
     struct rpc_inbound *inbound = ctx;
+    if (rpc_stream_peer_incarnation(stream) < inbound->peer->incarnation) return;
     if (deliver(inbound->peer, inbound->kind, message) == STATUS_OK) return;
     log_protocol_error(inbound->peer, inbound->kind);
     rpc_stream_close(stream, RPC_INVALID_ARGUMENT, "node %" PRIu64 " cannot read that frame",
@@ -202,6 +239,13 @@ static void open_inbound(struct rpc_node *node, enum rpc_channel_kind kind,
         return;
     }
     struct rpc_peer *peer = find_or_add_peer(node, from);
+    if (!is_newest(peer, rpc_stream_peer_incarnation(stream))) {
+        rpc_stream_refuse(stream, RPC_FAILED_PRECONDITION,
+                          "another process has registered as node %" PRIu64 " after this one; two "
+                          "processes run with copies of one data directory",
+                          from);
+        return;
+    }
     struct rpc_channel *channel = &peer->channels[kind];
     struct rpc_inbound *older = channel->inbound;
     struct rpc_inbound *inbound = MEMORY_NEW(struct rpc_inbound);

@@ -115,7 +115,8 @@ bool rpc_node_serving(struct rpc_node *node, struct rpc_stream *stream) {
     return false;
 }
 
-void rpc_node_set_address(struct rpc_node *node, uint64_t node_id, const char *address) {
+void rpc_node_set_address(struct rpc_node *node, uint64_t node_id, const char *address,
+                          uint64_t incarnation) {
     ASSERT(rpc_loop_on_thread(node->loop));
-    if (!node->stopped) rpc_node_peers_set(node, node_id, address);
+    if (!node->stopped) rpc_node_peers_set(node, node_id, address, incarnation);
 }

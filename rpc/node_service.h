@@ -3,7 +3,8 @@
  *
  * Between two nodes there is one stream for Raft frames and one, on a connection of its own, for
  * snapshot frames, so that a snapshot never delays an append. Both are dialled by the node with the
- * lower id and carry frames both ways; of two streams with the same node the newer one counts.
+ * lower id and carry frames both ways; of two streams with the same node the newer one counts. Only
+ * the newest process of a node's directory is heard: the handshake names it.
  *
  *   order at start:  rpc_node_new → range_store_open(rpc_node_transport(node)) → rpc_node_start
  *   order at stop:   rpc_node_stop → workers stop and are joined → range_store_free → rpc_node_free
@@ -34,7 +35,9 @@ void rpc_node_start(struct rpc_node *node, struct range_store *store,
 /* Closes all streams; the store is not called any more once this has returned. */
 void rpc_node_stop(struct rpc_node *node);
 
-/* The address book, as placement tells it; own id is ignored. Unchanged entries cost nothing. */
-void rpc_node_set_address(struct rpc_node *node, uint64_t node_id, const char *address);
+/* The address book, as placement tells it; own id is ignored. Unchanged entries cost nothing.
+ * `incarnation`: of the process that registered last; streams with earlier ones are closed. */
+void rpc_node_set_address(struct rpc_node *node, uint64_t node_id, const char *address,
+                          uint64_t incarnation);
 
 #endif

@@ -63,8 +63,8 @@ struct placement_client_node {
     struct range_store *store;  /* reports, creations, timestamps; must outlive the client */
     const char *data_directory; /* its file system's size is reported; NULL: none. Copied */
     void *ctx;
-    /* The address of a node, whenever it is new or has changed. */
-    void (*address)(void *ctx, uint64_t node_id, struct slice address);
+    /* A node, whenever its address or its process is new. */
+    void (*address)(void *ctx, const struct placement_node_address *node);
     /* Placement says that another process has taken this node's place, or does not know it: the
      * node must stop; `text` is the reason. Called at most once. */
     void (*fenced)(void *ctx, struct slice text);

@@ -151,7 +151,7 @@ static void follow_addresses(struct placement_heartbeats *heartbeats,
     for (size_t i = 0; i < response->n_nodes; i++) {
         struct placement_node_address node;
         if (!placement_address_from_proto(response->nodes[i], &node))
-            heartbeats->node.address(heartbeats->node.ctx, node.node_id, node.address);
+            heartbeats->node.address(heartbeats->node.ctx, &node);
     }
     heartbeats->address_book_version = response->address_book_version;
 }

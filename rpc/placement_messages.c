@@ -192,7 +192,8 @@ enum status placement_address_from_proto(const Flotilla__V1__PlacementNodeAddres
                   (const char *)address.data, problem);
         return STATUS_INVALID;
     }
-    *ret = (struct placement_node_address){.node_id = from->node_id, .address = address};
+    *ret = (struct placement_node_address){
+        .node_id = from->node_id, .incarnation = from->incarnation, .address = address};
     return STATUS_OK;
 }
 
@@ -205,6 +206,7 @@ placement_addresses_to_proto(struct arena *arena, const struct placement_node_ad
         list[i] = arena_alloc(arena, sizeof(*list[i]));
         flotilla__v1__placement_node_address__init(list[i]);
         list[i]->node_id = nodes[i].node_id;
+        list[i]->incarnation = nodes[i].incarnation;
         list[i]->address = placement_text(arena, nodes[i].address);
     }
     return list;

@@ -162,7 +162,9 @@ static void ask_all(struct placement_client *client) {
 static void open_stream(struct placement_client *client) {
     static const struct rpc_stream_events events = {.on_message = on_grants, .on_close = on_close};
     struct placement_oracle *oracle = &client->oracle;
-    const struct rpc_identity identity = {client->identity.cluster_id, client->identity.node_id};
+    const struct rpc_identity identity = {.cluster_id = client->identity.cluster_id,
+                                          .node_id = client->identity.node_id,
+                                          .incarnation = client->incarnation};
     const struct rpc_open_options options = {
         .stream = {.merge = true, .queue_bytes_max = 1024 * 1024},
         .identity = &identity,

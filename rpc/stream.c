@@ -452,6 +452,10 @@ uint64_t rpc_stream_peer_node(const struct rpc_stream *stream) {
     return stream->handshake.node_id;
 }
 
+uint64_t rpc_stream_peer_incarnation(const struct rpc_stream *stream) {
+    return stream->handshake.incarnation;
+}
+
 uint64_t rpc_stream_timeout_us(const struct rpc_stream *stream) {
     return rpc_timeout_from_deadline(stream->deadline);
 }

@@ -67,6 +67,7 @@ void rpc_stream_unref(struct rpc_stream *stream); /* NULL is fine; any thread */
 /* Who the peer said it is (rpc/handshake.h): valid on streams that demand the handshake; on a
  * client's from on_open on. 0 when it said nothing. */
 uint64_t rpc_stream_peer_node(const struct rpc_stream *stream);
+uint64_t rpc_stream_peer_incarnation(const struct rpc_stream *stream);
 /* Time left of the call's deadline in us; UINT64_MAX: none. */
 uint64_t rpc_stream_timeout_us(const struct rpc_stream *stream);
 

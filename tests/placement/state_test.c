@@ -122,6 +122,10 @@ Test(placement_state, the_address_book_version_follows_addresses) {
     cr_assert_eq(state.book_version, version);
     (void)apply(&moved);
     cr_assert_gt(state.book_version, version);
+    version = state.book_version;
+    moved.registration.incarnation = placement_incarnation(1, 5);
+    (void)apply(&moved);
+    cr_assert_gt(state.book_version, version, "and with processes: older ones are not to be heard");
 }
 
 /* Birth covers the key space once, spreads replicas and preferred leaders evenly. */

@@ -52,8 +52,8 @@ static void stop_node(struct node *node) {
 }
 
 static void introduce(struct node *a, struct node *b) {
-    rpc_node_set_address(a->rpc, b->id, b->address);
-    rpc_node_set_address(b->rpc, a->id, a->address);
+    rpc_node_set_address(a->rpc, b->id, b->address, 0);
+    rpc_node_set_address(b->rpc, a->id, a->address, 0);
 }
 
 static void set_up(void) {
@@ -197,6 +197,51 @@ Test(rpc_node, newer_stream_replaces_the_older) {
     echo_answer_done(&newer);
 }
 
+/* Of two processes of one directory only the newest may vote: the older one is refused from the
+ * moment that the newer one is known, from itself or from placement, and what it still says is
+ * lost.
+ */
+Test(rpc_node, only_the_newest_process_of_a_peer_is_heard) {
+    struct rpc_identity older = {.cluster_id = CLUSTER, .node_id = 1, .incarnation = 5};
+    struct rpc_identity newer = {.cluster_id = CLUSTER, .node_id = 1, .incarnation = 6};
+    static const char raft[] = "/flotilla.v1.Node/Raft";
+    struct rpc_client *client = rpc_client_new(loop, two.address);
+    struct echo_answer first, second, third;
+    struct rpc_stream *stream = dial_raw(client, raft, &older, 2, &first);
+    ECHO_WAIT(loop, first.opened);
+    cr_assert_eq(rpc_frame_send(stream, SLICE_LITERAL("heard")), STATUS_OK);
+    ECHO_WAIT(loop, atomic_load(&two.store.raft_frames) == 1);
+    (void)dial_raw(client, "/flotilla.v1.Node/Snapshot", &newer, 2, &second);
+    ECHO_WAIT(loop, second.opened && first.closed);
+    cr_assert_eq(first.code, RPC_FAILED_PRECONDITION, "whichever kind of stream told");
+    echo_answer_done(&first);
+    (void)dial_raw(client, raft, &older, 2, &first);
+    ECHO_WAIT(loop, first.closed);
+    cr_assert_eq(first.code, RPC_FAILED_PRECONDITION);
+    cr_assert(strstr((const char *)first.text.data, "another process has registered as node 1"));
+    rpc_node_set_address(two.rpc, 1, one.address, 7);
+    ECHO_WAIT(loop, second.closed);
+    cr_assert_eq(second.code, RPC_FAILED_PRECONDITION, "placement knows a newer one still");
+    (void)dial_raw(client, raft, &newer, 2, &third);
+    ECHO_WAIT(loop, third.closed);
+    cr_assert_eq(third.code, RPC_FAILED_PRECONDITION);
+    rpc_client_free(client);
+    echo_answer_done(&first);
+    echo_answer_done(&second);
+    echo_answer_done(&third);
+}
+
+/* The same when this side dials: an older process that answers there is not spoken to. */
+Test(rpc_node, an_older_process_that_answers_is_not_heard) {
+    rpc_node_set_address(one.rpc, 2, two.address, 9);
+    for (int i = 0; i < 20; i++) {
+        bool never = false;
+        (void)rpc_loop_run_until(loop, &never, 20000); /* only the time counts */
+        two.transport->send_raft(two.transport->ctx, 1, SLICE_LITERAL("of an older process"));
+    }
+    cr_assert_eq(atomic_load(&one.store.raft_frames), 0);
+}
+
 static void assert_refused(struct rpc_client *client, const char *method, uint64_t cluster_id,
                            uint64_t node_id, enum rpc_code code, const char *text) {
     struct rpc_identity identity = {.cluster_id = cluster_id, .node_id = node_id};
@@ -291,7 +336,7 @@ Test(rpc_node, a_refused_peer_loses_its_stream) {
 /* Frames to a peer that is away are dropped, and reported, but not for each frame. */
 Test(rpc_node, drops_are_reported_at_a_bounded_rate) {
     char nowhere[] = "127.0.0.1:1";
-    rpc_node_set_address(one.rpc, 5, nowhere);
+    rpc_node_set_address(one.rpc, 5, nowhere, 0);
     uint64_t before_us = rpc_loop_now_us(loop);
     for (int i = 0; i < 1000; i++)
         one.transport->send_raft(one.transport->ctx, 5, SLICE_LITERAL("lost"));

@@ -92,7 +92,7 @@ static void on_registered(void *ctx, enum status status, struct slice text,
     set_text(node, text);
 }
 
-static void on_address(void *ctx, uint64_t node_id, struct slice text) {
+static void on_address(void *ctx, const struct placement_node_address *known) {
     ((struct node *)ctx)->addresses++;
 }
 
