@@ -27,6 +27,7 @@ struct placement_options {
     char *data_dir, *listen, *ready_file, *split_keys;
     uint64_t replication_factor, birth_nodes, initial_ranges;
     uint64_t timestamp_window_ms, silence_ms, node_heartbeat_ms, min_free_bytes;
+    bool trust_clock;
 };
 
 #define PLACEMENT_U64(name, field, fallback, unit, minimum, maximum, help)                    \
@@ -63,6 +64,8 @@ static const struct config_option placement_option_table[] = {
                   "a node not heard from for so long counts as down"),
     PLACEMENT_U64("node-heartbeat-ms", node_heartbeat_ms, "1000", "ms", 10, 60000,
                   "how often nodes report themselves"),
+    {"trust-clock", CONFIG_BOOL, offsetof(struct placement_options, trust_clock), "false", "", 0, 0,
+     "this machine's clock is right although placement refused it as ahead; for one start only"},
     PLACEMENT_U64("min-free-bytes", min_free_bytes, "67108864", "bytes", 0, UINT64_C(1) << 50,
                   "refuse to start with less free space on the disk"),
     COMMON_OPTIONS(struct placement_options),
@@ -138,6 +141,7 @@ static enum status open_driver(struct placement_process *process, struct buf *er
     config.timestamp_window_ms = options->timestamp_window_ms;
     config.silence_ms = options->silence_ms;
     config.node_heartbeat_ms = options->node_heartbeat_ms;
+    config.trust_clock = options->trust_clock;
     config.seed = prng_seed_from_system();
     enum status status =
         placement_driver_open(&config, process->engine, &no_peers, clock_system(),

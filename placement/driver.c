@@ -208,6 +208,7 @@ bool placement_driver_may_answer(const struct placement_driver *driver) {
 static void begin_serving(struct placement_driver *driver) {
     driver->serving_term = raft_term(driver->raft);
     placement_timestamps_begin(&driver->timestamps, driver->state.timestamp_bound);
+    placement_driver_begin_clock(driver);
     driver->housekeeping_index = 0;
     driver->note_synced_us = driver->now_us;
     placement_view_done(&driver->view);
@@ -346,6 +347,7 @@ bool placement_driver_turn(struct placement_driver *driver, uint64_t now_us) {
     if (driver->serving_term) {
         form_or_bear(driver);
         note_synced(driver);
+        placement_driver_follow_clock(driver);
         placement_driver_serve_timestamps(driver);
         placement_driver_extend_bound(driver);
     }
@@ -425,6 +427,7 @@ enum status placement_driver_message(struct placement_driver *driver, uint64_t f
     struct decoder in = decoder_make(frame);
     struct raft_message message;
     if (decode_u8(&in) != PLACEMENT_FRAME_VERSION) return STATUS_CORRUPTION;
+    uint64_t wall_ms = decode_u64(&in);
     arena_reset(&driver->arena);
     enum status status = raft_decode_message(&in, &driver->arena, &message);
     if (status) return status;
@@ -433,6 +436,7 @@ enum status placement_driver_message(struct placement_driver *driver, uint64_t f
                   message.to == driver->config.member_id;
     if (!honest) buf_printf(&why, "it is cut short, or not of that member, or not for this one");
     honest = honest && may_be_stepped(driver, &message, &why);
+    if (honest) placement_driver_hear_member(driver, from_member, wall_ms);
     if (honest) status = raft_step(driver->raft, &message);
     if (status == STATUS_CORRUPTION) stop_without_log(driver, from_member);
     if (honest && status == STATUS_INVALID) {

@@ -17,6 +17,7 @@
 #include "placement/state.h"
 #include "placement/timestamps.h"
 #include "placement/view.h"
+#include "placement/wall_clock.h"
 #include "raft/raft.h"
 #include "storage/raft_log.h"
 
@@ -25,8 +26,9 @@
 /* How soon a node comes back while something is waiting for it: well below an election time-out, so
  * that the replicas of a range come into being together. */
 #define PLACEMENT_EAGER_HEARTBEAT_MS 20u
-/* A frame between members: version u8 ‖ Raft message (raft/message_codec.h). */
-#define PLACEMENT_FRAME_VERSION 1u
+/* A frame between members: version u8 ‖ sender's wall clock in ms u64 ‖ Raft message
+ * (raft/message_codec.h). */
+#define PLACEMENT_FRAME_VERSION 2u
 /* Range ids are positive, so the group of placement never meets a range's in a shared engine. */
 #define PLACEMENT_RAFT_GROUP 0u
 
@@ -85,6 +87,10 @@ struct placement_driver {
     uint64_t housekeeping_index; /* FORM or BIRTH on its way, until it is applied */
     uint64_t note_synced_us;     /* when SYNCED may be proposed next */
     struct placement_timestamps timestamps;
+    struct placement_wall wall;
+    uint64_t confirm_us; /* when the others' clocks are looked at next */
+    bool clock_refused;  /* and said */
+    struct placement_heard_clock member_clocks[PLACEMENT_MEMBERS_MAX]; /* as config.members */
     struct placement_view view;
     struct list_node waiters;
     uint32_t waiter_count;
@@ -111,6 +117,14 @@ void placement_driver_follow_leadership(struct placement_driver *driver);
 
 /* At the next turn instead of with the others: a node says good-bye. */
 void placement_driver_note_synced_soon(struct placement_driver *driver);
+
+/* driver_clock.c */
+/* The time of the next timestamp: what is believed of the wall clock. */
+uint64_t placement_driver_wall_ms(struct placement_driver *driver);
+void placement_driver_hear_member(struct placement_driver *driver, uint64_t member_id,
+                                  uint64_t wall_ms);
+void placement_driver_begin_clock(struct placement_driver *driver);
+void placement_driver_follow_clock(struct placement_driver *driver);
 
 /* driver_raft.c */
 enum status placement_driver_recover(struct placement_driver *driver,

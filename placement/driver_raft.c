@@ -222,6 +222,7 @@ static void send_messages(struct placement_driver *driver, const struct raft_mes
         if (!driver->transport.send) continue;
         buf_clear(&driver->scratch);
         encode_u8(&driver->scratch, PLACEMENT_FRAME_VERSION);
+        encode_u64(&driver->scratch, clock_wall_ms(driver->clock));
         raft_encode_message(&driver->scratch, &messages[i]);
         driver->transport.send(driver->transport.ctx, messages[i].to,
                                slice_from_buf(&driver->scratch));

@@ -8,7 +8,7 @@
 
 static bool take(struct placement_driver *driver, uint32_t count, uint64_t *ret_first) {
     if (!placement_driver_may_answer(driver) ||
-        !placement_timestamps_take(&driver->timestamps, clock_wall_ms(driver->clock), count,
+        !placement_timestamps_take(&driver->timestamps, placement_driver_wall_ms(driver), count,
                                    ret_first))
         return false;
     metric_add(&metric_placement_timestamps_total, count);
@@ -64,8 +64,8 @@ void placement_driver_serve_timestamps(struct placement_driver *driver) {
 /* Needs no lease: a bound that an unseated leader asks for is not committed, or only grows. */
 void placement_driver_extend_bound(struct placement_driver *driver) {
     if (raft_role(driver->raft) != RAFT_LEADER) return;
-    uint64_t bound = placement_timestamps_wanted(&driver->timestamps, clock_wall_ms(driver->clock),
-                                                 driver->queued_timestamps);
+    uint64_t bound = placement_timestamps_wanted(
+        &driver->timestamps, placement_driver_wall_ms(driver), driver->queued_timestamps);
     if (!bound) return;
     struct placement_command command = {.kind = PLACEMENT_EXTEND, .timestamp_bound = bound};
     /* Dropped: the next turn tries again. */

@@ -28,6 +28,10 @@
 /* How often what nodes have synced goes through the log, if a node does not stop meanwhile. */
 #define PLACEMENT_NOTE_SYNCED_MS 10000u
 
+/* Steps of the wall clock that are believed without a reason: what may be lost of the 24 hours for
+ * which request ids are remembered. Clocks that differ by no more show the same time. */
+#define PLACEMENT_CLOCK_STEP_MS 600000u
+
 /* A command in the log, a state snapshot, a frame between members. */
 #define PLACEMENT_COMMAND_BYTES_MAX (2u * 1024u * 1024u)
 #define PLACEMENT_SNAPSHOT_BYTES_MAX (15u * 1024u * 1024u)

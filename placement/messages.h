@@ -118,6 +118,7 @@ struct placement_store_figures {
 struct placement_heartbeat_request {
     uint64_t cluster_id, node_id, incarnation;
     uint64_t synced_sequence;      /* of the engine, now */
+    uint64_t wall_ms;              /* what the node's clock shows; 0: not told */
     uint64_t address_book_version; /* newest that the node has; 0: none */
     bool leaving;                  /* clean stop: not heard from again until it registers */
     bool complete;                 /* every replica is reported; else only those that changed */
@@ -205,6 +206,9 @@ struct placement_status {
     uint32_t replicas_unconfirmed;              /* of ranges that are as they were born */
     const struct placement_range_entry *ranges; /* in key order */
     uint64_t timestamp_next, timestamp_bound;
+    /* By so much the leading member's wall clock is ahead of the time that timestamps are made of.
+     */
+    uint64_t clock_ahead_ms;
     uint64_t applied_index, log_first_index;
     uint32_t node_count;
     const struct placement_node_status *nodes;

@@ -13,6 +13,8 @@
     X(placement_registrations_total, COUNTER, "registrations", "registrations accepted")           \
     X(placement_refusals_total, COUNTER, "registrations", "registrations refused for good")        \
     X(placement_heartbeats_total, COUNTER, "heartbeats", "node heartbeats merged")                 \
+    X(placement_clock_ahead_ms, GAUGE, "ms",                                                       \
+      "by so much the wall clock is ahead of what is believed of it")                              \
     X(placement_leading, GAUGE, "", "1 while this member serves")
 
 METRICS_DECLARE(PLACEMENT_METRICS)

@@ -49,14 +49,16 @@ struct placement_config {
     uint64_t timestamp_window_ms; /* how far ahead the bound is persisted; 3,000 */
     uint64_t silence_ms;          /* a node not heard from for so long counts as down; 3,000 */
     uint64_t node_heartbeat_ms;   /* what nodes are told; 1,000 */
-    uint64_t seed;                /* of the cluster id and of election time-outs */
+    bool trust_clock; /* a person says that this member's wall clock is right at its first lead */
+    uint64_t seed;    /* of the cluster id and of election time-outs */
 };
 
 void placement_config_defaults(struct placement_config *config);
 
 /* Recovers from the engine, or starts a new group on an empty one. INVALID: configuration;
  * CORRUPTION, IO; MISMATCH: the engine belongs to another member. `error` says what and the way
- * out. The clock gives the wall time for timestamps; monotonic time comes with each call. */
+ * out. The clock gives the wall time for timestamps (as far as it is believed: wall_clock.h);
+ * monotonic time, which should go on while the machine sleeps, comes with each call. */
 enum status placement_driver_open(const struct placement_config *config,
                                   struct storage_engine *engine,
                                   const struct placement_transport *transport,

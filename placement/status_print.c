@@ -3,7 +3,7 @@
  * JSON, one object on one line:
  *   cluster_id (16 hex digits), member, leader_member, born, replication_factor, birth_nodes,
  *   registered_nodes, ranges_without_leader, ranges_under_replicated, ranges_with_learners,
- *   ranges_joint, replicas_unconfirmed, timestamp_next, timestamp_bound,
+ *   ranges_joint, replicas_unconfirmed, timestamp_next, timestamp_bound, clock_ahead_ms,
  *   nodes:  [{id, address, version, alive, set_back, seen_ms_ago (null: never), replicas, leaders,
  *             behind_entries (null: not known)}]
  *   ranges: [{id, start, end, leader_node (0: unknown), leader_term, conf_version, span_version,
@@ -59,6 +59,11 @@ void placement_status_print(const struct placement_status *status, struct buf *o
                    status->nodes_waiting, status->birth_nodes, status->registered_nodes);
     buf_printf(out, "timestamps: next %" PRIu64 ", bound %" PRIu64 "\n", status->timestamp_next,
                status->timestamp_bound);
+    if (status->clock_ahead_ms)
+        buf_printf(out,
+                   "CLOCK REFUSED: placement's clock is %" PRIu64 " s ahead of the time that has "
+                   "passed as far as is known; timestamps go on without it\n",
+                   status->clock_ahead_ms / 1000);
     for (uint32_t i = 0; i < status->node_count; i++)
         print_node(&status->nodes[i], out);
 }
@@ -130,6 +135,7 @@ void placement_status_print_json(const struct placement_status *status, struct b
     json_add_u64(object, "replicas_unconfirmed", status->replicas_unconfirmed);
     json_add_u64(object, "timestamp_next", status->timestamp_next);
     json_add_u64(object, "timestamp_bound", status->timestamp_bound);
+    json_add_u64(object, "clock_ahead_ms", status->clock_ahead_ms);
     cJSON *nodes = json_add_array(object, "nodes"), *ranges = json_add_array(object, "ranges");
     for (uint32_t i = 0; i < status->node_count; i++)
         add_node(nodes, &status->nodes[i]);

@@ -7,9 +7,10 @@
  *    highest bound: so it is above every earlier answer, also after a restart.
  * 2. A leader answers only while its lease is valid (driver.c), so an answer of an old leader never
  *    comes after one of its successor has begun.
- * 3. Within a leadership `next` only grows, whatever the wall clock does. After a restart or a jump
- *    back of the clock the millisecond part runs ahead of the wall clock for a while: it promises
- *    order, not the time of day. */
+ * 3. Within a leadership `next` only grows, whatever the wall clock does. (How far a clock that
+ * jumps ahead is followed is wall_clock.h's matter.) After a restart or a jump back of the clock
+ * the millisecond part runs ahead of the wall clock for a while: it promises order, not the time of
+ * day. */
 #ifndef FLOTILLA_PLACEMENT_TIMESTAMPS_H
 #define FLOTILLA_PLACEMENT_TIMESTAMPS_H
 

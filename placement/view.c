@@ -74,6 +74,16 @@ bool placement_view_beats(const struct placement_view *view, uint64_t node_id) {
                         view->registered_beats;
 }
 
+void placement_view_each_holder(const struct placement_view *view,
+                                void (*holder)(void *ctx, uint64_t node_id), void *ctx) {
+    for (struct idmap_node *at = idmap_next(&view->ranges, NULL); at;
+         at = idmap_next(&view->ranges, at)) {
+        const struct placement_descriptor *descriptor = &RANGE_OF(at)->descriptor;
+        for (uint32_t i = 0; i < descriptor->replica_count; i++)
+            holder(ctx, descriptor->replicas[i].node_id);
+    }
+}
+
 uint64_t placement_view_synced(const struct placement_view *view, uint64_t node_id) {
     const struct idmap_node *found = idmap_get(&view->nodes, node_id);
     return found ? CONTAINER_OF(found, const struct placement_view_node, by_id)->synced_sequence
@@ -176,6 +186,7 @@ void placement_view_merge(struct placement_view *view,
     node->beat = ++view->beats;
     node->seen_us = now_us;
     node->figures = request->figures;
+    node->clock = (struct placement_heard_clock){request->wall_ms, now_us};
     if (request->synced_sequence > node->synced_sequence)
         node->synced_sequence = request->synced_sequence;
     if (request->complete) {

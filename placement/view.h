@@ -26,6 +26,12 @@ struct placement_view_range {
     struct placement_applied applied[PLACEMENT_REPLICAS_MAX];
 };
 
+/* What another machine's wall clock showed. */
+struct placement_heard_clock {
+    uint64_t wall_ms;  /* 0: not heard */
+    uint64_t heard_us; /* by this member's steady clock */
+};
+
 struct placement_view_node {
     struct idmap_node by_id;
     bool seen;        /* since this leadership began */
@@ -35,6 +41,7 @@ struct placement_view_node {
     uint64_t beat;    /* number of its last heartbeat; 0: none */
     bool set_back;    /* a registration was refused: placement_state_is_set_back */
     uint64_t synced_sequence; /* newest of its heartbeats */
+    struct placement_heard_clock clock;
     struct placement_store_figures figures;
 };
 
@@ -58,6 +65,9 @@ struct placement_view_node *placement_view_node(struct placement_view *view, uin
 void placement_view_registered(struct placement_view *view, uint64_t node_id, uint64_t now_us);
 /* It has sent a heartbeat since the last registration of any node. */
 bool placement_view_beats(const struct placement_view *view, uint64_t node_id);
+/* The node of every replica of every known range, often more than once. */
+void placement_view_each_holder(const struct placement_view *view,
+                                void (*holder)(void *ctx, uint64_t node_id), void *ctx);
 /* What the node's engine has synced, as it last said; 0: not heard. */
 uint64_t placement_view_synced(const struct placement_view *view, uint64_t node_id);
 /* Heard from within silence_us, or not yet known to be silent. */

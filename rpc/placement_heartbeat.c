@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "rpc/placement_client_internal.h"
@@ -128,6 +129,7 @@ static void send_heartbeat(struct placement_client *client, bool leaving) {
     request.cluster_id = client->identity.cluster_id;
     request.node_id = client->identity.node_id;
     request.incarnation = client->incarnation;
+    request.wall_ms = clock_wall_ms(clock_system());
     request.synced_sequence = range_store_synced_sequence(heartbeats->node.store);
     request.address_book_version = heartbeats->address_book_version;
     request.leaving = leaving;

@@ -158,6 +158,7 @@ static void serve_heartbeat(void *ctx, struct rpc_call *call, struct slice bytes
         .node_id = message->node_id,
         .incarnation = message->incarnation,
         .synced_sequence = message->synced_sequence,
+        .wall_ms = message->wall_ms,
         .address_book_version = message->address_book_version,
         .leaving = message->leaving,
         .complete = message->complete,

@@ -248,6 +248,7 @@ void group_beat(struct group *group, uint64_t number) {
         .node_id = number,
         .incarnation = group_node(number).incarnation,
         .complete = true,
+        .wall_ms = (uint64_t)((int64_t)group->wall_ms + group->node_wall_ms),
     };
     placement_driver_heartbeat(leader->driver, &request, group->now_us, &reply);
 }

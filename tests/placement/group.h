@@ -27,6 +27,7 @@ struct group {
     struct placement_config config;
     struct clock clock;
     uint64_t now_us, wall_ms;
+    int64_t node_wall_ms; /* what nodes' clocks show on top of wall_ms */
     struct prng prng;
     uint32_t loss_percent, repeat_percent;
     uint64_t delay_us_max;

@@ -35,6 +35,7 @@ TestSuite(placement_hostile, .init = set_up, .fini = tear_down, .timeout = 60);
 static enum status tell(uint64_t from, uint64_t to, const struct raft_message *message) {
     struct buf frame = {0};
     encode_u8(&frame, PLACEMENT_FRAME_VERSION);
+    encode_u64(&frame, group.wall_ms);
     raft_encode_message(&frame, message);
     enum status status = placement_driver_message(group.members[to - 1].driver, from,
                                                   slice_from_buf(&frame), group.now_us);

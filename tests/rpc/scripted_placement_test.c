@@ -112,7 +112,7 @@ static const struct rpc_method methods[] = {
 
 /* ---- the node ---- */
 
-static void on_address(void *ctx, uint64_t node_id, struct slice text) {
+static void on_address(void *ctx, const struct placement_node_address *node) {
     addresses_told++;
 }
 

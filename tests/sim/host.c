@@ -34,10 +34,13 @@ static uint64_t read_monotonic(void *ctx) {
     return sim_host_now_us(ctx);
 }
 
+uint64_t sim_wall_ms(const struct sim *sim) {
+    return WALL_MS_AT_START + sim->now_us / 1000;
+}
+
 static uint64_t read_wall(void *ctx) {
     const struct sim_host *host = ctx;
-    return (uint64_t)((int64_t)(WALL_MS_AT_START + sim_host_now_us(host) / 1000) +
-                      host->wall_jump_ms);
+    return (uint64_t)((int64_t)sim_wall_ms(host->sim) + host->wall_jump_ms) + host->wall_leap_ms;
 }
 
 /* ---- processes ---- */

@@ -192,6 +192,7 @@ static void receive_heartbeat(struct sim_member *member, const struct sim_messag
                                                   .node_id = asked->node_id,
                                                   .incarnation = asked->incarnation,
                                                   .synced_sequence = asked->number,
+                                                  .wall_ms = asked->wall_ms,
                                                   .complete = true,
                                                   .report_count = asked->report_count,
                                                   .reports = asked->lists->reports};

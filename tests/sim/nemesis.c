@@ -1,12 +1,21 @@
 /* Hurts the cluster: picks one fault after the other by the scenario's weights. Each ends by itself
  * after a while, or is overtaken by the next; sim_nemesis_heal ends them all. */
+#include <inttypes.h>
+
 #include "tests/sim/world.h"
 
 /* Something that happens later to a host. */
 struct later {
     struct sim_timer timer;
     struct sim_host *host;
-    enum { LATER_GO_ON, LATER_ISOLATE, LATER_JOIN, LATER_FAST_DISK, LATER_RIGHT_CLOCK } what;
+    enum {
+        LATER_GO_ON,
+        LATER_ISOLATE,
+        LATER_JOIN,
+        LATER_FAST_DISK,
+        LATER_RIGHT_CLOCK,
+        LATER_RIGHT_WALL
+    } what;
 };
 
 static void drop(struct sim_timer *timer) {
@@ -24,6 +33,7 @@ static void happen(struct sim *sim, struct sim_timer *timer) {
     if (later->what == LATER_GO_ON) sim_host_pause(host, false);
     if (later->what == LATER_FAST_DISK) host->sync_us = sim->config.sync_us;
     if (later->what == LATER_RIGHT_CLOCK) right_clock(host);
+    if (later->what == LATER_RIGHT_WALL) host->wall_leap_ms = 0;
     if (later->what == LATER_ISOLATE && sim->hurting) {
         sim_note(sim, "host %u: cut off", host->index);
         sim_isolate(sim, host, true);
@@ -232,6 +242,18 @@ static void break_disk(struct sim *sim, enum sim_fault fault) {
     sim_disk_break(some_machine(sim), &broken);
 }
 
+/* A wall clock goes wrong by hours or years, of one host at a time: no majority may show a time
+ * that it is not. Drawn from what is drawn anyhow: known seeds stay what they are. */
+static void leap(struct sim *sim, struct sim_host *host, uint64_t dice) {
+    for (uint32_t i = 0; i < sim->host_count; i++)
+        sim->hosts[i]->wall_leap_ms = 0;
+    if (dice % 3 > 0) host = &sim->members[dice % sim->config.members].host;
+    host->wall_leap_ms = SIM_LEAP_MS_MIN << dice % 10;
+    sim_note(sim, "host %u: wall clock leaps by %" PRIu64 " h", host->index,
+             host->wall_leap_ms / 3600000);
+    do_later(sim, host, LATER_RIGHT_WALL, sim->config.while_max_us * (1 + dice % 5));
+}
+
 static void change_clock(struct sim *sim) {
     struct sim_host *host = some_host(sim);
     int64_t ppm = (int64_t)prng_below(&sim->prng, 2 * SIM_CLOCK_PPM_MAX + 1) - SIM_CLOCK_PPM_MAX;
@@ -239,6 +261,7 @@ static void change_clock(struct sim *sim) {
     if (sim_chance(sim, 500)) host->wall_jump_ms += (int64_t)prng_below(&sim->prng, 20001) - 10000;
     sim_note(sim, "host %u: clock off by %d ppm, wall clock by %d ms", host->index, (int)ppm,
              (int)host->wall_jump_ms);
+    if (ppm % 4 == 0) leap(sim, host, (uint64_t)(ppm + SIM_CLOCK_PPM_MAX) / 4);
     sim_host_look_at_clock(host);
 }
 
@@ -429,6 +452,7 @@ void sim_nemesis_heal(struct sim *sim, uint32_t down) {
         struct sim_host *host = sim->hosts[i];
         host->sync_us = sim->config.sync_us;
         sim_disk_repair(host);
+        host->wall_leap_ms = 0;
         if (sim->config.weights[SIM_FAULT_WILD_CLOCK] > 0) right_clock(host);
         bool stays_down = false;
         if (host->kind == SIM_NODE)

@@ -81,6 +81,7 @@ static void send_heartbeat(struct sim_node *node) {
     list.body->cluster_id = node->cluster_id;
     list.body->node_id = node->node_id;
     list.body->incarnation = incarnation(node);
+    list.body->wall_ms = clock_wall_ms(&node->host.clock);
     list.body->number = storage_synced_sequence(node->host.engine);
     range_store_status(node->store, report_range, &list);
     sim_send(node->host.sim, SIM_HEARTBEAT, node->host.index, member_host(node)->index, SLICE_EMPTY,

@@ -475,6 +475,12 @@ void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_
         sim_broken(sim, "timestamps are given out below a durable bound",
                    "member %u gave out %" PRIu64 " with a bound of %" PRIu64, member->host.number,
                    first + count - 1, bound);
+    /* Steps that are believed, small jumps of all clocks, and bounds of earlier leaders add up to
+     * less than a tenth of a leap. */
+    if (first >> PLACEMENT_TIMESTAMP_COUNTER_BITS > sim_wall_ms(sim) + SIM_LEAP_MS_MIN / 10)
+        sim_broken(sim, "timestamps do not run away with a clock",
+                   "member %u gave out %" PRIu64 ", %" PRIu64 " s ahead", member->host.number,
+                   first, ((first >> PLACEMENT_TIMESTAMP_COUNTER_BITS) - sim_wall_ms(sim)) / 1000);
     if (first <= sim->rules->last_timestamp)
         sim_broken(sim, "timestamps only grow", "%" PRIu64 " was granted after %" PRIu64, first,
                    sim->rules->last_timestamp);

@@ -206,8 +206,9 @@ void sim_rules_raft_frame(struct sim *sim, const struct sim_host *from, const st
 void sim_rules_member_frame(struct sim *sim, const struct sim_host *from, const struct sim_host *to,
                             struct slice frame) {
     struct speech speech = {.sim = sim, .from = from, .to = to, .group = PLACEMENT_RAFT_GROUP};
-    ASSERT(frame.len > 1); /* behind the version */
-    check_encoded(&speech, slice_make((const uint8_t *)frame.data + 1, frame.len - 1));
+    const size_t head = 1 + sizeof(uint64_t); /* version and wall clock */
+    ASSERT(frame.len > head);
+    check_encoded(&speech, slice_make((const uint8_t *)frame.data + head, frame.len - head));
 }
 
 /* ---- calls ---- */

@@ -35,6 +35,7 @@
 /* Two clocks differ by less than the bound when each is off by less than half of it. */
 #define SIM_CLOCK_PPM_MAX 4900u
 #define SIM_SECOND_US 1000000u
+#define SIM_LEAP_MS_MIN UINT64_C(36000000) /* ten hours */
 
 struct sim;
 
@@ -82,6 +83,7 @@ struct sim_body {
     uint64_t cluster_id, node_id, incarnation; /* REGISTER, REGISTERED, HEARTBEAT */
     /* TIMESTAMPS, GRANT; number: of the ask. REGISTER, HEARTBEAT: number: synced sequence. */
     uint64_t first, count, number;
+    uint64_t wall_ms; /* HEARTBEAT */
     uint32_t worker;
     uint32_t next_heartbeat_ms;
     uint32_t report_count;               /* HEARTBEAT */
@@ -118,7 +120,8 @@ struct sim_host {
     uint64_t incarnation;
     uint64_t clock_base_us, clock_host_us; /* a moment, and what the host's clock showed then */
     int64_t clock_ppm;
-    int64_t wall_jump_ms;
+    int64_t wall_jump_ms;  /* small ones, together */
+    uint64_t wall_leap_ms; /* 0, but for one host at a time: hours or years ahead */
     struct clock clock;
     struct storage_engine *engine; /* NULL: a router */
     uint64_t sync_us; /* of one disk sync, about; a slow disk's is above the configuration's */
@@ -294,6 +297,7 @@ void sim_host_set_ppm(struct sim_host *host, int64_t ppm);
 void sim_host_clock_jump(struct sim_host *host, uint64_t by_us); /* never back: base/clock.h */
 void sim_host_look_at_clock(struct sim_host *host); /* what waits for a time asks again */
 uint64_t sim_host_now_us(const struct sim_host *host);
+uint64_t sim_wall_ms(const struct sim *sim); /* the time of day, which hosts' clocks show roughly */
 uint64_t sim_host_when(const struct sim_host *host, uint64_t host_us); /* virtual time of it */
 /* Runs code of the host's process. When that ends itself by fatal(), because its disk failed, the
  * process is gone when this returns, and comes back later. */
