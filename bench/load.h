@@ -71,11 +71,11 @@ struct bench_totals {
     uint64_t issued, done, refused, not_done, unknown;
     uint64_t done_running; /* of `done`: before the run was stopped */
     uint64_t shed;         /* arrivals that were dropped unsent (config.sheds) */
-    uint64_t retries;     /* attempts beyond the first */
-    uint64_t timeouts;    /* attempts answered: deadline passed, nothing changed */
-    uint64_t unknowns;    /* attempts answered: outcome unknown */
-    uint64_t busy;        /* attempts answered: busy */
-    uint64_t unavailable; /* attempts answered: unavailable */
+    uint64_t retries;      /* attempts beyond the first */
+    uint64_t timeouts;     /* attempts answered: deadline passed, nothing changed */
+    uint64_t unknowns;     /* attempts answered: outcome unknown */
+    uint64_t busy;         /* attempts answered: busy */
+    uint64_t unavailable;  /* attempts answered: unavailable */
     /* "Longest gap", wherever we say so: the longest time between two answers, acknowledgements or
      * refusals, of the whole load while the run lasted. */
     uint64_t gap_us;

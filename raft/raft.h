@@ -176,6 +176,10 @@ struct raft_config {
     size_t apply_bytes_max;  /* committed-but-unapplied payload bytes handed out; 0: unlimited */
     uint32_t inflight_messages_max; /* appends on the way per follower; 0: unlimited */
     size_t inflight_bytes_max;      /* 0: unlimited */
+    /* A follower has no more on the way than this or twice what is uncommitted, whichever is more:
+     * who catches up gets about as much of disks and network as the group's own work. 0: unlimited.
+     */
+    size_t catch_up_bytes;
     size_t uncommitted_bytes_max;   /* proposals beyond are DROPPED; 0: unlimited */
     size_t cache_bytes_max;         /* stable entries kept in memory; 0: none */
     size_t cache_applied_bytes_max; /* and once they are applied: only followers that are behind

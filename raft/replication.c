@@ -91,6 +91,30 @@ static bool maybe_send_snapshot(struct raft *raft, struct raft_progress *progres
     return true;
 }
 
+static bool has_bound(const struct raft *raft) {
+    return raft->config.catch_up_bytes > 0;
+}
+
+/* Bytes that a follower may have on the way. What is not committed yet always fits: only what lies
+ * before that, which nobody waits for, is held back. */
+static uint64_t bytes_ahead_max(const struct raft *raft) {
+    uint64_t twice = 2 * (uint64_t)raft->uncommitted_bytes;
+    return twice > raft->config.catch_up_bytes ? twice : raft->config.catch_up_bytes;
+}
+
+static bool window_full(const struct raft *raft, const struct raft_progress *progress) {
+    return raft_inflights_full(&progress->inflights) ||
+           (has_bound(raft) && progress->inflights.bytes >= bytes_ahead_max(raft));
+}
+
+/* Bytes of the next append: up to what the window still has, by an entry at least. */
+static size_t append_bytes_max(const struct raft *raft, const struct raft_progress *progress) {
+    size_t max = raft->config.append_bytes_max;
+    if (!has_bound(raft) || progress->inflights.bytes >= bytes_ahead_max(raft)) return max;
+    uint64_t left = bytes_ahead_max(raft) - progress->inflights.bytes;
+    return max == 0 || left < max ? (size_t)left : max;
+}
+
 /* Sends what the follower lacks, within its window; an append without entries only `if_empty`. */
 bool raft_maybe_send_append(struct raft *raft, struct raft_progress *progress, bool if_empty) {
     if (raft_progress_paused(progress)) return false;
@@ -103,9 +127,10 @@ bool raft_maybe_send_append(struct raft *raft, struct raft_progress *progress, b
     struct raft_entry_list *list = &raft_outbox_filling(raft)->entries;
     uint32_t before = list->count;
     enum status status = STATUS_OK;
-    if (progress->state != RAFT_PROGRESS_REPLICATE || !raft_inflights_full(&progress->inflights)) {
-        status = raft_core_log_slice(&raft->log, progress->next, raft->log.last.index,
-                                     raft->config.append_bytes_max, RAFT_APPEND_ENTRIES_MAX, list);
+    if (progress->state != RAFT_PROGRESS_REPLICATE || !window_full(raft, progress)) {
+        status =
+            raft_core_log_slice(&raft->log, progress->next, raft->log.last.index,
+                                append_bytes_max(raft, progress), RAFT_APPEND_ENTRIES_MAX, list);
     }
     uint32_t count = list->count - before;
     if (count == 0 && !if_empty) return false;
@@ -118,6 +143,8 @@ bool raft_maybe_send_append(struct raft *raft, struct raft_progress *progress, b
                                           .truncated = raft_core_log_first_index(&raft->log) - 1,
                                           .entry_count = count});
     raft_progress_sent_entries(progress, count, bytes);
+    if (progress->state == RAFT_PROGRESS_REPLICATE && window_full(raft, progress))
+        progress->paused = true;
     progress->commit_sent = raft->log.committed;
     progress->told_tick = raft->ticks;
     return true;

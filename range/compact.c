@@ -5,8 +5,9 @@
  * behind; then the log is cut anyway, and who needs what is gone gets a snapshot. Followers, one
  * of which may have to lead next, keep what their leader keeps: its appends say where its log
  * begins. So entries of a range whose replicas keep up leave every node soon, most of them before a
- * memtable is written out. While a snapshot is on its way, what follows it is worth
- * more: without that part its receiver would need another one at once. */
+ * memtable is written out. While a snapshot is on its way, and until its receiver has caught up,
+ * what follows it is worth more: without that part the receiver would need another one at once, and
+ * never catch up where writing goes on. RANGE_LOG_SNAPSHOT_* bound it. */
 #include "base/assert.h"
 #include "range/metrics.h"
 #include "range/worker.h"
@@ -22,32 +23,53 @@ static uint64_t log_tail(const struct range_replica *replica) {
     return kept < RANGE_LOG_TAIL ? kept : RANGE_LOG_TAIL;
 }
 
-/* Applied entries that stay when the limits cut, whoever needs more. */
-static uint64_t entries_within_limits(const struct range_replica *replica, uint64_t held,
-                                      uint64_t snapshot_index) {
-    const struct range_store_config *config = &replica->worker->store->config;
-    uint64_t factor = snapshot_index == UINT64_MAX ? 1 : RANGE_LOG_SNAPSHOT_FACTOR;
-    uint64_t entries = config->log_entries_kept * factor;
-    uint64_t entry_bytes = replica->log_bytes / held + 1;
-    uint64_t by_bytes = config->log_bytes_kept * factor / entry_bytes;
-    return by_bytes < entries ? by_bytes : entries;
+static uint64_t at_least(uint64_t value, uint64_t least) {
+    return value > least ? value : least;
 }
 
-/* The index up to which the log may go. */
-static uint64_t compaction_target(const struct range_replica *replica, uint64_t held) {
-    uint64_t applied = replica->applying.applied.index;
-    uint64_t snapshot_index = range_snapshot_lowest_index(replica);
-    uint64_t kept = entries_within_limits(replica, held, snapshot_index);
-    uint64_t forced = applied > kept ? applied - kept : 0;
-    if (!replica->leads) {
-        uint64_t dropped = raft_leader_truncated(replica->raft);
-        if (dropped > applied) dropped = applied;
-        return dropped > forced ? dropped : forced;
+/* Applied entries that stay when the limits cut, whoever needs more. */
+static uint64_t entries_within_limits(const struct range_replica *replica, uint64_t held,
+                                      bool protects) {
+    const struct range_store_config *config = &replica->worker->store->config;
+    uint64_t entries = config->log_entries_kept, bytes = config->log_bytes_kept;
+    uint64_t entry_bytes = replica->log_bytes / held + 1;
+    if (protects) {
+        entries = at_least(entries, config->log_snapshot_entries ? config->log_snapshot_entries
+                                                                 : RANGE_LOG_SNAPSHOT_ENTRIES_MAX);
+        bytes = at_least(bytes, RANGE_LOG_SNAPSHOT_BYTES_MAX);
     }
+    return bytes / entry_bytes < entries ? bytes / entry_bytes : entries;
+}
+
+static uint64_t index_above(const struct range_replica *replica, uint64_t kept) {
+    uint64_t applied = replica->applying.applied.index;
+    return applied > kept ? applied - kept : 0;
+}
+
+/* A follower keeps what its leader keeps; the limits are the leader's business, but for the last.
+ */
+static uint64_t target_of_follower(const struct range_replica *replica, uint64_t held) {
+    uint64_t applied = replica->applying.applied.index;
+    uint64_t dropped = raft_leader_truncated(replica->raft);
+    if (dropped > applied) dropped = applied;
+    return at_least(dropped, index_above(replica, entries_within_limits(replica, held, true)));
+}
+
+/* The index up to which the log may go. Those who are behind are served as far as the limits allow;
+ * who gets a snapshot, or what follows one, within limits of its own, from where it stands. */
+static uint64_t compaction_target(struct range_replica *replica, uint64_t held) {
+    if (!replica->leads) return target_of_follower(replica, held);
     uint64_t free = raft_min_match(replica->raft);
+    uint64_t snapshot_index = range_snapshot_lowest_index(replica);
+    uint64_t tail = index_above(replica, log_tail(replica));
     if (snapshot_index < free) free = snapshot_index;
-    uint64_t tail = applied > log_tail(replica) ? applied - log_tail(replica) : 0;
     if (tail < free) free = tail;
+    uint64_t forced = index_above(replica, entries_within_limits(replica, held, false));
+    if (snapshot_index < forced) {
+        uint64_t last = index_above(replica, entries_within_limits(replica, held, true));
+        if (last > snapshot_index) range_snapshot_outrun(replica, last);
+        forced = at_least(snapshot_index, last);
+    }
     return free > forced ? free : forced;
 }
 

@@ -63,6 +63,9 @@
 #define RANGE_INFLIGHT_MESSAGES_MAX 256u
 #define RANGE_INFLIGHT_BYTES_MAX (32u << 20)
 #define RANGE_UNCOMMITTED_BYTES_MAX (64u << 20)
+/* Of it, a follower that lacks what is committed has so much on the way, or twice what is not
+ * committed: who catches up, a few seconds' worth of log perhaps, is fed beside those who write. */
+#define RANGE_CATCH_UP_BYTES (1u << 20)
 /* Log entries in memory, per range: until they are applied, and afterwards for followers that are a
  * little behind (older ones are read from the log). A thousand ranges that each keep what they
  * have done would fill memory with it, and every new entry would come to lie where none was before.
@@ -114,8 +117,12 @@
 #define RANGE_COMPACT_STEP 256u      /* compaction begins when at least so many entries may go */
 #define RANGE_COMPACT_TURN_MAX 1024u /* point deletes of one range in one turn */
 #define RANGE_LOG_TAIL 128u          /* applied entries a leader keeps although all have them */
-/* A snapshot under way protects the log behind it up to so many times log_*_kept. */
-#define RANGE_LOG_SNAPSHOT_FACTOR 4u
+/* A snapshot under way, and its receiver until it has caught up, protect the log from the
+ * snapshot's index on up to this, or up to log_*_kept if that is more, per range: whichever of the
+ * two is reached first. Beyond it writes come faster than the receiver can follow, and the log is
+ * cut. */
+#define RANGE_LOG_SNAPSHOT_ENTRIES_MAX 1000000u
+#define RANGE_LOG_SNAPSHOT_BYTES_MAX (512u << 20)
 
 /* ---- snapshots ---- */
 #define RANGE_SNAPSHOT_CHUNK_BYTES (256u << 10)

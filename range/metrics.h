@@ -54,6 +54,10 @@
     X(range_snapshots_sent_total, COUNTER, "snapshots", "snapshots a follower has installed")     \
     X(range_snapshots_failed_total, COUNTER, "snapshots", "snapshots given up by their sender")   \
     X(range_snapshots_installed_total, COUNTER, "snapshots", "snapshots installed here")          \
+    X(range_snapshots_outrun_total, COUNTER, "snapshots",                                         \
+      "snapshots whose receivers lost the log behind them to RANGE_LOG_SNAPSHOT_*")               \
+    X(range_snapshot_followers, GAUGE, "replicas",                                                \
+      "that are sent a snapshot or have not caught up behind one: the log is kept for them")      \
     X(range_snapshot_bytes_sent_total, COUNTER, "bytes", "snapshot frames sent")                  \
     X(range_log_entries_compacted_total, COUNTER, "entries", "log entries deleted")               \
     X(range_beats_sent_total, COUNTER, "beats", "signs of life to other nodes, for all ranges")   \

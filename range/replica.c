@@ -123,6 +123,7 @@ static struct raft_config raft_config_of(struct range_replica *replica, bool res
         .apply_bytes_max = RANGE_APPLY_BYTES_MAX,
         .inflight_messages_max = RANGE_INFLIGHT_MESSAGES_MAX,
         .inflight_bytes_max = RANGE_INFLIGHT_BYTES_MAX,
+        .catch_up_bytes = config->catch_up_bytes ? config->catch_up_bytes : RANGE_CATCH_UP_BYTES,
         .uncommitted_bytes_max = RANGE_UNCOMMITTED_BYTES_MAX,
         .cache_bytes_max = RANGE_CACHE_BYTES_MAX,
         .cache_applied_bytes_max = RANGE_CACHE_APPLIED_BYTES_MAX,

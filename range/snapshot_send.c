@@ -7,7 +7,9 @@
  *             RANGE_SNAPSHOT_WINDOW of them without acknowledgement; frames in the window are kept,
  *             so that a broken stream resumes where the receiver stands
  *   end       INSTALLED, REFUSED, or silence for RANGE_SNAPSHOT_ABANDON_US; the core is told, and
- *             asks again when the follower still needs one. Losing leadership ends it, too. */
+ *             asks again when the follower still needs one. Losing leadership ends it, too.
+ *   tail      after INSTALLED, until the follower has caught up or has not moved for
+ *             RANGE_SNAPSHOT_ABANDON_US: the log is kept for it from where it stands */
 #include <inttypes.h>
 
 #include "base/assert.h"
@@ -39,6 +41,16 @@ struct snapshot_send {
     uint64_t checksum, record_count;
     uint64_t heard_us; /* from the receiver; at first: when it was cut */
     uint64_t sent_us;  /* last frame */
+    bool outrun;       /* the log behind it was cut, which was said */
+};
+
+struct snapshot_tail {
+    struct list_node link; /* worker->snapshot_tails */
+    struct range_replica *replica;
+    uint64_t to_replica;
+    uint64_t match;    /* what it is known to have */
+    uint64_t moved_us; /* when that last grew */
+    bool outrun;
 };
 
 static struct snapshot_send *send_of(struct list_node *link) {
@@ -53,9 +65,30 @@ static struct snapshot_send *find_send(const struct range_replica *replica, uint
     return NULL;
 }
 
+static struct snapshot_tail *tail_of(struct list_node *link) {
+    return CONTAINER_OF(link, struct snapshot_tail, link);
+}
+
+static void tail_free(struct snapshot_tail *tail) {
+    list_remove(&tail->link);
+    metric_add(&metric_range_snapshot_followers, -1);
+    memory_free(tail);
+}
+
+static void tail_begin(struct range_replica *replica, uint64_t to_replica, uint64_t match) {
+    struct snapshot_tail *tail = MEMORY_NEW(struct snapshot_tail);
+    *tail = (struct snapshot_tail){.replica = replica,
+                                   .to_replica = to_replica,
+                                   .match = match,
+                                   .moved_us = replica->worker->now_us};
+    list_push_back(&replica->worker->snapshot_tails, &tail->link);
+    metric_add(&metric_range_snapshot_followers, 1);
+}
+
 static void send_free(struct snapshot_send *send) {
     struct range_worker *worker = send->replica->worker;
     list_remove(&send->link);
+    metric_add(&metric_range_snapshot_followers, -1);
     worker->snapshot_send_count--;
     if (send->iterator) storage_iterator_free(send->iterator);
     storage_snapshot_free(worker->store->engine, send->cut);
@@ -74,6 +107,7 @@ static void finish(struct snapshot_send *send, bool failed) {
              replica->log_prefix, send->to_node, send->state.applied.index, failed);
     metric_add(failed ? &metric_range_snapshots_failed_total : &metric_range_snapshots_sent_total,
                1);
+    if (!failed) tail_begin(replica, to_replica, send->state.applied.index);
     send_free(send);
     range_replica_touch(replica);
     raft_report_snapshot(replica->raft, to_replica, failed);
@@ -84,6 +118,8 @@ void range_snapshot_abort_sends(struct range_replica *replica) {
         struct snapshot_send *send = send_of(node);
         if (send->replica == replica) send_free(send);
     }
+    LIST_FOR_EACH_SAFE (node, &replica->worker->snapshot_tails)
+        if (tail_of(node)->replica == replica) tail_free(tail_of(node));
 }
 
 void range_snapshot_abort_gone(struct range_replica *replica) {
@@ -91,7 +127,7 @@ void range_snapshot_abort_gone(struct range_replica *replica) {
         struct snapshot_send *send = send_of(node);
         if (send->replica == replica &&
             !range_descriptor_replica(&replica->descriptor, send->to_replica))
-            send_free(send);
+            send_free(send); /* a tail finds out by itself */
     }
 }
 
@@ -102,7 +138,35 @@ uint64_t range_snapshot_lowest_index(const struct range_replica *replica) {
         if (send->replica == replica && send->state.applied.index < lowest)
             lowest = send->state.applied.index;
     }
+    LIST_FOR_EACH (node, &replica->worker->snapshot_tails) {
+        const struct snapshot_tail *tail = tail_of(node);
+        if (tail->replica == replica && tail->match < lowest) lowest = tail->match;
+    }
     return lowest;
+}
+
+static void tell_outrun(const struct range_replica *replica, uint64_t to_replica, uint64_t index,
+                        bool *told) {
+    if (*told) return;
+    *told = true;
+    metric_add(&metric_range_snapshots_outrun_total, 1);
+    log_warn("range_snapshot_outrun",
+             "%s to_replica=%" PRIu64 " index=%" PRIu64
+             " hint=\"writes outrun the snapshot; it is sent anew: raise --snapshot-bytes-per-s\"",
+             replica->log_prefix, to_replica, index);
+}
+
+void range_snapshot_outrun(const struct range_replica *replica, uint64_t index) {
+    LIST_FOR_EACH (node, &replica->worker->snapshot_sends) {
+        struct snapshot_send *send = send_of(node);
+        if (send->replica == replica && send->state.applied.index < index)
+            tell_outrun(replica, send->to_replica, send->state.applied.index, &send->outrun);
+    }
+    LIST_FOR_EACH (node, &replica->worker->snapshot_tails) {
+        struct snapshot_tail *tail = tail_of(node);
+        if (tail->replica == replica && tail->match < index)
+            tell_outrun(replica, tail->to_replica, tail->match, &tail->outrun);
+    }
 }
 
 /* ---- cut and start ---- */
@@ -124,6 +188,7 @@ static struct snapshot_send *cut_new(struct range_replica *replica,
     send->heard_us = worker->now_us;
     list_push_back(&worker->snapshot_sends, &send->link);
     worker->snapshot_send_count++;
+    metric_add(&metric_range_snapshot_followers, 1);
     return send;
 }
 
@@ -274,7 +339,32 @@ static void refill_tokens(struct range_worker *worker) {
     worker->snapshot_refill_us = worker->now_us;
 }
 
+/* Gone, behind the cut again, caught up, or silent: nothing is kept for it any more. */
+static bool tail_is_over(struct snapshot_tail *tail) {
+    const struct range_replica *replica = tail->replica;
+    uint64_t now_us = replica->worker->now_us;
+    struct raft_view view;
+    raft_view(replica->raft, &view);
+    for (uint32_t i = 0; i < view.progress_count; i++) {
+        const struct raft_progress_view *progress = &view.progress[i];
+        if (progress->id != tail->to_replica) continue;
+        if (progress->match > tail->match) {
+            tail->match = progress->match;
+            tail->moved_us = now_us;
+        }
+        return tail->outrun || tail->match + RANGE_LOG_TAIL >= view.commit ||
+               now_us >= tail->moved_us + RANGE_SNAPSHOT_ABANDON_US;
+    }
+    return true;
+}
+
+static void follow_tails(struct range_worker *worker) {
+    LIST_FOR_EACH_SAFE (node, &worker->snapshot_tails)
+        if (tail_is_over(tail_of(node))) tail_free(tail_of(node));
+}
+
 void range_snapshot_pump(struct range_worker *worker) {
+    follow_tails(worker);
     if (list_empty(&worker->snapshot_sends)) return;
     refill_tokens(worker);
     LIST_FOR_EACH_SAFE (node, &worker->snapshot_sends)

@@ -66,10 +66,14 @@ struct range_store_config {
     bool lease_reads;          /* false: every linearizable read is a ReadIndex */
     uint64_t log_entries_kept; /* applied entries kept for slow followers before compaction */
     uint64_t log_bytes_kept;
+    uint32_t log_snapshot_entries; /* kept for who gets a snapshot; 0:
+                                    * RANGE_LOG_SNAPSHOT_ENTRIES_MAX. Tests keep fewer. */
     uint32_t log_compact_step; /* compaction begins when so many entries may go; 0: as many as pay
                                 * (RANGE_COMPACT_STEP). Tests compact sooner. */
     uint32_t append_bytes_max; /* of the entries in one append to a follower; 0: the most there may
                                 * be (RANGE_APPEND_BYTES_MAX). Tests cut appends short. */
+    uint32_t catch_up_bytes; /* on the way to a follower that is behind, at least; 0: as many as pay
+                              * (RANGE_CATCH_UP_BYTES). Tests send fewer. */
     uint32_t apply_round_commands; /* that are applied with one write of effects; 0: the most there
                                     * may be (RANGE_APPLY_ROUND_COMMANDS). Tests apply fewer. */
     uint32_t log_work_min;         /* work that a range's log is always given; 0: as much as pays

@@ -16,13 +16,14 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
     worker->snapshot_refill_us = worker->now_us;
     prng_init(&worker->prng, store->config.seed ^ (store->config.node_id << 32) ^ index);
     arena_init(&worker->arena, 0);
-    struct list_node *heads[] = {&worker->all,         &worker->touched,
-                                 &worker->awake,       &worker->waking,
-                                 &worker->round,       &worker->dirty_clients,
-                                 &worker->reading,     &worker->waiting,
-                                 &worker->dirty_peers, &worker->snapshot_sends,
-                                 &worker->published,   &worker->snapshot_receives,
-                                 &worker->leaving,     &worker->stale};
+    struct list_node *heads[] = {&worker->all,           &worker->touched,
+                                 &worker->awake,         &worker->waking,
+                                 &worker->round,         &worker->dirty_clients,
+                                 &worker->reading,       &worker->waiting,
+                                 &worker->dirty_peers,   &worker->snapshot_sends,
+                                 &worker->published,     &worker->snapshot_receives,
+                                 &worker->leaving,       &worker->stale,
+                                 &worker->snapshot_tails};
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
     worker->sampled = &worker->all;

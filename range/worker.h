@@ -143,6 +143,7 @@ struct range_worker {
     struct list_node dirty_peers;
     struct list_node snapshot_sends;
     uint32_t snapshot_send_count;
+    struct list_node snapshot_tails; /* who has one, and now gets the log behind it */
     struct list_node snapshot_receives;
     uint32_t snapshot_receive_count;
     int64_t snapshot_tokens;     /* bytes that may be sent now; negative: one chunk too many went */
@@ -358,8 +359,11 @@ void range_snapshot_abort_sends(struct range_replica *replica);
 /* Those to replicas that are none any more. */
 void range_snapshot_abort_gone(struct range_replica *replica);
 void range_snapshot_resend_to(struct range_worker *worker, uint64_t node_id);
-/* Lowest index that a snapshot being sent is at; UINT64_MAX: none. */
+/* Where the log has to begin for those that are sent a snapshot or what follows one: the lowest
+ * index of them; UINT64_MAX: none. */
 uint64_t range_snapshot_lowest_index(const struct range_replica *replica);
+/* The log is cut at that index all the same: says for whom, once. */
+void range_snapshot_outrun(const struct range_replica *replica, uint64_t index);
 
 /* snapshot_receive.c */
 void range_snapshot_frame(struct range_worker *worker, uint64_t from_node, struct slice frame);

@@ -18,6 +18,7 @@ import scale  # noqa: E402
 import scale_report  # noqa: E402
 import slow_disk  # noqa: E402
 import slow_follower  # noqa: E402
+import thaw  # noqa: E402
 
 
 class Neighbours(unittest.TestCase):
@@ -52,6 +53,15 @@ class SlowFollower(unittest.TestCase):
         row = slow_follower.summary(64, pairs)
         self.assertEqual((row["ratio"], row["ratio_range"]), (1.1, [0.9, 1.2]))
         self.assertEqual(row["slow"]["p50_us"], 450)
+
+
+class Thaw(unittest.TestCase):
+    def test_shares_are_of_the_seconds_before(self):
+        lines = [f"   {second} s      {rate} puts/s   p50 1.00 ms" for second, rate in
+                 enumerate([0, 50, 100, 100, 70] + [90] * 5 + [1, 40] + [80] * 7)]
+        figures = thaw.shares(thaw.rates_of(lines), 5)
+        self.assertEqual((figures["before"], figures["still"]), (100, 0.9))
+        self.assertEqual((figures["after"], figures["worst"]), (0.8, 0.01))
 
 
 def one_round(**rates):

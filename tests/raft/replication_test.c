@@ -262,6 +262,37 @@ Test(raft_replication, keeps_its_window) {
     group_free(group);
 }
 
+/* Who comes back far behind is fed little at a time: as much as the group's own work, or a floor.
+ * What is not committed is never held back. */
+Test(raft_replication, feeds_who_is_behind_beside_the_others) {
+    struct raft_config config = group_config();
+    config.inflight_messages_max = 100;
+    config.append_bytes_max = 4;
+    config.catch_up_bytes = 8;
+    struct group *group = group_new(3, &config);
+    group_elect(group, 1);
+    group_isolate(group, 3);
+    for (int at = 0; at < 30; at++)
+        group_write(group, 1, "aaaa");
+    group_heal(group);
+    group_tick(group, 1, 1);
+    size_t most = 0;
+    do {
+        for (uint64_t id = 1; id <= 3; id++)
+            group_drain(group, id);
+        size_t on_the_way = group_count(group, RAFT_MSG_APPEND, 3);
+        if (on_the_way > most) most = on_the_way;
+    } while (group_deliver(group, 0, 0));
+    cr_assert_eq(group_progress(group, 1, 3).match, group_progress(group, 1, 1).match);
+    cr_assert(most > 0 && most <= 3, "%zu: two with entries, and one that asks", most);
+    for (int at = 0; at < 10; at++) /* more than the floor: nobody of a quorum waits for it */
+        cr_assert_eq(group_propose(group, 1, "bbbb"), STATUS_OK);
+    group_drain(group, 1);
+    cr_assert_eq(group_count(group, RAFT_MSG_APPEND, 2), 10);
+    group_settle(group);
+    group_free(group);
+}
+
 /* A window of which everything was lost is opened again by a heartbeat's answer. */
 Test(raft_replication, recovers_a_lost_window) {
     struct raft_config config = group_config();

@@ -435,6 +435,8 @@ void cluster_start(struct cluster *cluster, uint64_t id) {
                                               .apply_round_commands = config->apply_round_commands,
                                               .log_work_min = config->log_work_min,
                                               .read_steps_max = config->read_steps_max,
+                                              .catch_up_bytes = config->catch_up_bytes,
+                                              .log_snapshot_entries = config->log_snapshot_entries,
                                               .snapshot_bytes_per_s = config->snapshot_bytes_per_s,
                                               .slow_us = config->slow_us,
                                               .seed = config->seed + node->incarnation};

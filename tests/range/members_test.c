@@ -443,6 +443,7 @@ Test(range_members, changes_that_wait_to_be_applied_give_way_to_a_snapshot) {
     config.log_entries_kept = 5;
     config.log_compact_step = 10;
     config.apply_round_commands = 1;
+    config.catch_up_bytes = RANGE_INFLIGHT_BYTES_MAX; /* much comes at once */
     struct cluster *cluster = five_nodes_as(config);
     add(cluster, "sum", 5);
     for (int i = 0; i < 2; i++) {

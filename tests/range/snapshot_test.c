@@ -224,6 +224,60 @@ Test(range_snapshots, arrive_over_a_stream_that_breaks) {
     }
 }
 
+/* Writing goes on, and takes more of the log than is kept otherwise, while the snapshot is sent,
+ * and again while its receiver catches up behind it: one snapshot is enough. */
+Test(range_snapshots, bring_a_follower_back_under_steady_writes) {
+    uint64_t straggler = 0;
+    struct cluster_config config = small_logs(15);
+    config.snapshot_bytes_per_s = 600000;
+    config.catch_up_bytes = 4000; /* what follows the snapshot takes its time, too */
+    struct cluster *cluster = with_straggler(&config, 2000, &straggler);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    cluster_heal(cluster);
+    bool caught_up = false;
+    int writes = 0;
+    for (; writes < 4000 && !caught_up; writes++) {
+        fill(cluster, 1, 2000);
+        uint64_t leader = cluster_leader(cluster, 1);
+        caught_up = status_of(cluster, straggler).applied_index + 10 >
+                    status_of(cluster, leader).applied_index;
+    }
+    cr_assert(caught_up);
+    cr_assert_gt(writes, 10 * (int)config.log_entries_kept, "%d: too quick to show anything",
+                 writes);
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed + 1);
+    fill(cluster, ENTRIES, 10); /* now nothing is kept for it any more */
+    cr_assert(cluster_converge(cluster, 5 * SECOND));
+    cr_assert_leq(entries_held(cluster, cluster_leader(cluster, 1)),
+                  RANGE_COMPACT_STEP + RANGE_LOG_TAIL);
+    cr_assert_eq(metric_range_snapshot_followers.value, 0);
+    cluster_free(cluster);
+}
+
+/* A follower that never gets there does not keep the log for ever, and the leader says so. */
+Test(range_snapshots, keep_a_bounded_part_of_the_log) {
+    uint64_t straggler = 0;
+    struct cluster_config config = small_logs(16);
+    config.log_snapshot_entries = 300;
+    config.log_compact_step = 10;
+    struct cluster *cluster = with_straggler(&config, 100, &straggler);
+    int64_t outrun = metric_range_snapshots_outrun_total.value;
+    cluster_drop_snapshots(cluster, true);
+    cluster_heal(cluster);
+    uint64_t most = 0;
+    for (int i = 0; i < 2 * ENTRIES; i++) {
+        fill(cluster, 1, 100);
+        uint64_t held = entries_held(cluster, cluster_leader(cluster, 1));
+        if (held > most) most = held;
+    }
+    cr_assert_gt(most, 250, "%lu: it is kept", most);
+    cr_assert_leq(most, 300 + 10 + RANGE_LOG_TAIL, "%lu", most);
+    cr_assert_gt(metric_range_snapshots_outrun_total.value, outrun);
+    cluster_drop_snapshots(cluster, false);
+    cr_assert(cluster_converge(cluster, 30 * SECOND));
+    cluster_free(cluster);
+}
+
 /* A new leader takes over from one that dies while it sends. */
 Test(range_snapshots, are_begun_anew_when_the_leader_dies_in_the_middle) {
     uint64_t straggler = 0;

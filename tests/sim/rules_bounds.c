@@ -43,15 +43,16 @@ bool sim_rules_at_rest(struct sim *sim) {
     return sim->messages_under_way < MESSAGES_AT_REST_MAX;
 }
 
-/* Compaction keeps what it is told to, four times that while a snapshot is on its way
- * (RANGE_LOG_SNAPSHOT_FACTOR), and what comes together until a step pays; it happens with every
- * round of effects, which deletes no more than RANGE_COMPACT_TURN_MAX. */
+/* Compaction keeps what it is told to, more for those that get a snapshot, and what comes together
+ * until a step pays; it happens with every round of effects, which deletes no more than
+ * RANGE_COMPACT_TURN_MAX. */
 static void check_log(struct sim *sim, const struct sim_node *node,
                       const struct range_replica *replica) {
     uint64_t step =
         sim->config.log_compact_step ? sim->config.log_compact_step : RANGE_COMPACT_STEP;
-    uint64_t longest = sim->config.log_entries_kept * RANGE_LOG_SNAPSHOT_FACTOR + step +
-                       RANGE_LOG_TAIL + RANGE_COMPACT_TURN_MAX;
+    uint64_t kept = sim->config.log_entries_kept;
+    if (kept < sim->config.log_snapshot_entries) kept = sim->config.log_snapshot_entries;
+    uint64_t longest = kept + step + RANGE_LOG_TAIL + RANGE_COMPACT_TURN_MAX;
     uint64_t held = replica->log.last_index + 1 - replica->log.first_index;
     if (held > longest)
         sim_broken(sim, "logs are compacted",

@@ -137,6 +137,8 @@ void sim_config_make(struct sim *sim) {
     /* And applying it takes several rounds. No number of its own: known seeds stay what they are.
      */
     config->apply_round_commands = config->append_bytes_max % 8;
+    /* Who is behind has few of them on the way then. */
+    config->catch_up_bytes = config->append_bytes_max;
     /* And so little is in the log at a time that others wait outside. */
     config->log_work_min = config->append_bytes_max % 3 == 1 ? config->append_bytes_max : 0;
     /* Reads end in the middle, and wait for the next turn. */
@@ -169,6 +171,8 @@ void sim_config_make(struct sim *sim) {
         config->fault_pause_us = prng_between(&sim->prng, 30000, 100000);
         config->think_us = 1000;
     }
+    /* Often the bound is met before the receiver has caught up. */
+    config->log_snapshot_entries = (uint32_t)config->log_entries_kept * 4;
     if (scenario->hasty) {
         config->fault_pause_us = prng_between(&sim->prng, 30000, 200000);
         config->while_max_us = prng_between(&sim->prng, 100000, 500000);

@@ -214,8 +214,10 @@ struct sim_config {
     uint64_t while_max_us;             /* how long most faults last */
     uint64_t think_us;                 /* of a client between operations, about */
     uint64_t log_entries_kept;
+    uint32_t log_snapshot_entries; /* kept for who gets a snapshot */
     uint32_t log_compact_step;     /* 0: as in production */
     uint32_t append_bytes_max;     /* 0: as in production */
+    uint32_t catch_up_bytes;       /* 0: as in production */
     uint32_t apply_round_commands; /* 0: as in production */
     uint32_t log_work_min;         /* 0: as in production */
     uint32_t read_steps_max;       /* 0: as in production */
