@@ -68,6 +68,8 @@ static void count_replica(struct placement_node_status *node,
                           const struct placement_range_entry *entry) {
     node->replicas++;
     if (entry->leader_node == node->node_id) node->leaders++;
+    /* What was reported last says nothing about a node that may have lost its log since. */
+    if (!node->alive) node->behind_entries = UINT64_MAX;
     if (!entry->leader_node) return;
     uint64_t behind = behind_leader(entry, node->node_id);
     if (behind > node->behind_entries) node->behind_entries = behind;
@@ -127,8 +129,9 @@ static void node_status(const struct placement_driver *driver, const struct plac
     ret->set_back = seen->set_back;
     if (!seen->seen) return;
     ret->seen_ms_ago = (driver->now_us - seen->seen_us) / 1000;
-    ret->alive = placement_view_alive(&driver->view, node->node_id, driver->now_us,
+    ret->down = !placement_view_alive(&driver->view, node->node_id, driver->now_us,
                                       driver->config.silence_ms * 1000);
+    ret->alive = !ret->down && ret->seen_ms_ago <= 2 * driver->config.node_heartbeat_ms;
     ret->figures = seen->figures;
 }
 

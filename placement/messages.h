@@ -111,7 +111,8 @@ struct placement_replica_report {
 };
 
 struct placement_store_figures {
-    uint64_t capacity_bytes, available_bytes; /* of the file system */
+    uint64_t capacity_bytes, available_bytes; /* of the file system; capacity 0: not known */
+    uint64_t data_bytes;                      /* of its replicas' rows, approximate */
     uint32_t replica_count, leader_count;
 };
 
@@ -182,14 +183,18 @@ struct placement_range_map {
 struct placement_node_status {
     uint64_t node_id;
     struct slice address, version;
-    bool alive;                 /* heard from within the silence window */
+    /* Heard from within two heartbeats. A node that is neither alive nor down is late: it may be
+     * busy, or gone. */
+    bool alive;
+    bool down;                  /* silent for the whole window, or it has said that it leaves */
     bool set_back;              /* its last registration was refused: it has forgotten writes */
     uint64_t seen_ms_ago;       /* UINT64_MAX: never since this member leads */
     uint32_t replicas, leaders; /* as the map has them */
     /* Log entries by which the furthest of its replicas is behind its leader, over the ranges that
-     * have one, as of the last reports of both; UINT64_MAX: one of the two is yet to report. */
+     * have one, as of the last reports of both; UINT64_MAX: one of the two is yet to report, or the
+     * node is not alive. */
     uint64_t behind_entries;
-    struct placement_store_figures figures;
+    struct placement_store_figures figures; /* as last reported; old ones unless alive */
 };
 
 /* Borrowed from the driver until its next call. */

@@ -4,8 +4,9 @@
  *   cluster_id (16 hex digits), member, leader_member, born, replication_factor, birth_nodes,
  *   registered_nodes, ranges_without_leader, ranges_under_replicated, ranges_with_learners,
  *   ranges_joint, replicas_unconfirmed, timestamp_next, timestamp_bound, clock_ahead_ms,
- *   nodes:  [{id, address, version, alive, set_back, seen_ms_ago (null: never), replicas, leaders,
- *             behind_entries (null: not known)}]
+ *   nodes:  [{id, address, version, alive, down (neither: late, may be either), set_back,
+ *             seen_ms_ago (null: never), replicas, leaders,
+ *             behind_entries, data_bytes, disk_free_bytes, disk_bytes (null: not known)}]
  *   ranges: [{id, start, end, leader_node (0: unknown), leader_term, conf_version, span_version,
  *             joint, nodes: [id], roles: [as of nodes: voter, learner, voter-incoming,
  *             voter-outgoing, voter-demoting]}]
@@ -17,6 +18,43 @@
 #include "base/json.h"
 #include "placement/placement.h"
 
+static const char *node_state(const struct placement_node_status *node) {
+    if (node->seen_ms_ago == UINT64_MAX) return "unheard";
+    if (node->down) return "DOWN";
+    return node->alive ? "alive" : "LATE";
+}
+
+static bool sizes_known(const struct placement_node_status *node) {
+    return node->alive && node->figures.capacity_bytes > 0;
+}
+
+/* "1.5 GB"; whole bytes matter to programs only. */
+static void print_bytes(uint64_t bytes, struct buf *out) {
+    static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+    uint64_t unit = 1000;
+    size_t i = 0;
+    while (i + 1 < sizeof(units) / sizeof(units[0]) && bytes / unit >= 1000) {
+        unit *= 1000;
+        i++;
+    }
+    buf_printf(out, "%" PRIu64 ".%01" PRIu64 " %s", bytes / unit, bytes % unit / (unit / 10),
+               units[i]);
+}
+
+static void print_sizes(const struct placement_node_status *node, struct buf *out) {
+    if (!sizes_known(node)) {
+        buf_printf(out, ", sizes not known");
+        return;
+    }
+    buf_printf(out, ", about ");
+    print_bytes(node->figures.data_bytes, out);
+    buf_printf(out, " of data, ");
+    print_bytes(node->figures.available_bytes, out);
+    buf_printf(out, " of ");
+    print_bytes(node->figures.capacity_bytes, out);
+    buf_printf(out, " free");
+}
+
 static void print_node(const struct placement_node_status *node, struct buf *out) {
     buf_printf(out, "node %" PRIu64 " at %.*s (%.*s): ", node->node_id, (int)node->address.len,
                (const char *)node->address.data, (int)node->version.len,
@@ -26,14 +64,15 @@ static void print_node(const struct placement_node_status *node, struct buf *out
     if (node->seen_ms_ago == UINT64_MAX)
         buf_printf(out, "not heard from yet");
     else
-        buf_printf(out, "%s, heard from %" PRIu64 ".%01" PRIu64 " s ago",
-                   node->alive ? "alive" : "DOWN", node->seen_ms_ago / 1000,
-                   node->seen_ms_ago % 1000 / 100);
+        buf_printf(out, "%s, heard from %" PRIu64 ".%01" PRIu64 " s ago", node_state(node),
+                   node->seen_ms_ago / 1000, node->seen_ms_ago % 1000 / 100);
     buf_printf(out, ", %u replicas, leads %u", node->replicas, node->leaders);
     if (node->behind_entries == UINT64_MAX)
-        buf_printf(out, ", not known how far behind\n");
+        buf_printf(out, ", not known how far behind");
     else
-        buf_printf(out, ", at most %" PRIu64 " entries behind\n", node->behind_entries);
+        buf_printf(out, ", at most %" PRIu64 " entries behind", node->behind_entries);
+    print_sizes(node, out);
+    buf_printf(out, "\n");
 }
 
 void placement_status_print(const struct placement_status *status, struct buf *out) {
@@ -84,11 +123,16 @@ static void add_node(cJSON *nodes, const struct placement_node_status *node) {
     json_add_escaped(object, "address", node->address);
     json_add_escaped(object, "version", node->version);
     json_add_bool(object, "alive", node->alive);
+    json_add_bool(object, "down", node->down);
     json_add_bool(object, "set_back", node->set_back);
     add_known(object, "seen_ms_ago", node->seen_ms_ago);
     json_add_u64(object, "replicas", node->replicas);
     json_add_u64(object, "leaders", node->leaders);
     add_known(object, "behind_entries", node->behind_entries);
+    bool known = sizes_known(node);
+    add_known(object, "data_bytes", known ? node->figures.data_bytes : UINT64_MAX);
+    add_known(object, "disk_free_bytes", known ? node->figures.available_bytes : UINT64_MAX);
+    add_known(object, "disk_bytes", known ? node->figures.capacity_bytes : UINT64_MAX);
 }
 
 static const char *const role_names[] = {

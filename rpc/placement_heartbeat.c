@@ -28,6 +28,7 @@ struct report_list {
     Flotilla__V1__ReplicaReport **items;
     size_t count, cap;
     uint32_t replicas, leaders;
+    uint64_t data_bytes;
 };
 
 static Flotilla__V1__ReplicaReport *add_report(struct report_list *list) {
@@ -59,6 +60,7 @@ static void report_range(void *ctx, const struct range_status *status) {
     struct placement_told *told = told_of(list->heartbeats, descriptor->range_id);
     told->heard = list->heartbeats->walks;
     list->replicas++;
+    list->data_bytes += status->approximate_bytes;
     if (status->leads) list->leaders++;
     bool changed = told->replica_id != status->replica_id || told->term != status->term ||
                    told->leads != status->leads || told->applied_index != status->applied_index ||
@@ -136,6 +138,7 @@ static void send_heartbeat(struct placement_client *client, bool leaving) {
     request.complete = list.complete;
     request.replica_count = list.replicas;
     request.leader_count = list.leaders;
+    request.data_bytes = list.data_bytes;
     request.n_reports = list.count;
     request.reports = list.items;
     add_disk(heartbeats, &request);

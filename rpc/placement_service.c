@@ -164,6 +164,7 @@ static void serve_heartbeat(void *ctx, struct rpc_call *call, struct slice bytes
         .complete = message->complete,
         .figures = {.capacity_bytes = message->capacity_bytes,
                     .available_bytes = message->available_bytes,
+                    .data_bytes = message->data_bytes,
                     .replica_count = message->replica_count,
                     .leader_count = message->leader_count},
         .report_count = (uint32_t)message->n_reports,

@@ -585,6 +585,65 @@ Test(placement_driver, the_status_says_how_far_behind_a_node_is) {
     cr_assert_eq(status_now().nodes[2].behind_entries, UINT64_MAX);
 }
 
+static void print_status(struct buf *text, struct buf *json) {
+    struct placement_status status = status_now();
+    placement_status_print(&status, text);
+    placement_status_print_json(&status, json);
+    buf_append_byte(text, 0);
+    buf_append_byte(json, 0);
+}
+
+/* Protects operators from old figures that look like present ones: a node is alive while it is
+ * heard in time, late, then down; what it said last is unknown from the moment it is late. */
+Test(placement_driver, the_status_of_a_silent_node_is_not_what_it_said_last) {
+    reset(3, 3, 2);
+    group_give_birth(&group, 3);
+    struct placement_replica_report led = applied_report(1, 100, true),
+                                    follows = applied_report(1, 90, false);
+    struct placement_heartbeat_request sized = {
+        .cluster_id = status_now().cluster_id,
+        .node_id = 2,
+        .incarnation = group_node(2).incarnation,
+        .complete = true,
+        .figures = {.capacity_bytes = 2000000000000,
+                    .available_bytes = 1500000000000,
+                    .data_bytes = 3140000},
+        .report_count = 1,
+        .reports = &follows,
+    };
+    struct placement_heartbeat_reply reply;
+    placement_driver_heartbeat(leader(), &sized, group.now_us, &reply);
+    cr_assert_eq(beat(1, &led, 1, true).status, STATUS_OK);
+    struct placement_node_status node = status_now().nodes[1];
+    cr_assert(node.alive && !node.down && node.behind_entries == 10);
+    struct buf text = {0}, json = {0};
+    print_status(&text, &json);
+    cr_assert(strstr((char *)text.data, "about 3.1 MB of data, 1.5 TB of 2.0 TB free\n"), "%s",
+              (char *)text.data);
+    cr_assert(
+        strstr((char *)json.data, "\"data_bytes\":3140000,\"disk_free_bytes\":1500000000000"));
+
+    group.now_us += 2001 * 1000;
+    cr_assert_eq(beat(1, &led, 1, false).status, STATUS_OK);
+    node = status_now().nodes[1];
+    cr_assert(!node.alive && !node.down && node.behind_entries == UINT64_MAX);
+    buf_clear(&text);
+    buf_clear(&json);
+    print_status(&text, &json);
+    cr_assert(strstr((char *)text.data,
+                     "LATE, heard from 2.0 s ago, 2 replicas, leads 0, not known how far "
+                     "behind, sizes not known\n"),
+              "%s", (char *)text.data);
+    cr_assert(strstr((char *)json.data, "\"behind_entries\":null,\"data_bytes\":null,"
+                                        "\"disk_free_bytes\":null,\"disk_bytes\":null"));
+
+    group.now_us += 1000 * 1000;
+    node = status_now().nodes[1];
+    cr_assert(!node.alive && node.down && node.behind_entries == UINT64_MAX);
+    buf_done(&text);
+    buf_done(&json);
+}
+
 /* Range 1 as it became: node 3 is replaced by node 4, which is `role`. */
 static struct placement_descriptor replaced(uint64_t conf_version, enum placement_role role) {
     struct placement_descriptor descriptor = {.range_id = 1,
