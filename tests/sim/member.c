@@ -47,6 +47,7 @@ void sim_member_start(struct sim_member *member) {
     for (uint32_t i = 0; i < sim->config.members; i++)
         config.members[i] = i + 1;
     config.birth_nodes = sim->config.nodes;
+    config.replication_factor = sim->config.replication_factor;
     config.split_keys = (const char *)split_keys.data;
     config.lease_drift_ppm = SIM_LEASE_DRIFT_PPM;
     config.seed = prng_next(&sim->prng);

@@ -14,7 +14,8 @@ struct later {
         LATER_JOIN,
         LATER_FAST_DISK,
         LATER_RIGHT_CLOCK,
-        LATER_RIGHT_WALL
+        LATER_RIGHT_WALL,
+        LATER_RESTART
     } what;
 };
 
@@ -27,6 +28,11 @@ static void right_clock(struct sim_host *host) {
     sim_host_look_at_clock(host);
 }
 
+static void restart_soon(struct sim *sim, struct sim_host *host) {
+    sim_host_stop(host, sim_chance(sim, 500) ? SIM_END_KILL : SIM_END_CRASH);
+    sim_timer_start(sim, &host->restart, sim->now_us + prng_between(&sim->prng, 100, 5000));
+}
+
 static void happen(struct sim *sim, struct sim_timer *timer) {
     struct later *later = CONTAINER_OF(timer, struct later, timer);
     struct sim_host *host = later->host;
@@ -34,6 +40,7 @@ static void happen(struct sim *sim, struct sim_timer *timer) {
     if (later->what == LATER_FAST_DISK) host->sync_us = sim->config.sync_us;
     if (later->what == LATER_RIGHT_CLOCK) right_clock(host);
     if (later->what == LATER_RIGHT_WALL) host->wall_leap_ms = 0;
+    if (later->what == LATER_RESTART && sim->hurting && host->up) restart_soon(sim, host);
     if (later->what == LATER_ISOLATE && sim->hurting) {
         sim_note(sim, "host %u: cut off", host->index);
         sim_isolate(sim, host, true);
@@ -127,6 +134,69 @@ static struct sim_host *isolate_leader(struct sim *sim, bool mute) {
     }
     do_later(sim, &leader->host, LATER_JOIN, some_while(sim));
     return &leader->host;
+}
+
+/* Its leader is away until somebody stands in the range, and then reaches some nodes again, which
+ * promise it not to help the candidate, while requests and refusals are still under way on links
+ * that are slow. Some of those who promise come back with other settings, and some of those again.
+ */
+struct hiccup {
+    struct sim_timer timer;
+    struct sim_node *leader;
+    uint64_t range_id, until_us;
+    bool seen; /* that somebody stands */
+};
+
+static void drop_hiccup(struct sim_timer *timer) {
+    memory_free(CONTAINER_OF(timer, struct hiccup, timer));
+}
+
+static void end_hiccup(struct sim *sim, struct sim_timer *timer) {
+    struct hiccup *hiccup = CONTAINER_OF(timer, struct hiccup, timer);
+    if (!hiccup->seen && sim_rules_stands(sim, hiccup->range_id)) {
+        hiccup->seen = true; /* and others may want to, a little later */
+        hiccup->until_us = sim->now_us + prng_below(&sim->prng, 150000);
+    }
+    if (sim->hurting && sim->now_us < hiccup->until_us) {
+        sim_timer_start(sim, timer, sim->now_us + 500);
+        return;
+    }
+    uint32_t leader = hiccup->leader->host.index;
+    for (uint32_t i = 0; i < sim->config.nodes; i++) {
+        if (i == leader || !sim_chance(sim, 600)) continue;
+        sim->cut[i][leader] = sim->cut[leader][i] = false;
+        for (uint32_t starts = 0; starts < 2 && sim_chance(sim, 400); starts++)
+            do_later(sim, &sim->nodes[i].host, LATER_RESTART,
+                     prng_between(&sim->prng, 5000, 100000));
+    }
+    sim_note(sim, "network: node %u reaches some others again", hiccup->leader->host.number);
+    do_later(sim, &hiccup->leader->host, LATER_JOIN, prng_between(&sim->prng, 50000, 400000));
+    memory_free(hiccup);
+}
+
+static void hiccup(struct sim *sim) {
+    uint64_t range_id = prng_between(&sim->prng, 1, sim->config.ranges);
+    struct sim_node *leader = sim_rules_leader(sim, range_id);
+    if (!leader) return;
+    sim_heal(sim);
+    sim_note(sim, "network: node %u, leader of range %u, is cut off until somebody stands",
+             leader->host.number, (unsigned)range_id);
+    for (uint32_t i = 0; i < sim->config.nodes; i++) {
+        for (uint32_t j = 0; j < sim->config.nodes; j++) {
+            if (i == j) continue;
+            bool of_leader = i == leader->host.index || j == leader->host.index;
+            sim->cut[i][j] = of_leader;
+            if (!of_leader && sim_chance(sim, 400))
+                sim->slow_us[i][j] = prng_between(&sim->prng, 20000, 250000);
+        }
+    }
+    struct hiccup *hiccup = MEMORY_NEW(struct hiccup);
+    hiccup->timer.fire = end_hiccup;
+    hiccup->timer.drop = drop_hiccup;
+    hiccup->leader = leader;
+    hiccup->range_id = range_id;
+    hiccup->until_us = sim->now_us + 1500000;
+    sim_timer_start(sim, &hiccup->timer, sim->now_us + 500);
 }
 
 static void flap(struct sim *sim) {
@@ -369,6 +439,9 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
     case SIM_FAULT_ISOLATE_LEADER:
     case SIM_FAULT_MUTE_LEADER:
         (void)isolate_leader(sim, fault == SIM_FAULT_MUTE_LEADER); /* there may be none */
+        break;
+    case SIM_FAULT_HICCUP:
+        hiccup(sim);
         break;
     case SIM_FAULT_FLAP:
         flap(sim);

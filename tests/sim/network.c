@@ -77,7 +77,7 @@ static void start_message(struct sim *sim, struct sim_message *message) {
     uint64_t delay_us =
         prng_between(&sim->prng, sim->config.delay_min_us, sim->config.delay_max_us);
     if (sim->extra_delay_us) delay_us += prng_below(&sim->prng, sim->extra_delay_us);
-    uint64_t at_us = sim->now_us + delay_us;
+    uint64_t at_us = sim->now_us + delay_us + sim->slow_us[message->from][message->to];
     uint64_t clogged_us = sim->clogged_until_us[message->from][message->to];
     if (at_us < clogged_us) at_us = clogged_us;
     message->timer.fire = arrive;
@@ -126,6 +126,7 @@ void sim_isolate(struct sim *sim, const struct sim_host *host, bool cut) {
 void sim_heal(struct sim *sim) {
     memset(sim->cut, 0, sizeof(sim->cut));
     memset(sim->clogged_until_us, 0, sizeof(sim->clogged_until_us));
+    memset(sim->slow_us, 0, sizeof(sim->slow_us));
     sim->loss_per_mille = sim->duplicate_per_mille = 0;
     sim->extra_delay_us = 0;
 }

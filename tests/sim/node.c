@@ -99,6 +99,13 @@ void sim_node_start(struct sim_node *node) {
     sim_node_placement_start(node);
 }
 
+/* What is a setting of each node may differ from node to node, and from start to start. */
+static void vary_settings(struct sim *sim, struct range_store_config *store_config) {
+    if (!sim->config.settings_differ) return;
+    store_config->election_ticks = (uint32_t)prng_between(&sim->prng, 8, 40);
+    if (sim_chance(sim, 250)) store_config->lease_reads = false;
+}
+
 void sim_node_open(struct sim_node *node) {
     const struct sim_config *config = &node->host.sim->config;
     struct range_store_config store_config = {
@@ -122,6 +129,7 @@ void sim_node_open(struct sim_node *node) {
         .snapshot_bytes_per_s = 16u << 20,
         .seed = prng_next(&node->host.sim->prng),
     };
+    vary_settings(node->host.sim, &store_config);
     struct range_transport transport = {
         .ctx = node, .send_raft = send_raft, .send_snapshot = send_snapshot, .refuse = refuse};
     struct range_oracle oracle = sim_node_oracle(node);

@@ -391,6 +391,7 @@ static void check_replica(struct sim *sim, struct sim_node *node,
     if (replica->leads && replica->lead_term != seen->led_term) {
         seen->led_term = replica->lead_term;
         check_new_leader(sim, node, replica);
+        sim_rules_lease_elected(sim, node, replica);
     }
     bool grown = seen->applied != seen->compared;
     seen->compared = seen->applied;

@@ -60,6 +60,14 @@ struct speaker_rules {
     uint64_t committed;            /* so much, known to be committed, is on disk */
 };
 
+/* What a replica promised to leaders, over restarts. */
+struct promise_rules {
+    uint64_t replica_id;
+    uint64_t until_us;         /* by its host's clock */
+    uint64_t term;             /* of the newest */
+    uint64_t handed_over_term; /* in which it stands because a leader told it to (3.10) */
+};
+
 /* What a node was asked for. */
 struct call_rules {
     uint64_t call_id, router_incarnation, range_id;
@@ -74,7 +82,8 @@ struct sim_rules {
     struct replica_rules replicas[SIM_NODES_MAX][SIM_RANGES_MAX + 1];
     struct speaker_rules speakers[SIM_HOSTS_MAX][SIM_RANGES_MAX + 1]; /* by group */
     struct call_rules calls[SIM_NODES_MAX][SIM_ROUTERS][CALLS_KEPT];
-    struct range_epoch known[SIM_ROUTERS][SIM_RANGES_MAX + 1]; /* to the router's process */
+    struct promise_rules promises[SIM_HOSTS_MAX][SIM_RANGES_MAX + 1]; /* by group */
+    struct range_epoch known[SIM_ROUTERS][SIM_RANGES_MAX + 1];        /* to the router's process */
 };
 
 /* rules.c */
@@ -88,6 +97,12 @@ enum status sim_disk_state(const struct sim_host *host, uint64_t group, enum raf
 /* Whether the node's disk holds this entry, or has gone beyond it by compaction or a snapshot. */
 bool sim_rules_on_disk(struct sim_node *node, uint64_t range_id, uint64_t index, uint64_t checksum);
 uint64_t sim_rules_content_hash(struct sim_node *node, const struct range_descriptor *descriptor);
+
+/* rules_leases.c */
+void sim_rules_lease_speech(struct sim *sim, const struct sim_host *from, const struct sim_host *to,
+                            uint64_t group, const struct raft_message *message);
+void sim_rules_lease_elected(struct sim *sim, const struct sim_node *node,
+                             const struct range_replica *elected);
 
 /* rules_membership.c */
 /* First of all: what was seen of another replica of this range, on this node, is of no use. */

@@ -155,6 +155,7 @@ static void check_speech(const struct speech *speech) {
         check_stray(speech);
         return;
     }
+    sim_rules_lease_speech(speech->sim, speech->from, speech->to, speech->group, speech->message);
     switch (speech->message->kind) {
     case RAFT_MSG_VOTE_RESPONSE:
     case RAFT_MSG_APPEND_RESPONSE:

@@ -12,8 +12,9 @@
 #define DISKS                                                                              \
     (BIT(CRASH) | BIT(CRASH_ALL) | BIT(SLOW_DISK) | BIT(SYNC_FAILURE) | BIT(WRITE_ERROR) | \
      BIT(DISK_FULL) | BIT(READ_ERROR))
-/* But for clocks that no bound holds: those need rules of their own. */
-#define EVERYTHING (((1u << SIM_FAULT_COUNT) - 1) & ~BIT(WILD_CLOCK))
+/* But for clocks that no bound holds: those need rules of their own. And no hiccups, which would
+ * leave little time for anything else. */
+#define EVERYTHING (((1u << SIM_FAULT_COUNT) - 1) & ~(BIT(WILD_CLOCK) | BIT(HICCUP)))
 #define CLOCKS                                                                            \
     (BIT(WILD_CLOCK) | BIT(CLOCK) | BIT(PAUSE) | BIT(ISOLATE_LEADER) | BIT(MUTE_LEADER) | \
      BIT(ONE_WAY) | BIT(TRANSFER) | BIT(KILL))
@@ -26,10 +27,11 @@ struct scenario {
     uint64_t log_entries_kept; /* likewise */
     bool lease_reads_always;
     bool lease_reads_never;
-    bool hasty;    /* faults come and go within election time-outs */
-    bool sluggish; /* every sync is slow: much happens during each */
-    bool members;  /* an operator changes the replicas of ranges */
-    bool backlogs; /* a turn applies little, and on a slow disk takes long */
+    bool settings_differ; /* of the nodes, in half of the seeds; and ranges have five replicas */
+    bool hasty;           /* faults come and go within election time-outs */
+    bool sluggish;        /* every sync is slow: much happens during each */
+    bool members;         /* an operator changes the replicas of ranges */
+    bool backlogs;        /* a turn applies little, and on a slow disk takes long */
 };
 
 static const struct scenario scenarios[] = {
@@ -39,9 +41,14 @@ static const struct scenario scenarios[] = {
     {"machines", "crashes, restarts, drains, pauses", MACHINES, 0, 0, 0, false, false},
     {"disks", "unsynced writes lost, slow and full disks, failing syncs, writes and reads", DISKS,
      0, 0, 0, false, false},
-    {"leases", "pauses, drifting clocks, leaders cut off, with lease reads",
-     BIT(PAUSE) | BIT(CLOCK) | BIT(ISOLATE_LEADER) | BIT(TRANSFER) | BIT(ONE_WAY), 0, 0, 0, true,
-     false},
+    {.name = "leases",
+     .what =
+         "pauses, drifting clocks, leaders cut off or back too soon, lease reads, settings differ",
+     .faults = BIT(PAUSE) | BIT(CLOCK) | BIT(ISOLATE_LEADER) | BIT(TRANSFER) | BIT(ONE_WAY) |
+               BIT(HICCUP) | BIT(KILL) | BIT(CRASH),
+     .ranges = 4,
+     .lease_reads_always = true,
+     .settings_differ = true},
     {"snapshots", "short logs, few ranges, nodes that come back late",
      BIT(CRASH) | BIT(KILL) | BIT(PARTITION) | BIT(LOSS) | BIT(PAUSE), 2, 3, 1, false, false},
     {"elections", "leaders lost, voters restarted and votes delayed, all within election time-outs",
@@ -124,6 +131,11 @@ void sim_config_make(struct sim *sim) {
     config->clients = speed ? 16 : (uint32_t)prng_between(&sim->prng, 4, 16);
     config->lease_reads =
         scenario->lease_reads_always || (!scenario->lease_reads_never && sim_chance(sim, 700));
+    config->replication_factor = 3;
+    if (scenario->settings_differ) {
+        config->settings_differ = sim_chance(sim, 500);
+        if (sim_chance(sim, 700)) config->nodes = config->replication_factor = 5;
+    }
     config->leases_fail =
         config->lease_reads && (scenario->faults & BIT(WILD_CLOCK)) && !sim->options.trust_leases;
     config->log_entries_kept = sim_chance(sim, 500) ? prng_between(&sim->prng, 1, 100) : 20000;
@@ -181,6 +193,10 @@ void sim_config_make(struct sim *sim) {
     config->quiesce_ticks = sim->options.seed % 2 == 0 ? 15 : 0;
     config->check_every = 64;
     choose_weights(sim, scenario->faults);
+    if (scenario->settings_differ) {
+        config->fault_pause_us = prng_between(&sim->prng, 50000, 600000);
+        if (sim_chance(sim, 700)) config->weights[SIM_FAULT_HICCUP] = 40;
+    }
     if (!scenario->members) return;
     config->order_pause_us = prng_between(&sim->prng, 10000, 200000);
     config->careful_operator = sim_chance(sim, 500);

@@ -187,6 +187,7 @@ enum sim_fault {
     SIM_FAULT_BRIDGE,
     SIM_FAULT_ISOLATE_LEADER,
     SIM_FAULT_MUTE_LEADER,
+    SIM_FAULT_HICCUP, /* a leader is back among some while others stand */
     SIM_FAULT_FLAP,
     SIM_FAULT_SWIZZLE,
     SIM_FAULT_CRASH,
@@ -224,6 +225,8 @@ struct sim_config {
     uint64_t attempt_timeout_us;   /* of routers */
     uint32_t quiesce_ticks;        /* 0: ranges never go quiet */
     bool lease_reads;
+    bool settings_differ; /* election time-outs and lease reads, of nodes, anew at each start */
+    uint32_t replication_factor;
     bool leases_fail; /* clocks pass the bound: what was read under a lease proves nothing */
     uint64_t delay_min_us, delay_max_us, sync_us;
     uint32_t stall_per_mille; /* of the turns on a slow disk: sim_disk_stall_time */
@@ -255,6 +258,7 @@ struct sim {
 
     bool cut[SIM_HOSTS_MAX][SIM_HOSTS_MAX];                  /* from, to */
     uint64_t clogged_until_us[SIM_HOSTS_MAX][SIM_HOSTS_MAX]; /* what is sent waits until then */
+    uint64_t slow_us[SIM_HOSTS_MAX][SIM_HOSTS_MAX];          /* what is sent takes so much longer */
     uint32_t loss_per_mille, duplicate_per_mille;
     uint64_t extra_delay_us; /* up to so much on top */
     uint64_t messages_under_way;
@@ -409,6 +413,7 @@ bool sim_rules_at_rest(struct sim *sim);
 void sim_rules_bounds(struct sim *sim);
 /* The node whose replica leads the range with the highest term; NULL: none. */
 struct sim_node *sim_rules_leader(struct sim *sim, uint64_t range_id);
+bool sim_rules_stands(struct sim *sim, uint64_t range_id); /* anybody for election */
 
 /* The member that leads with the highest term; NULL: none. */
 struct sim_member *sim_rules_placement_leader(struct sim *sim);
