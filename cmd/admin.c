@@ -8,14 +8,11 @@
 #include "cmd/commands.h"
 #include "cmd/common.h"
 #include "rpc/metrics_service.h"
-#include "rpc/placement_client.h"
 
 struct admin_options {
     struct common_options common;
-    char *placement;
-    char *address; /* metrics */
+    char *address;
     uint64_t timeout_ms;
-    bool json; /* status */
 };
 
 #define OPTION(name, kind, field, fallback, unit, minimum, maximum, help) \
@@ -25,25 +22,10 @@ struct admin_options {
            "give up after so long"),                                      \
         COMMON_OPTIONS(struct admin_options)
 
-static const struct config_option status_options[] = {
-    OPTION("json", CONFIG_BOOL, json, "false", "", 0, 0, "one line of JSON instead of text"),
-    ADMIN_PLACEMENT(struct admin_options),
-    ADMIN_SHARED,
-};
-
 static const struct config_option metrics_options[] = {
     OPTION("address", CONFIG_ADDRESS, address, NULL, "", 0, 0,
            "host:port of the process: placement, a node or a router"),
     ADMIN_SHARED,
-};
-
-static const struct config_table status_table = {
-    .command = "admin status",
-    .synopsis = "Prints the cluster as placement sees it: members, nodes, ranges, leaders, clock.",
-    .examples = "  flotilla admin status\n"
-                "  flotilla admin status --placement 127.0.0.1:7001 --json\n",
-    .options = status_options,
-    .option_count = OPTION_COUNT(status_options),
 };
 
 static const struct config_table metrics_table = {
@@ -67,38 +49,6 @@ struct admin {
 static void print_line(struct slice text) {
     bool ended = text.len > 0 && text.data[text.len - 1] == '\n';
     printf("%.*s%s", (int)text.len, (const char *)text.data, ended ? "" : "\n");
-}
-
-/* ---- status ---- */
-
-static void status_came(void *ctx, enum status status, struct slice text, struct slice json) {
-    struct admin *admin = ctx;
-    admin->answered = true;
-    if (status == STATUS_OK) {
-        print_line(admin->options.json ? json : text);
-        return;
-    }
-    common_complain_text(admin->table->command, "placement at %s did not answer: %.*s",
-                         admin->options.placement, (int)text.len, (const char *)text.data);
-    admin->exit_code = CMD_FAILED;
-}
-
-static void run_status(struct admin *admin) {
-    struct placement_client *placement;
-    struct buf error = {0};
-    struct placement_client_config config = {.loop = admin->loop,
-                                             .addresses = admin->options.placement,
-                                             .timeout_ms = (uint32_t)admin->options.timeout_ms};
-    if (placement_client_new(&config, &error, &placement) != STATUS_OK) {
-        common_complain(admin->table->command, &error);
-        admin->exit_code = CMD_USAGE;
-    } else {
-        placement_client_status(placement, status_came, admin);
-        /* The client's own attempts end within its time-out at each member. */
-        (void)rpc_loop_run_until(admin->loop, &admin->answered, UINT64_C(600) * 1000000);
-        placement_client_free(placement);
-    }
-    buf_done(&error);
 }
 
 /* ---- metrics ---- */
@@ -165,20 +115,9 @@ static int run_admin(const struct config_table *table, void (*run)(struct admin 
     return admin.exit_code;
 }
 
-static int run_status_command(int argument_count, char **arguments) {
-    return run_admin(&status_table, run_status, argument_count, arguments);
-}
-
 static int run_metrics_command(int argument_count, char **arguments) {
     return run_admin(&metrics_table, run_metrics, argument_count, arguments);
 }
-
-static const struct command command_admin_status = {
-    .name = "status",
-    .help = "the cluster as placement sees it",
-    .run = run_status_command,
-    .table = &status_table,
-};
 
 static const struct command command_admin_metrics = {
     .name = "metrics",

@@ -32,6 +32,7 @@ extern const struct command command_dev_cluster, command_get, command_put, comma
     command_node, command_router;
 
 /* admin's */
+extern const struct command command_admin_status;
 extern const struct command command_admin_transfer, command_admin_replicas,
     command_admin_add_replica, command_admin_remove_replica, command_admin_move_replica;
 

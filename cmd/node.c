@@ -37,6 +37,7 @@
 #include "rpc/node_service.h"
 #include "rpc/placement_client.h"
 #include "rpc/reflection.h"
+#include "storage/disk_space.h"
 #include "storage/metrics.h"
 #include "storage/rocksdb_engine.h"
 
@@ -396,6 +397,23 @@ static enum status open_router(struct node_process *process, struct buf *error) 
     return STATUS_OK;
 }
 
+static void tell_facts(void *ctx, struct rpc_node_facts *ret_facts) {
+    const struct node_process *process = ctx;
+    struct disk_space space = {0};
+    /* What cannot be read is not known. */
+    if (disk_space_read(process->options.data_dir, &space) != STATUS_OK)
+        space = (struct disk_space){0};
+    enum rpc_node_state state = RPC_NODE_STOPPING;
+    if (process->state <= SERVING)
+        state = process->state == SERVING ? RPC_NODE_SERVING : RPC_NODE_STARTING;
+    *ret_facts = (struct rpc_node_facts){.state = state,
+                                         .serves_clients = process->options.serve_clients,
+                                         .placement_answered_us =
+                                             placement_client_answered_us(process->placement),
+                                         .disk_bytes = space.total_bytes,
+                                         .disk_free_bytes = space.free_bytes};
+}
+
 static enum status open_network(struct node_process *process, struct buf *error) {
     process->loop = rpc_loop_new();
     process->server = rpc_server_new(
@@ -404,6 +422,7 @@ static enum status open_network(struct node_process *process, struct buf *error)
                                     .identity = {.cluster_id = process->identity.cluster_id,
                                                  .node_id = process->identity.node_id}});
     process->node = rpc_node_new(process->loop, process->server);
+    rpc_node_set_facts(process->node, tell_facts, process);
     process->health = rpc_health_new(process->server);
     process->reflection = rpc_reflection_new(process->server);
     rpc_metrics_serve(process->server);

@@ -184,5 +184,6 @@ void range_liveness_tick(struct range_worker *worker) {
         watch_peer(worker, peer);
         if (beats) range_outbox_add_beat(worker, peer, &beat);
     }
+    if (beats) range_status_publish_hearing(worker);
     wake_some(worker);
 }

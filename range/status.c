@@ -44,6 +44,8 @@ static void publish(struct range_replica *replica) {
         .approximate_bytes = replica->approximate_bytes,
         .writes_total = replica->writes_total,
         .reads_total = replica->reads_total,
+        .followers_behind =
+            replica->leads ? raft_commit_index(replica->raft) - raft_min_match(replica->raft) : 0,
     };
     bool fresh = published == NULL;
     if (fresh) published = replica->published = MEMORY_NEW(struct range_published);
@@ -153,6 +155,41 @@ uint32_t range_store_leader_count(struct range_store *store) {
     for (uint32_t i = 0; i < store->worker_count; i++)
         count += atomic_load(&store->workers[i]->leader_count);
     return count;
+}
+
+static bool hears(const struct range_worker *worker, const struct range_peer *peer) {
+    for (uint32_t i = 0; i < peer->watch_count; i++)
+        if (peer->watches[i].incarnation == 0 ||
+            peer->watches[i].silent_ticks >= worker->store->config.election_ticks)
+            return false;
+    return peer->watch_count > 0;
+}
+
+void range_status_publish_hearing(struct range_worker *worker) {
+    lock(worker);
+    if (worker->heard_cap < worker->peers.count) {
+        worker->heard_cap = (uint32_t)worker->peers.count;
+        worker->heard = memory_realloc(worker->heard, worker->heard_cap * sizeof(*worker->heard));
+    }
+    worker->heard_count = 0;
+    for (struct idmap_node *node = NULL; (node = idmap_next(&worker->peers, node)) != NULL;)
+        worker->heard[worker->heard_count++] = (struct range_heard_node){
+            node->id, hears(worker, CONTAINER_OF(node, struct range_peer, by_node))};
+    unlock(worker);
+}
+
+enum range_hearing range_store_hears(struct range_store *store, uint64_t node_id) {
+    enum range_hearing hearing = RANGE_HEARING_UNKNOWN;
+    for (uint32_t i = 0; i < store->worker_count; i++) {
+        struct range_worker *worker = store->workers[i];
+        lock(worker);
+        for (uint32_t j = 0; j < worker->heard_count && hearing != RANGE_HEARS_NOT; j++) {
+            if (worker->heard[j].node_id != node_id) continue;
+            hearing = worker->heard[j].heard ? RANGE_HEARS : RANGE_HEARS_NOT;
+        }
+        unlock(worker);
+    }
+    return hearing;
 }
 
 /* One range per call, in turn: the engine's answer costs more than a range's share of a tick. */

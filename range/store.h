@@ -175,11 +175,16 @@ struct range_status {
     bool drain_given_up; /* leads, drains, and every replica that answers handed it back */
     bool drain_offered;  /* drains, handed the leadership to another, has not yet heard it lead */
     uint64_t approximate_bytes, writes_total, reads_total;
+    uint64_t followers_behind; /* leads: committed entries that its slowest replica may lack */
 };
 typedef void range_status_fn(void *ctx, const struct range_status *status);
 /* A copy of all replicas' states, as of each worker's last turn or so. Blocks for no I/O. */
 void range_store_status(struct range_store *store, range_status_fn *each, void *ctx);
 uint32_t range_store_leader_count(struct range_store *store);
+/* Whether every worker that shares ranges with that node hears all of its workers, as of the last
+ * beat; UNKNOWN: none does share any, or nobody listens (quiesce_ticks 0). */
+enum range_hearing { RANGE_HEARING_UNKNOWN, RANGE_HEARS, RANGE_HEARS_NOT };
+enum range_hearing range_store_hears(struct range_store *store, uint64_t node_id);
 /* storage_synced_sequence of the store's engine. Any thread. */
 uint64_t range_store_synced_sequence(const struct range_store *store);
 

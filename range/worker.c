@@ -64,6 +64,7 @@ void range_worker_free(struct range_worker *worker) {
     memory_free(worker->works);
     memory_free(worker->creations);
     memory_free(worker->jobs);
+    memory_free(worker->heard);
     range_positions_done(&worker->positions);
     range_stages_done(&worker->stages);
     buf_done(&worker->room_text);

@@ -63,6 +63,12 @@ struct range_peer {
     uint32_t unheard_ticks;      /* while it was never heard */
 };
 
+/* The same for other threads. */
+struct range_heard_node {
+    uint64_t node_id;
+    bool heard;
+};
+
 struct range_worker {
     struct range_store *store;
     uint32_t index;
@@ -153,8 +159,10 @@ struct range_worker {
 
     /* Reports: the only part that other threads read. */
     pthread_mutex_t status_lock;
-    struct list_node published; /* struct range_published */
-    struct list_node stale;     /* replicas to be told of at the end of the turn; the holder's */
+    struct list_node published;     /* struct range_published */
+    struct range_heard_node *heard; /* of each peer */
+    uint32_t heard_count, heard_cap;
+    struct list_node stale; /* replicas to be told of at the end of the turn; the holder's */
 };
 
 struct range_store {
@@ -385,6 +393,7 @@ void range_status_publish(struct range_replica *replica);
 void range_status_stale(struct range_replica *replica);
 void range_status_flush(struct range_worker *worker);
 void range_status_unpublish(struct range_replica *replica);
+void range_status_publish_hearing(struct range_worker *worker);
 void range_status_sample_size(struct range_worker *worker);
 /* Whether an active replica of another range, of any worker, holds keys of the span. */
 bool range_status_overlaps(struct range_store *store, const struct range_descriptor *descriptor);

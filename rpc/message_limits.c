@@ -71,7 +71,7 @@
     X(placement_status_request, SMALL_BYTES, 0, SLACK)                                             \
     X(placement_status_response, RPC_MESSAGE_BYTES_MAX, 0, SLACK)                                  \
     X(status_request, SMALL_BYTES, 0, SLACK)                                                       \
-    X(status_response, RPC_MESSAGE_BYTES_MAX, 0, SLACK)                                            \
+    X(status_response, RPC_MESSAGE_BYTES_MAX, HEARTBEAT_ELEMENTS, HEARTBEAT_FIELDS)                \
     X(read_metrics_request, SMALL_BYTES, 0, SLACK)                                                 \
     X(read_metrics_response, RPC_MESSAGE_BYTES_MAX, 0, SLACK)
 

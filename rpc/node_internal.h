@@ -1,5 +1,5 @@
-/* What the node service's files share: node_service.c (life, transport, status), node_peers.c (the
- * streams to other nodes), node_sessions.c (the streams of routers). */
+/* What the node service's files share: node_service.c (life, transport), node_status.c (what it
+ * knows), node_peers.c (the streams to other nodes), node_sessions.c (the streams of routers). */
 #ifndef FLOTILLA_RPC_NODE_INTERNAL_H
 #define FLOTILLA_RPC_NODE_INTERNAL_H
 
@@ -53,6 +53,8 @@ struct rpc_node {
     struct rpc_identity identity;
     struct rpc_turn_hook hook; /* lends the loop thread to the store, from start to stop */
     bool stopped;
+    rpc_node_facts_fn *facts; /* NULL: none */
+    void *facts_ctx;
     pthread_rwlock_t lock;     /* guards `peers` and their channels against the senders */
     struct idmap peers;        /* struct rpc_peer */
     struct list_node sessions; /* struct node_session, open; loop thread */
@@ -69,6 +71,7 @@ void rpc_node_peers_send(struct rpc_node *node, uint64_t to_node, enum rpc_chann
                          struct slice frame);
 /* Worker threads: the peer breaks protocol. */
 void rpc_node_peers_refuse(struct rpc_node *node, uint64_t from_node);
+void rpc_node_answer_status(void *ctx, struct rpc_call *call, struct slice request);
 rpc_open_fn rpc_node_open_raft, rpc_node_open_snapshot, rpc_node_open_requests;
 void rpc_node_sessions_stop(struct rpc_node *node);
 

@@ -3,10 +3,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "base/metrics.h"
-#include "flotilla/v1/node.pb-c.h"
 #include "rpc/limits.h"
-#include "rpc/message.h"
 #include "rpc/node_internal.h"
 
 static void send_raft(void *ctx, uint64_t to_node, struct slice frame) {
@@ -26,19 +23,6 @@ static void lend_thread(struct rpc_turn_hook *hook) {
     range_store_lend(atomic_load(&node->store));
 }
 
-static void answer_status(void *ctx, struct rpc_call *call, struct slice request) {
-    struct rpc_node *node = ctx;
-    struct buf text = {0};
-    Flotilla__V1__StatusResponse response = FLOTILLA__V1__STATUS_RESPONSE__INIT;
-    metrics_render(&text);
-    buf_append_byte(&text, '\0');
-    response.cluster_id = node->identity.cluster_id;
-    response.node_id = node->identity.node_id;
-    response.metrics = (char *)text.data;
-    rpc_call_reply_message(call, &response.base);
-    buf_done(&text);
-}
-
 static const struct rpc_method node_methods[] = {
     {.path = "/flotilla.v1.Node/Raft",
      .open = rpc_node_open_raft,
@@ -53,7 +37,7 @@ static const struct rpc_method node_methods[] = {
      .handshake = true,
      .stream = {.merge = true, .hold_back = true}},
     {.path = "/flotilla.v1.Node/Status",
-     .unary = answer_status,
+     .unary = rpc_node_answer_status,
      .bytes_max = RPC_SMALL_REQUEST_BYTES_MAX},
 };
 
@@ -113,6 +97,11 @@ bool rpc_node_serving(struct rpc_node *node, struct rpc_stream *stream) {
                       node->stopped ? "node %lu is shutting down" : "node %lu is starting up",
                       (unsigned long)node->identity.node_id);
     return false;
+}
+
+void rpc_node_set_facts(struct rpc_node *node, rpc_node_facts_fn *facts, void *ctx) {
+    node->facts = facts;
+    node->facts_ctx = ctx;
 }
 
 void rpc_node_set_address(struct rpc_node *node, uint64_t node_id, const char *address,

@@ -32,6 +32,18 @@ const struct range_transport *rpc_node_transport(struct rpc_node *node);
 /* `identity` has both ids; it is given to the server as well. */
 void rpc_node_start(struct rpc_node *node, struct range_store *store,
                     const struct rpc_identity *identity);
+/* What Node/Status says beside what the store and the address book know (node_status.c). */
+enum rpc_node_state { RPC_NODE_STARTING, RPC_NODE_SERVING, RPC_NODE_STOPPING };
+struct rpc_node_facts {
+    enum rpc_node_state state;
+    bool serves_clients;                  /* unless told not to */
+    uint64_t placement_answered_us;       /* a heartbeat, on the loop's clock; 0: never */
+    uint64_t disk_bytes, disk_free_bytes; /* 0: not known */
+};
+typedef void rpc_node_facts_fn(void *ctx, struct rpc_node_facts *ret_facts);
+/* Before the server starts; called on the loop thread, once per question. */
+void rpc_node_set_facts(struct rpc_node *node, rpc_node_facts_fn *facts, void *ctx);
+
 /* Closes all streams; the store is not called any more once this has returned. */
 void rpc_node_stop(struct rpc_node *node);
 

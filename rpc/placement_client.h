@@ -76,6 +76,8 @@ void placement_client_start_node(struct placement_client *client,
 /* A heartbeat now rather than at the next beat (leaders changed, ranges were created). Any thread;
  * cheap; calls that come together make one heartbeat. */
 void placement_client_beat(struct placement_client *client);
+/* When placement last answered a heartbeat, on the loop's clock; 0: never yet. */
+uint64_t placement_client_answered_us(const struct placement_client *client);
 /* Tells placement that this node stops on purpose, then calls back (also when that failed or took
  * longer than timeout_ms). No heartbeats afterwards. */
 void placement_client_leave(struct placement_client *client, uint32_t timeout_ms,

@@ -40,6 +40,7 @@ struct placement_heartbeats {
     struct rpc_timer timer;
     struct rpc_task beat; /* placement_client_beat, from any thread */
     uint64_t next_us;     /* when the next regular one is due */
+    uint64_t answered_us; /* when the last one was; 0: none was */
     uint64_t address_book_version;
     uint32_t leaders_told;   /* to notice changes between beats */
     uint32_t until_complete; /* partial heartbeats left before the next complete one */

@@ -182,6 +182,7 @@ static void follow_answer(struct placement_client *client,
                           const Flotilla__V1__HeartbeatResponse *response) {
     struct placement_heartbeats *heartbeats = &client->heartbeats;
     uint32_t next_ms = response->next_heartbeat_ms ? response->next_heartbeat_ms : NEXT_MS_DEFAULT;
+    heartbeats->answered_us = rpc_loop_now_us(client->loop);
     heartbeats->backoff = (struct placement_backoff){0};
     heartbeats->logged_us = 0;
     if (response->want_complete) heartbeats->want_complete = true;
@@ -298,6 +299,10 @@ static void run_beat(struct rpc_task *task) {
     if (client->closing || !heartbeats->started || heartbeats->fenced || heartbeats->left) return;
     heartbeats->again = true;
     if (!heartbeats->in_flight) send_heartbeat(client, false);
+}
+
+uint64_t placement_client_answered_us(const struct placement_client *client) {
+    return client->heartbeats.answered_us;
 }
 
 void placement_client_beat(struct placement_client *client) {

@@ -58,6 +58,74 @@ class Admin(unittest.TestCase):
         c.nodes[index].start()
         wait_until("node 3 has caught up", lambda: behind(3) == 0, 20)
 
+    def test_status_of_a_frozen_node(self):
+        """Who asks waits a second at most, and hears who does not answer before placement can know."""
+        frozen = c.nodes[c.index_of(2)]
+        frozen.pause()
+        try:
+            began = time.monotonic()
+            node = next(n for n in c.status()["nodes"] if n["id"] == 2)
+            self.assertEqual((node["answers"], node["healthy"], node["state"]), (False, False, None))
+            self.assertLess(time.monotonic() - began, 4)
+            out = admin("status")[1]
+            self.assertRegex(out, r"(?m)^node 2 at .* DOES NOT SERVE: ")
+            self.assertIn("serve: 2 of 3 nodes", out)
+        finally:
+            frozen.resume()
+        wait_until("all are healthy", lambda: all(n["healthy"] for n in c.status()["nodes"]), 20)
+        self.assertIn("serve: 3 of 3 nodes", admin("status")[1])
+
+    def test_status_of_nodes_while_placement_is_away(self):
+        def ask(*nodes):
+            addresses = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+            code, out, err = run(["admin", "status", "--json", "--node", addresses])
+            return code, json.loads(out)["nodes"], err
+
+        def peer(node, node_id):
+            return next(p for p in node["peers"] if p["id"] == node_id)
+
+        one, two = c.nodes[c.index_of(1)], c.nodes[c.index_of(2)]
+        c.placement.kill()
+        try:
+            wait_until("heartbeats find nobody", lambda: ask(one)[1][0]["placement_answered_ms_ago"] > 1500, 20)
+            code, nodes, err = ask(*c.nodes)
+            self.assertEqual(code, 0, err)
+            for node in nodes:
+                self.assertEqual((node["state"], node["serves_clients"], node["answers"]), ("serving", True, True))
+                self.assertEqual(sorted(r["range"] for r in node["replicas"]), [1, 2, 3, 4])
+                self.assertGreater(node["disk_bytes"], node["disk_free_bytes"])
+                for r in node["replicas"]:
+                    self.assertEqual(r["leads"], r["leader_node"] == node["id"])
+                    self.assertEqual(r["followers_behind"] is None, not r["leads"])
+            self.assertEqual(sum(r["leads"] for node in nodes for r in node["replicas"]), 4)
+            _, text, _ = run(["admin", "status", "--node", f"127.0.0.1:{one.port}"])
+            self.assertRegex(text, r"(?m)^  placement answered [0-9.]+ s ago$")
+            self.assertRegex(text, r"(?m)^  node 2 at \S+: heard$")
+
+            two.kill()
+            wait_until("it is missed", lambda: peer(ask(one)[1][0], 2)["heard"] is False, 10)
+            code, nodes, _ = ask(one, two)
+            self.assertEqual((code, [n["answers"] for n in nodes]), (1, [True, False]))
+            self.assertTrue(nodes[1]["problem"])
+            _, _, err = admin("status", "--timeout-ms", "500")
+            self.assertIn("--node", err)
+        finally:
+            c.placement.child = None
+            c.placement.start()
+        two.start()
+        c.wait_led()
+
+    def test_unreachable_node_is_not_healthy(self):
+        """It hears placement, and nobody can reach it: its heartbeats say nothing about that."""
+        address = f"127.0.0.1:{cluster.free_port()}"
+        lost = c.make_node(4, ["--advertise", address])
+        lost.start()
+        node = wait_until("placement hears it",
+                          lambda: next((n for n in c.status()["nodes"] if n["address"] == address), None))
+        self.assertEqual((node["alive"], node["answers"], node["healthy"]), (True, False, False))
+        self.assertRegex(admin("status")[1], rf"(?m)^node 4 at {address} DOES NOT SERVE: ")
+        lost.kill()
+
     def test_metrics_of_every_process(self):
         counts = {c.placement_address: ("placement_heartbeats_total", "storage_syncs_total"),
                   f"127.0.0.1:{c.nodes[0].port}": ("range_turns_total", "storage_syncs_total"),

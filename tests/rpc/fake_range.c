@@ -56,6 +56,24 @@ void range_store_lend_begin(struct range_store *store) {}
 void range_store_lend(struct range_store *store) {}
 void range_store_lend_end(struct range_store *store) {}
 
+void range_store_status(struct range_store *store, range_status_fn *each, void *ctx) {
+    struct range_descriptor descriptor = {.range_id = 7};
+    struct range_status status = {.descriptor = &descriptor,
+                                  .replica_id = 3,
+                                  .term = 5,
+                                  .leads = true,
+                                  .leader_node = 2,
+                                  .commit_index = 100,
+                                  .applied_index = 99,
+                                  .followers_behind = 40,
+                                  .approximate_bytes = 4096};
+    each(ctx, &status);
+}
+
+enum range_hearing range_store_hears(struct range_store *store, uint64_t node_id) {
+    return node_id == 1 ? store->hears_one : RANGE_HEARING_UNKNOWN;
+}
+
 void range_store_unreachable(struct range_store *store, uint64_t node_id) {
     atomic_store(&store->last_unreachable, node_id);
     atomic_fetch_add(&store->unreachables, 1);

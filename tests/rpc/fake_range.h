@@ -18,7 +18,8 @@ struct range_store {
     enum status answer;            /* to everything */
     struct range_session *session; /* of the last request frame; retained when keep_session */
     bool keep_session;
-    bool echo_requests; /* reply with the frame itself */
+    enum range_hearing hears_one; /* node 1 */
+    bool echo_requests;           /* reply with the frame itself */
 };
 
 void fake_store_done(struct range_store *store);

@@ -8,6 +8,7 @@
 #include "rpc/frame.h"
 #include "rpc/node_client.h"
 #include "rpc/node_service.h"
+#include "rpc/node_status.h"
 #include "tests/rpc/echo.h"
 #include "tests/rpc/fake_range.h"
 
@@ -424,6 +425,71 @@ Test(rpc_node, status_has_metrics) {
     cr_assert_eq(answer.response.data[0], 0x08); /* cluster id */
     cr_assert_eq(answer.response.data[1], CLUSTER);
     echo_answer_done(&answer);
+    rpc_client_free(client);
+}
+
+struct heard_status {
+    bool done;
+    enum rpc_code code;
+    struct rpc_node_status node;
+    struct rpc_node_peer peer; /* the first */
+    struct rpc_node_replica replica;
+};
+
+static void status_heard(void *ctx, const struct rpc_status *status,
+                         const struct rpc_node_status *node) {
+    struct heard_status *heard = ctx;
+    heard->done = true;
+    heard->code = status->code;
+    if (!node) return;
+    heard->node = *node;
+    if (node->peer_count > 0) heard->peer = node->peers[0];
+    if (node->replica_count > 0) heard->replica = node->replicas[0];
+}
+
+static void known_facts(void *ctx, struct rpc_node_facts *ret_facts) {
+    *ret_facts = (struct rpc_node_facts){.state = RPC_NODE_STOPPING,
+                                         .serves_clients = true,
+                                         .placement_answered_us = *(const uint64_t *)ctx,
+                                         .disk_bytes = 1000,
+                                         .disk_free_bytes = 10};
+}
+
+/* Protects the only status that there is while placement is away: what the node knows comes as it
+ * is, and what it does not know is told apart from nought. */
+Test(rpc_node, says_what_it_knows) {
+    struct rpc_client *client = rpc_client_new(loop, two.address);
+    struct heard_status heard = {0};
+    uint64_t answered_us = 0;
+    rpc_node_set_facts(two.rpc, known_facts, &answered_us);
+    rpc_node_set_address(two.rpc, 1, "127.0.0.1:1", 0);
+    rpc_node_status_ask(client, false, 5000000, status_heard, &heard);
+    ECHO_WAIT(loop, heard.done);
+    cr_assert_eq(heard.code, RPC_OK);
+    cr_assert(heard.node.node_id == 2 && heard.node.cluster_id == CLUSTER);
+    cr_assert(heard.node.state == RPC_NODE_STOPPING && heard.node.serves_clients);
+    cr_assert_eq(heard.node.placement_answered_ms, UINT64_MAX, "never");
+    cr_assert(heard.node.disk_bytes == 1000 && heard.node.disk_free_bytes == 10);
+    cr_assert(heard.node.peer_count == 1 && heard.peer.node_id == 1);
+    cr_assert_eq(heard.peer.hearing, RANGE_HEARING_UNKNOWN);
+    cr_assert_eq(heard.node.replica_count, 1);
+    cr_assert(heard.replica.range_id == 7 && heard.replica.leads && heard.replica.term == 5);
+    cr_assert(heard.replica.commit_index == 100 && heard.replica.applied_index == 99);
+    cr_assert(heard.replica.followers_behind == 40 && heard.replica.data_bytes == 4096);
+
+    heard = (struct heard_status){0};
+    two.store.hears_one = RANGE_HEARS_NOT;
+    answered_us = 1;
+    rpc_node_status_ask(client, false, 5000000, status_heard, &heard);
+    ECHO_WAIT(loop, heard.done);
+    cr_assert_eq(heard.peer.hearing, RANGE_HEARS_NOT);
+    cr_assert_neq(heard.node.placement_answered_ms, UINT64_MAX);
+
+    heard = (struct heard_status){0};
+    rpc_node_status_ask(client, true, 5000000, status_heard, &heard);
+    ECHO_WAIT(loop, heard.done);
+    cr_assert(heard.node.node_id == 2 && heard.node.state == RPC_NODE_STOPPING);
+    cr_assert(heard.node.peer_count == 0 && heard.node.replica_count == 0, "brief");
     rpc_client_free(client);
 }
 
