@@ -155,9 +155,9 @@ void raft_wake(struct raft *raft) {
 }
 
 /* Once per time-out. The count of ticks goes on: this replica is no candidate, but it must not
- * refuse its vote to those who are (simulation seed 546). If it does not even know who leads,
- * because a candidate raised its term, it asks everybody (seed 17322); and also when that one does
- * not answer: it may be gone for good, and this replica, too (range/, chaos seed 716). */
+ * refuse its vote to those who are. If it does not even know who leads, because a candidate raised
+ * its term, it asks everybody; and also when that one does not answer: it may be gone for good, and
+ * this replica, too. */
 void raft_miss_leader(struct raft *raft) {
     uint32_t missed_ticks = raft->election_elapsed - raft->election_timeout;
     bool asks = raft->config.complain || raft->config.quiesce_ticks > 0;

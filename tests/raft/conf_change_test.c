@@ -340,7 +340,7 @@ Test(raft_conf_change, is_idempotent) {
 }
 
 /* A leader that left the configuration knows that the change is committed, the voter that stays
- * does not, and has the shorter log: the refusal of its vote tells it (simulation seed 636). */
+ * does not, and has the shorter log: the refusal of its vote tells it. */
 Test(raft_conf_change, does_not_lock_out_who_stays_behind) {
     struct group *group = group_new(2, NULL);
     group_elect(group, 1);

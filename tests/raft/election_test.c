@@ -12,6 +12,16 @@ static struct raft_config pre_vote_config(void) {
     return config;
 }
 
+/* Three voters; the first one heard of this term from a leader that it does not know. */
+static struct group *new_group_of_term(uint64_t term) {
+    struct group *group = group_new(3, NULL);
+    struct raft_message heartbeat = {.kind = RAFT_MSG_HEARTBEAT, .from = 3, .to = 1, .term = term};
+    cr_assert_eq(group_step(group, 1, heartbeat), STATUS_OK);
+    group_drain(group, 1);
+    group_drop_messages(group);
+    return group;
+}
+
 /* A replica starts as a follower that knows of no leader (5.2). */
 Test(raft_election, starts_as_follower) {
     struct group *group = group_new(3, NULL);
@@ -128,7 +138,7 @@ Test(raft_election, remembers_its_vote_over_a_crash) {
 }
 
 /* A candidate that others have elected does not lead before its own term and vote are durable: a
- * crash would let it lead the same term twice (simulation seed 7229). */
+ * crash would let it lead the same term twice. */
 Test(raft_election, does_not_lead_a_term_that_is_not_durable) {
     struct group *group = group_new(3, NULL);
     group->nodes[1].disk_held = true;
@@ -190,6 +200,38 @@ Test(raft_election, follows_higher_terms_and_ignores_lower_ones) {
     cr_assert_eq(group_step(group, 1, new), STATUS_OK);
     struct raft_view view = group_view(group, 1);
     cr_assert(view.role == RAFT_FOLLOWER && view.term == 7 && view.leader == RAFT_NO_REPLICA);
+    group_free(group);
+}
+
+/* Two who stand and never hear each other would run after each other's terms for ever: who is asked
+ * for a vote of the past tells its term. */
+Test(raft_election, tells_a_candidate_of_the_past_its_term) {
+    static const enum raft_message_kind kinds[][2] = {
+        {RAFT_MSG_VOTE, RAFT_MSG_VOTE_RESPONSE}, {RAFT_MSG_PRE_VOTE, RAFT_MSG_PRE_VOTE_RESPONSE}};
+    for (uint32_t at = 0; at < 2; at++) {
+        struct group *group = new_group_of_term(7);
+        struct raft_message ask = {.kind = kinds[at][0], .from = 2, .to = 1, .term = 5};
+        cr_assert_eq(group_step(group, 1, ask), STATUS_OK);
+        group_drain(group, 1);
+        const struct raft_message *answer = group_find(group, kinds[at][1], 1, 2);
+        cr_assert(answer && answer->reject && answer->term == 7);
+        group_free(group);
+    }
+}
+
+/* A leader of the past hears of the later term from a candidate, sooner or later; but from who
+ * never stands, or doesn't know it as a voter to be asked, only by an answer. */
+Test(raft_election, tells_a_leader_of_the_past_its_term_if_it_will_not_ask_it) {
+    struct raft_message heartbeat = {.kind = RAFT_MSG_HEARTBEAT, .from = 2, .to = 1, .term = 5};
+    struct group *group = new_group_of_term(7);
+    cr_assert_eq(group_step(group, 1, heartbeat), STATUS_OK);
+    group_drain(group, 1);
+    cr_expect_null(group_find(group, RAFT_MSG_APPEND_RESPONSE, 1, 2), "it will ask");
+    raft_decline_leadership(group->nodes[1].raft);
+    cr_assert_eq(group_step(group, 1, heartbeat), STATUS_OK);
+    group_drain(group, 1);
+    const struct raft_message *answer = group_find(group, RAFT_MSG_APPEND_RESPONSE, 1, 2);
+    cr_assert(answer && answer->term == 7);
     group_free(group);
 }
 

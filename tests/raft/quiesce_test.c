@@ -395,6 +395,90 @@ Test(raft_quiesce, a_learner_that_missed_the_notice_complains) {
     group_free(group);
 }
 
+/* A group of three voters and a learner, replica 4, that is cut off from all. */
+static struct group *new_group_with_lonely_learner(void) {
+    struct group *group = new_group(3);
+    struct raft_config config = quiet_config();
+    group_add(group, &config);
+    struct raft_conf_change add = {.count = 1, .changes = {{RAFT_CONF_ADD_LEARNER, 4}}};
+    cr_assert_eq(raft_propose_conf_change(group->nodes[1].raft, &add, NULL), STATUS_OK);
+    group_settle(group);
+    pass(group, 2);
+    cr_assert_eq(group_view(group, 4).leader, 1);
+    group_isolate(group, 4);
+    return group;
+}
+
+static void expect_complaints(const struct group *group, size_t to_leader, size_t to_others) {
+    for (uint64_t id = 1; id <= 3; id++) {
+        cr_expect_eq(group_count(group, RAFT_MSG_HEARTBEAT_RESPONSE, id),
+                     id == 1 ? to_leader : to_others, "to replica %lu", (unsigned long)id);
+    }
+}
+
+/* Ticks of one replica until it has missed its leader once more, with what it says under way. */
+static void miss_leader(struct group *group, uint64_t id, uint32_t ticks) {
+    group_drop_messages(group);
+    group_heal(group);
+    group_tick(group, id, ticks);
+    group_drain(group, id);
+}
+
+/* The leader may be gone for good, and this replica with it: who answers no complaint is not the
+ * only one who gets the next. */
+Test(raft_quiesce, a_learner_that_nobody_answers_asks_everybody) {
+    struct group *group = new_group_with_lonely_learner();
+    raft_set_election_timeout(group->nodes[4].raft, ELECTION_TICKS);
+    uint32_t ticks = 0;
+    while (group_count(group, RAFT_MSG_HEARTBEAT_RESPONSE, 1) == 0) {
+        cr_assert_lt(ticks++, 3 * ELECTION_TICKS);
+        miss_leader(group, 4, 1);
+    }
+    expect_complaints(group, 1, 0);
+    miss_leader(group, 4, ELECTION_TICKS);
+    expect_complaints(group, 1, 1);
+    group_free(group);
+}
+
+/* A candidate that has left raised its term: nobody told it who leads, so it asks everybody. */
+Test(raft_quiesce, a_learner_that_knows_no_leader_asks_everybody) {
+    struct group *group = new_group_with_lonely_learner();
+    struct raft_message vote = {
+        .kind = RAFT_MSG_VOTE, .from = 3, .to = 4, .term = 9, .force = true};
+    cr_assert_eq(group_step(group, 4, vote), STATUS_OK);
+    cr_assert_eq(group_view(group, 4).leader, RAFT_NO_REPLICA);
+    raft_set_election_timeout(group->nodes[4].raft, ELECTION_TICKS);
+    miss_leader(group, 4, ELECTION_TICKS);
+    expect_complaints(group, 1, 1);
+    group_free(group);
+}
+
+/* Who cannot stand must not keep the others from it: after its time-out a learner, which may have
+ * become a voter without knowing it, has missed its leader for good until it hears one. */
+Test(raft_quiesce, a_learner_that_missed_its_leader_votes) {
+    struct group *group = new_group_with_lonely_learner();
+    raft_set_election_timeout(group->nodes[4].raft, ELECTION_TICKS);
+    miss_leader(group, 4, ELECTION_TICKS + 1);
+    group_set_now(group, group->nodes[4].now_us + 10 * ELECTION_TICKS * GROUP_TICK_US);
+    cr_assert_eq(group_view(group, 4).leader, 1);
+    struct raft_view own = group_view(group, 4);
+    struct raft_message vote = {.kind = RAFT_MSG_VOTE, .from = 3, .to = 4, .term = own.term + 1};
+    vote.log = (struct raft_log_id){own.term, own.last_index};
+    cr_assert_eq(group_step(group, 4, vote), STATUS_OK);
+    cr_expect_eq(group_view(group, 4).vote, 3);
+    group_free(group);
+}
+
+/* A node whose own address is refused for a moment reports itself: the leader has its own log all
+ * the same, and waits for nobody. */
+Test(raft_quiesce, a_leader_that_cannot_reach_itself_goes_quiet) {
+    struct group *group = new_group(3);
+    raft_report_unreachable(group->nodes[1].raft, 1);
+    pass(group, IDLE_TICKS);
+    cr_expect(quiet(group, 1));
+    group_free(group);
+}
+
 /* ---- nodes that are away ---- */
 
 /* A dead follower does not keep the group awake; what it lacks is remembered, and once it is back

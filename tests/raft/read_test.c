@@ -94,8 +94,7 @@ Test(raft_read, survives_a_lost_round) {
     group_free(group);
 }
 
-/* A quorum of one needs no round; also when it is the quorum of both halves (simulation seed 613).
- */
+/* A quorum of one needs no round; also when it is the quorum of both halves. */
 Test(raft_read, is_answered_at_once_by_a_quorum_of_one) {
     struct group *group = group_new(1, NULL);
     group_elect(group, 1);
