@@ -49,6 +49,11 @@ class Patch:
     checks: list
     files: list
 
+    def called(self):
+        """By its name, its number, or what is behind that."""
+        number, _, what = self.name.partition("-")
+        return self.name, number, what
+
 
 @dataclasses.dataclass
 class Verdict:
@@ -70,7 +75,7 @@ def read_patch(path):
     checks = [line[len("Checks:"):].split() for line in lines if line.startswith("Checks:")]
     sentence = " ".join(line for line in lines if not line.startswith("Checks:"))
     files = re.findall(r"^\+\+\+ b/(\S+)", diff, re.MULTILINE)
-    if not re.fullmatch(r"\d\d-[a-z0-9-]+\.patch", path.name):
+    if not re.fullmatch(r"\d{2,3}-[a-z0-9-]+\.patch", path.name):
         raise Failure(f"{path.name}: a patch is named NN-what-it-does.patch")
     if len(checks) != 1 or not checks[0] or not sentence.endswith(".") or "breaks" not in sentence:
         raise Failure(f"{path.name}: needs a sentence that says which rule the bug breaks, and one "
@@ -105,12 +110,13 @@ def verify():
 
 
 def choose(names):
-    patches = [read_patch(path) for path in sorted(PATCHES.glob("*.patch"))]
+    patches = [read_patch(path) for path in PATCHES.glob("*.patch")]
+    patches.sort(key=lambda patch: int(patch.called()[1]))
     if not names:
         return patches
     chosen = [patch for patch in patches
-              if any(name in (patch.name, patch.name[:2], patch.name[3:]) for name in names)]
-    known = {part for patch in chosen for part in (patch.name, patch.name[:2], patch.name[3:])}
+              if any(name in patch.called() for name in names)]
+    known = {part for patch in chosen for part in patch.called()}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise Failure(f"no such mutation: {' '.join(unknown)}; see ./dev mutate --list")
