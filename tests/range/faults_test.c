@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "range/limits.h"
 #include "range/raft_frame.h"
+#include "range/worker.h"
 #include "tests/range/cluster.h"
 
 #define SECOND 1000000u
@@ -211,6 +212,11 @@ Test(range_faults, a_power_cut_of_all_nodes_loses_nothing_acknowledged) {
     cluster_free(cluster);
 }
 
+static uint64_t last_index(struct cluster *cluster, uint64_t node) {
+    struct range_worker *worker = range_store_worker(cluster_store(cluster, node), 0);
+    return range_worker_find(worker, 1)->log.last_index;
+}
+
 static void move_leader(struct cluster *cluster, uint64_t to_node) {
     range_store_transfer(cluster_store(cluster, cluster_leader(cluster, 1)), 1, to_node);
     cluster_run_us(cluster, SECOND / 10);
@@ -229,14 +235,17 @@ Test(range_faults, settles_what_a_shorter_log_replaced_before_leading_again) {
     uint64_t old = cluster_leader(cluster, 1);
     struct buf command = cluster_add(cluster_key(1, "sum"), 1, SLICE_EMPTY);
     struct range_request request = write_of(&command, 1, 20 * SECOND);
+    uint64_t first = last_index(cluster, old);
     cluster_isolate(cluster, old, true);
     for (int i = 0; i < LOST; i++) {
         struct buf with_id = numbered_add(1, i);
         struct range_request settled = write_of(&with_id, 1, 20 * SECOND);
         calls[i] = cluster_send(cluster, old, i < LOST / 2 ? &settled : &request);
-        cluster_run_us(cluster, 1000); /* an entry each */
+        /* An entry each: once the first has waited, nobody is gathered behind it any more. */
+        cluster_run_us(cluster, i == 0 ? RANGE_GATHER_US_MAX + 2000 : 2000);
         buf_done(&with_id);
     }
+    cr_assert_geq(last_index(cluster, old), first + LOST);
     cluster_run_us(cluster, SECOND);
     cr_assert_neq(cluster_leader(cluster, 1), old);
     cluster_heal(cluster);

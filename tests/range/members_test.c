@@ -224,6 +224,19 @@ Test(range_members, learner_removed_while_away_deletes_itself) {
     cluster_free(cluster);
 }
 
+/* And for one that went on all the time, and has to notice that nobody talks to it any more. */
+Test(range_members, learner_removed_while_cut_off_deletes_itself) {
+    struct cluster *cluster = five_nodes(12);
+    change(cluster, RANGE_ADD_LEARNER, 4);
+    cr_assert(cluster_converge(cluster, SECOND));
+    cluster_isolate(cluster, 4, true);
+    change(cluster, RANGE_REMOVE, 4);
+    cluster_run_us(cluster, SECOND);
+    cluster_heal(cluster);
+    wait_absent(cluster, 4);
+    cluster_free(cluster);
+}
+
 static struct cluster *five_quiet_nodes(uint64_t seed) {
     struct cluster_config config = cluster_config_default(seed);
     config.nodes = 5;
@@ -501,6 +514,29 @@ Test(range_members, promotes_nobody_who_lags) {
     struct range_replica_change learner = {RANGE_ADD_LEARNER, 4}, promote = {RANGE_PROMOTE, 4};
     cr_assert_eq(code_of(cluster, &learner, 1), RANGE_REPLY_OK);
     cr_assert_eq(code_of(cluster, &promote, 1), RANGE_REPLY_BUSY);
+    cluster_heal(cluster);
+    change(cluster, RANGE_PROMOTE, 4);
+    cr_assert(cluster_converge(cluster, 2 * SECOND));
+    cluster_free(cluster);
+}
+
+/* A leader that rests hears nobody, and would believe for ever that a learner is away which has
+ * long been back: who asks it to promote that one wakes it. */
+Test(range_members, a_resting_leader_wakes_when_it_refuses_to_promote) {
+    struct cluster *cluster = five_quiet_nodes(11);
+    struct absence leader = {.cluster = cluster, .node = cluster_wait_leader(cluster, 1)};
+    change(cluster, RANGE_ADD_LEARNER, 4);
+    add(cluster, "sum", 1);
+    cr_assert(cluster_converge(cluster, SECOND));
+    cr_assert(cluster_run_until(cluster, 5 * SECOND, is_quiet_leader, &leader));
+    cluster_isolate(cluster, 4, true);
+    cluster_pause(cluster, 4, true); /* and itself notices nothing */
+    cluster_run_us(cluster, 2 * SECOND);
+    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 1); /* wakes it */
+    cr_assert(cluster_run_until(cluster, 5 * SECOND, is_quiet_leader, &leader));
+    struct range_replica_change promote = {RANGE_PROMOTE, 4};
+    cr_assert_eq(code_of(cluster, &promote, 1), RANGE_REPLY_BUSY);
+    cr_expect_not(is_quiet_leader(&leader));
     cluster_heal(cluster);
     change(cluster, RANGE_PROMOTE, 4);
     cr_assert(cluster_converge(cluster, 2 * SECOND));
