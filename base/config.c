@@ -86,12 +86,12 @@ static bool has_bounds(const struct config_option *option) {
     return option->kind == CONFIG_U64 && (option->minimum != 0 || option->maximum != 0);
 }
 
-/* "1 to 10000 ms" */
 static bool is_text(enum config_kind kind) {
     return kind == CONFIG_TEXT || kind == CONFIG_LISTEN || kind == CONFIG_ADDRESS ||
            kind == CONFIG_ADDRESSES;
 }
 
+/* "1 to 10000 ms" */
 static void append_allowed(struct buf *out, const struct config_option *option) {
     const char *gap = option->unit[0] ? " " : "";
     switch (option->kind) {

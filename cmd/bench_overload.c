@@ -175,7 +175,7 @@ static int compare_doubles(const void *a, const void *b) {
 }
 
 static double median_ratio(const struct overload_case *each, enum phase phase, uint32_t rounds) {
-    double ratios[OVERLOAD_ROUNDS_MAX];
+    double ratios[OVERLOAD_ROUNDS_MAX] = {0};
     for (uint32_t i = 0; i < rounds; i++) {
         double best = each->rounds[PHASE_BEST][i].per_s;
         ratios[i] = best > 0 ? each->rounds[phase][i].per_s / best : 0;
@@ -205,6 +205,7 @@ static bool run_case(struct overload *overload, struct overload_case *each) {
         each->closed_ratio = median_ratio(each, PHASE_CLOSED, (uint32_t)options->rounds);
         each->open_ratio = median_ratio(each, PHASE_OPEN, (uint32_t)options->rounds);
     }
+    overload->workload = NULL;
     key_value_done(&workload);
     return good;
 }

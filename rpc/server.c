@@ -265,8 +265,9 @@ enum status rpc_server_start(struct rpc_server *server, struct buf *error) {
 
 void rpc_server_address(const struct rpc_server *server, struct buf *out) {
     const char *colon = strrchr(server->listen, ':');
-    ASSERT(server->started && colon);
-    buf_append(out, slice_make(server->listen, (size_t)(colon - server->listen)));
+    ASSERT(server->started);
+    size_t host_len = colon ? (size_t)(colon - server->listen) : 0; /* it listens: there is one */
+    buf_append(out, slice_make(server->listen, host_len));
     buf_printf(out, ":%u", server->port);
 }
 
