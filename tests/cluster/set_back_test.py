@@ -11,7 +11,7 @@ import time
 import unittest
 
 import cluster
-from cluster import Cluster, expect_clean
+from cluster import Cluster, expect_clean, wait_until
 
 
 def refusal(node):
@@ -20,11 +20,45 @@ def refusal(node):
     return node.log().strip().splitlines()[-1]
 
 
-def load(c, name, seconds, ledger="ledger"):
+def begin_load(c, name, seconds):
     """Acknowledged reservations, kept in a ledger; ended by itself."""
-    bench = c.bench("hot-issuer", "--duration-s", seconds, "--clients", 4, "--in-flight", 16,
-                    "--settle-s", 20, "--ledger", c.path(ledger), name=name)
-    return c.finish_bench(bench)
+    return c.bench("hot-issuer", "--duration-s", seconds, "--clients", 4, "--in-flight", 16,
+                   "--settle-s", 20, "--ledger", c.path("ledger"), name=name)
+
+
+def load(c, name, seconds):
+    return c.finish_bench(begin_load(c, name, seconds))
+
+
+class Disk:
+    """What a node's disk holds at an instant, to be put back later: a disk that forgets all behind
+    it, the engine's own note of what was synced included."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        with open(os.path.join(engine, "SYNCED"), "rb") as file:
+            self.synced = file.read()  # before the log is measured, so that the log has it all
+        self.log = max(self.logs(), key=os.path.basename)
+        self.bytes = os.path.getsize(self.log)
+
+    def logs(self):
+        return glob.glob(os.path.join(self.engine, "*.log"))
+
+    def put_back(self):
+        for log in self.logs():
+            if os.path.basename(log) > os.path.basename(self.log):
+                os.unlink(log)
+        assert os.path.getsize(self.log) > self.bytes, "nothing was written behind it"
+        os.truncate(self.log, self.bytes)
+        with open(os.path.join(self.engine, "SYNCED"), "wb") as file:
+            file.write(self.synced)
+
+    @classmethod
+    def remember_under_load(cls, engine, load_bytes):
+        """When so much was written."""
+        began = cls(engine)
+        wait_until("the log grows", lambda: sum(map(os.path.getsize, began.logs())) > began.bytes + load_bytes)
+        return cls(engine)
 
 
 class SetBack(unittest.TestCase):
@@ -61,17 +95,29 @@ class SetBack(unittest.TestCase):
     def test_a_log_that_lost_its_tail_is_refused(self):
         """A disk that said it had what it lost: the engine ends before what heartbeats said was synced."""
         with Cluster(nodes=3, ranges=2, placement_options=("--node-heartbeat-ms", 100)) as c:
-            expect_clean(load(c, "first", 1))
-            logs = glob.glob(c.path("node3/engine/*.log"))
+            bench = begin_load(c, "first", 2)
+            disk = Disk.remember_under_load(c.path("node3/engine"), 200_000)
+            expect_clean(c.finish_bench(bench))
             # Long enough for a heartbeat: what was written since the last one is not known yet.
             time.sleep(0.5)
             c.nodes[2].kill()
-            log = max(logs, key=os.path.getsize)
-            os.truncate(log, os.path.getsize(log) * 3 // 4)
+            disk.put_back()
             c.nodes[2].launch()
             line = refusal(c.nodes[2])
             self.assertIn("had synced", line)
             self.assertTrue(c.status()["nodes"][c.node_id(2) - 1]["set_back"])
+
+    def test_a_log_that_ends_before_its_own_note_is_refused(self):
+        """Only the log lost its tail: the engine misses it by itself, whatever placement knows."""
+        with Cluster(nodes=3, ranges=2) as c:
+            expect_clean(load(c, "noted", 1))
+            c.nodes[2].kill()
+            log = max(glob.glob(c.path("node3/engine/*.log")), key=os.path.getsize)
+            os.truncate(log, os.path.getsize(log) * 3 // 4)
+            c.nodes[2].launch()
+            line = refusal(c.nodes[2])
+            self.assertIn("were synced", line)
+            self.assertIn("move-replica", line)
 
     def test_what_placement_cannot_know_the_leader_tells(self):
         """The same between two heartbeats: the node may register, and stops when its leader names
@@ -79,10 +125,11 @@ class SetBack(unittest.TestCase):
         with Cluster(nodes=3, ranges=2, placement_options=("--node-heartbeat-ms", 60000,
                                                            "--node-silence-ms", 200000)) as c:
             time.sleep(1)  # the heartbeats of the birth are over
-            expect_clean(load(c, "unnoticed", 2))
+            bench = begin_load(c, "unnoticed", 2)
+            disk = Disk.remember_under_load(c.path("node3/engine"), 200_000)
+            expect_clean(c.finish_bench(bench))
             c.nodes[2].kill()
-            log = max(glob.glob(c.path("node3/engine/*.log")), key=os.path.getsize)
-            os.truncate(log, os.path.getsize(log) // 2)
+            disk.put_back()
             c.nodes[2].launch()
             self.assertNotEqual(c.nodes[2].wait(20), 0)
             text = c.nodes[2].log()
