@@ -77,11 +77,12 @@ static bool check_leader(const struct admission *call) {
 static bool check_room(const struct admission *call, size_t bytes) {
     const struct range_worker *worker = call->worker;
     const struct range_replica *replica = call->replica;
+    uint32_t pending_max = range_limit(worker->store->config.pending_max, RANGE_PENDING_MAX);
     bool full =
         worker->pending_count >= RANGE_WORKER_PENDING_MAX ||
         worker->pending_bytes + bytes > RANGE_WORKER_PENDING_BYTES_MAX ||
         worker->held_bytes >= RANGE_WORKER_HELD_BYTES_MAX ||
-        replica->pending_count >= RANGE_PENDING_MAX ||
+        replica->pending_count >= pending_max ||
         /* A command larger than the bound is let in when it is alone. */
         (replica->pending_bytes > 0 && replica->pending_bytes + bytes > RANGE_PENDING_BYTES_MAX);
     if (full) range_overload_refuse(call->replica, call->client, call->request.call_id);

@@ -11,6 +11,11 @@
 
 #define RANGE_WORKERS_MAX 64u
 
+/* A bound that tests may draw closer (range_store_config): 0 is as it is here. */
+static inline uint32_t range_limit(uint32_t configured, uint32_t limit) {
+    return configured > 0 && configured < limit ? configured : limit;
+}
+
 /* ---- a worker's mailbox: frames waiting for the next turn ---- */
 #define RANGE_MAILBOX_ITEMS_MAX 8192u
 #define RANGE_MAILBOX_BYTES_MAX (64u << 20)

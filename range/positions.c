@@ -57,12 +57,13 @@ static uint32_t fill_row(struct range_worker *worker, struct list_node *slot,
                          struct storage_batch *batch) {
     struct buf *row = &worker->positions.row;
     uint32_t count = 0;
+    uint32_t max = range_limit(worker->store->config.position_row_max, RANGE_POSITION_ROW_MAX);
     buf_clear(row);
     encode_u8(row, ROW_VERSION);
     LIST_FOR_EACH (node, &worker->round) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_round);
         list_remove(&replica->in_slot);
-        if (count == RANGE_POSITION_ROW_MAX) {
+        if (count == max) {
             range_replica_put_apply_state(replica, batch, &replica->applying);
             continue;
         }

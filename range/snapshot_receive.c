@@ -172,7 +172,8 @@ static enum range_snapshot_verdict begin_receive(struct range_worker *worker,
                                                  struct range_replica *replica,
                                                  const struct range_snapshot_frame *frame,
                                                  const struct range_snapshot_header *header) {
-    if (worker->snapshot_receive_count >= RANGE_SNAPSHOT_RECEIVES_MAX ||
+    if (worker->snapshot_receive_count >=
+            range_limit(worker->store->config.snapshots_max, RANGE_SNAPSHOT_RECEIVES_MAX) ||
         worker->room != RANGE_ROOM_ROOMY)
         return RANGE_SNAPSHOT_BUSY;
     struct storage_ingest *ingest = NULL;

@@ -203,7 +203,10 @@ enum status range_snapshot_cut(struct range_replica *replica, uint64_t to_replic
         send = NULL;
     }
     if (!send) {
-        if (replica->worker->snapshot_send_count >= RANGE_SNAPSHOT_SENDS_MAX) return STATUS_BUSY;
+        const struct range_worker *worker = replica->worker;
+        if (worker->snapshot_send_count >=
+            range_limit(worker->store->config.snapshots_max, RANGE_SNAPSHOT_SENDS_MAX))
+            return STATUS_BUSY;
         send = cut_new(replica, to);
     }
     *ret_snapshot = (struct raft_snapshot){.id = send->state.applied, .conf = send->conf};
@@ -279,9 +282,11 @@ static bool seek_record(struct snapshot_send *send) {
 }
 
 static void make_chunk(struct snapshot_send *send) {
+    uint32_t bytes_max = range_limit(send->replica->worker->store->config.snapshot_chunk_bytes,
+                                     RANGE_SNAPSHOT_CHUNK_BYTES);
     buf_clear(&send->records);
     bool more;
-    while ((more = seek_record(send)) && send->records.len < RANGE_SNAPSHOT_CHUNK_BYTES) {
+    while ((more = seek_record(send)) && send->records.len < bytes_max) {
         range_snapshot_encode_record(&send->records, snapshot_families[send->family_at],
                                      storage_iterator_key(send->iterator),
                                      storage_iterator_value(send->iterator));

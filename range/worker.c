@@ -10,7 +10,9 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
     struct range_worker *worker = MEMORY_NEW(struct range_worker);
     worker->store = store;
     worker->index = index;
-    worker->mailbox = mailbox_new(RANGE_MAILBOX_ITEMS_MAX, RANGE_MAILBOX_BYTES_MAX);
+    worker->mailbox =
+        mailbox_new(range_limit(store->config.mailbox_items_max, RANGE_MAILBOX_ITEMS_MAX),
+                    RANGE_MAILBOX_BYTES_MAX);
     worker->now_us = clock_monotonic_us(store->clock);
     worker->next_tick_us = worker->now_us + store->config.tick_us;
     worker->snapshot_refill_us = worker->now_us;

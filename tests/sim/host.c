@@ -31,7 +31,10 @@ void sim_host_clock_jump(struct sim_host *host, uint64_t by_us) {
 }
 
 static uint64_t read_monotonic(void *ctx) {
-    return sim_host_now_us(ctx);
+    struct sim_host *host = ctx;
+    if (host->stopped.reads == 0) return sim_host_now_us(host);
+    if (--host->stopped.reads == 0) sim_host_take_backlog(host);
+    return host->stopped.host_us;
 }
 
 uint64_t sim_wall_ms(const struct sim *sim) {
@@ -152,6 +155,7 @@ void sim_host_stop(struct sim_host *host, enum sim_end end) {
     static const char *const ends[] = {"is killed", "loses power", "stops"};
     ASSERT(host->up);
     host->up = host->paused = false; /* first: what the process still says is not sent */
+    host->stopped.reads = 0;
     sim_note(host->sim, "%s %u: %s", names[host->kind], host->number, ends[end]);
     struct sim_life *life = &host->sim->life;
     *(end == SIM_END_KILL    ? &life->kills
@@ -172,6 +176,11 @@ void sim_host_look_at_clock(struct sim_host *host) {
     if (host->up && !host->paused) sim_timer_start(host->sim, &host->wake, host->sim->now_us);
 }
 
+static void go_on(struct sim_host *host, void *ctx) {
+    (void)ctx;
+    sim_node_go_on(CONTAINER_OF(host, struct sim_node, host));
+}
+
 void sim_host_pause(struct sim_host *host, bool paused) {
     struct sim *sim = host->sim;
     if (!host->up || host->paused == paused) return;
@@ -179,9 +188,13 @@ void sim_host_pause(struct sim_host *host, bool paused) {
     sim_note(sim, "host %u: %s", host->index, paused ? "paused" : "goes on");
     if (paused) {
         sim->life.pauses++;
+        host->stopped.host_us = sim_host_now_us(host);
+        host->stopped.began_us = sim->now_us;
         sim_timer_stop(sim, &host->wake);
         return;
     }
+    if (host->kind == SIM_NODE && sim_chance(sim, 500)) sim_host_run(host, go_on, NULL);
+    if (!host->up) return; /* its disk failed in the rest of that turn */
     /* A turn may come before the messages that waited are read, or among them. */
     sim_timer_start(sim, &host->wake, sim->now_us + prng_below(&sim->prng, 50));
     struct list_node waited;
@@ -191,6 +204,13 @@ void sim_host_pause(struct sim_host *host, bool paused) {
         list_push_back(&waited, node);
     while ((node = list_pop_front(&waited)) != NULL) {
         struct sim_message *message = CONTAINER_OF(node, struct sim_message, in_backlog);
-        sim_timer_start(sim, &message->timer, sim->now_us + prng_below(&sim->prng, 100));
+        uint64_t at_us = sim->now_us + prng_below(&sim->prng, 100);
+        sim_timer_start(sim, &message->timer, sim_stream_turn(sim, message, at_us));
     }
+}
+
+void sim_host_take_backlog(struct sim_host *host) {
+    struct list_node *node;
+    while (host->up && (node = list_pop_front(&host->backlog)) != NULL)
+        sim_deliver_inside(host->sim, CONTAINER_OF(node, struct sim_message, in_backlog));
 }

@@ -126,6 +126,11 @@ void sim_node_open(struct sim_node *node) {
         .apply_round_commands = config->apply_round_commands,
         .log_work_min = config->log_work_min,
         .read_steps_max = config->read_steps_max,
+        .mailbox_items_max = config->mailbox_items_max,
+        .pending_max = config->pending_max,
+        .position_row_max = config->position_row_max,
+        .snapshot_chunk_bytes = config->snapshot_chunk_bytes,
+        .snapshots_max = config->snapshots_max,
         .snapshot_bytes_per_s = 16u << 20,
         .seed = prng_next(&node->host.sim->prng),
     };
@@ -204,7 +209,7 @@ static void worker_turn(struct sim_node *node, uint32_t index) {
     struct sim *sim = node->host.sim;
     struct sim_driver *driver = &node->drivers[index];
     struct range_worker *worker = range_store_worker(node->store, index);
-    uint64_t host_us = sim_host_now_us(&node->host);
+    uint64_t host_us = clock_monotonic_us(&node->host.clock);
     if (driver->syncing) {
         enum status status = sim_disk_sync(&node->host, range_worker_batch(worker));
         if (status != STATUS_OK) /* as range_worker_run does */
@@ -229,6 +234,23 @@ void sim_node_wake(struct sim_node *node) {
         if (worker_due_us(node, i) > node->host.sim->now_us) continue;
         worker_turn(node, i);
     }
+    sim_node_schedule(node);
+}
+
+/* Production reads the clock so often in a turn, at least: before it, at its begin, when the
+ * mailbox is drained, at its end. It may be stopped behind each, or was so in another way. */
+#define CLOCK_READS_OF_A_TURN 4u
+
+void sim_node_go_on(struct sim_node *node) {
+    struct sim_host *host = &node->host;
+    if (!node->store) return;
+    uint32_t index = (uint32_t)prng_below(&host->sim->prng, host->sim->config.workers);
+    const struct sim_driver *driver = &node->drivers[index];
+    if (driver->syncing && driver->sync_done_us > host->stopped.began_us) return;
+    host->stopped.reads = (uint32_t)prng_between(&host->sim->prng, 1, CLOCK_READS_OF_A_TURN);
+    worker_turn(node, index);
+    if (host->stopped.reads > 0) sim_host_take_backlog(host); /* it read the clock less often */
+    host->stopped.reads = 0;
     sim_node_schedule(node);
 }
 

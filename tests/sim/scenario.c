@@ -117,6 +117,21 @@ static void choose_weights(struct sim *sim, uint32_t faults) {
     if (sim->config.weights[SIM_FAULT_CRASH_ALL] > 1) sim->config.weights[SIM_FAULT_CRASH_ALL] = 1;
 }
 
+/* Queues, arrays and windows that end soon, in a part of the seeds. */
+static void choose_limits(struct sim *sim, const struct scenario *scenario) {
+    struct sim_config *config = &sim->config;
+    if (sim_chance(sim, 400)) config->position_row_max = (uint32_t)prng_between(&sim->prng, 1, 4);
+    if (sim_chance(sim, 500) || scenario->log_entries_kept == 1)
+        config->snapshot_chunk_bytes = (uint32_t)prng_between(&sim->prng, 1, 2000);
+    if (sim_chance(sim, 300)) config->snapshots_max = (uint32_t)prng_between(&sim->prng, 1, 2);
+    if (sim_chance(sim, 300)) {
+        config->mailbox_items_max = (uint32_t)prng_between(&sim->prng, 1, 6);
+        config->workers = (uint32_t)prng_between(&sim->prng, 1, 2);
+    }
+    if (sim_chance(sim, 200)) config->pending_max = (uint32_t)prng_between(&sim->prng, 1, 8);
+    config->raft_in_order = !scenario->hasty && !scenario->settings_differ && sim_chance(sim, 500);
+}
+
 void sim_config_make(struct sim *sim) {
     static const uint32_t range_counts[] = {2, 4, 8, 16};
     const struct scenario *scenario = find(sim->options.scenario);
@@ -197,6 +212,7 @@ void sim_config_make(struct sim *sim) {
         config->fault_pause_us = prng_between(&sim->prng, 50000, 600000);
         if (sim_chance(sim, 700)) config->weights[SIM_FAULT_HICCUP] = 40;
     }
+    if (!speed) choose_limits(sim, scenario);
     if (!scenario->members) return;
     config->order_pause_us = prng_between(&sim->prng, 10000, 200000);
     config->careful_operator = sim_chance(sim, 500);

@@ -24,11 +24,11 @@
 #include "storage/memory_engine.h"
 #include "tests/sim/sim.h"
 
-#define SIM_NODES_MAX 5u
+#define SIM_NODES_MAX 7u
 #define SIM_MEMBERS_MAX 3u
 #define SIM_ROUTERS 2u
 #define SIM_HOSTS_MAX (SIM_NODES_MAX + SIM_MEMBERS_MAX + SIM_ROUTERS)
-#define SIM_RANGES_MAX 16u
+#define SIM_RANGES_MAX 64u
 #define SIM_WORKERS_MAX 2u
 #define SIM_TICK_US 10000u
 #define SIM_LEASE_DRIFT_PPM 10000u
@@ -123,6 +123,13 @@ struct sim_host {
     int64_t wall_jump_ms;  /* small ones, together */
     uint64_t wall_leap_ms; /* 0, but for one host at a time: hours or years ahead */
     struct clock clock;
+    /* The process was stopped in the middle of a turn, and goes on in it: the clock still shows
+     * then, as often as it was read before; behind that comes what waited meanwhile. */
+    struct {
+        uint32_t reads;    /* 0: not in such a turn */
+        uint64_t host_us;  /* what it shows */
+        uint64_t began_us; /* of the pause */
+    } stopped;
     struct storage_engine *engine; /* NULL: a router */
     uint64_t sync_us; /* of one disk sync, about; a slow disk's is above the configuration's */
     struct sim_disk_fault disk_fault;
@@ -222,8 +229,11 @@ struct sim_config {
     uint32_t apply_round_commands; /* 0: as in production */
     uint32_t log_work_min;         /* 0: as in production */
     uint32_t read_steps_max;       /* 0: as in production */
-    uint64_t attempt_timeout_us;   /* of routers */
-    uint32_t quiesce_ticks;        /* 0: ranges never go quiet */
+    /* The ends of queues, arrays and windows (range/store.h); 0: as in production. */
+    uint32_t mailbox_items_max, pending_max, position_row_max, snapshot_chunk_bytes, snapshots_max;
+    bool raft_in_order;          /* frames of Raft's streams, as over one connection */
+    uint64_t attempt_timeout_us; /* of routers */
+    uint32_t quiesce_ticks;      /* 0: ranges never go quiet */
     bool lease_reads;
     bool settings_differ; /* election time-outs and lease reads, of nodes, anew at each start */
     uint32_t replication_factor;
@@ -259,6 +269,8 @@ struct sim {
     bool cut[SIM_HOSTS_MAX][SIM_HOSTS_MAX];                  /* from, to */
     uint64_t clogged_until_us[SIM_HOSTS_MAX][SIM_HOSTS_MAX]; /* what is sent waits until then */
     uint64_t slow_us[SIM_HOSTS_MAX][SIM_HOSTS_MAX];          /* what is sent takes so much longer */
+    /* When the newest frame of each stream arrives: what is sent later comes later. */
+    uint64_t arrives_us[SIM_HOSTS_MAX][SIM_HOSTS_MAX][SIM_STREAM_DOWN];
     uint32_t loss_per_mille, duplicate_per_mille;
     uint64_t extra_delay_us; /* up to so much on top */
     uint64_t messages_under_way;
@@ -298,6 +310,8 @@ enum sim_end {
 };
 void sim_host_stop(struct sim_host *host, enum sim_end end);
 void sim_host_pause(struct sim_host *host, bool paused);
+/* All that waits at a host that was paused is there at once, in the middle of a turn of it. */
+void sim_host_take_backlog(struct sim_host *host);
 /* -1,000,000: it stands still. */
 void sim_host_set_ppm(struct sim_host *host, int64_t ppm);
 void sim_host_clock_jump(struct sim_host *host, uint64_t by_us); /* never back: base/clock.h */
@@ -328,6 +342,10 @@ void sim_disk_process_ended(struct sim_host *host, enum sim_end end);
 void sim_send(struct sim *sim, enum sim_message_kind kind, uint32_t from, uint32_t to,
               struct slice frame, struct sim_body *body, uint64_t to_incarnation);
 void sim_deliver(struct sim *sim, struct sim_message *message); /* takes it */
+/* The same while the receiver's process is in the middle of a turn: for its mailboxes. */
+void sim_deliver_inside(struct sim *sim, struct sim_message *message);
+/* When it arrives, if all were well at `at_us`: not before what went before it on its stream. */
+uint64_t sim_stream_turn(struct sim *sim, const struct sim_message *message, uint64_t at_us);
 void sim_heal(struct sim *sim);
 void sim_isolate(struct sim *sim, const struct sim_host *host, bool cut);
 struct sim_body *sim_body_new(void);
@@ -340,6 +358,8 @@ void sim_node_start(struct sim_node *node);
 void sim_node_stop(struct sim_node *node, enum sim_end end);
 void sim_node_receive(struct sim_node *node, struct sim_message *message);
 void sim_node_wake(struct sim_node *node);
+/* The turn in which it was stopped by the pause that is over. */
+void sim_node_go_on(struct sim_node *node);
 void sim_node_schedule(struct sim_node *node);
 struct sim_node *sim_node_by_id(struct sim *sim, uint64_t node_id); /* NULL: none has it */
 
