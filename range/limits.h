@@ -156,6 +156,8 @@ static inline uint32_t range_limit(uint32_t configured, uint32_t limit) {
 /* A joint configuration that was not left after so many election time-outs is left again. */
 #define RANGE_LEAVE_RETRY_ELECTIONS 2u
 
+_Static_assert(RANGE_MAILBOX_ITEMS_MAX >= 16 * RANGE_SNAPSHOT_WINDOW,
+               "snapshots must not crowd everybody else out of a mailbox");
 _Static_assert(RANGE_REPLICAS_MAX <= RAFT_REPLICAS_MAX, "every replica of a range is in its group");
 _Static_assert(RANGE_PENDING_BYTES_MAX + TXN_COMMAND_BYTES_MAX <= RANGE_UNCOMMITTED_BYTES_MAX,
                "what the range admits, its log takes: the queue is the bound that answers BUSY");
