@@ -1,6 +1,8 @@
 /* The real engine and a power cut: whatever was acknowledged is there when files are cut back to
  * what was synced, names that were not synced are gone, and those that were taken away are back. */
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,9 +19,20 @@ struct power_cut {
     int acknowledged_fd;
 };
 
+/* What was built with this test lies beside it: a copy of a build runs its own. */
+static const char *beside(char path[PATH_MAX], const char *name) {
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    CHILD_CHECK(len > 0);
+    self[len] = '\0';
+    CHILD_CHECK(snprintf(path, PATH_MAX, "%s/%s", dirname(self), name) < PATH_MAX);
+    return path;
+}
+
 /* Whoever opens the directory writes to it. */
 static void note_syncs(const struct power_cut *cut) {
-    CHILD_CHECK(setenv("LD_PRELOAD", POWERCUT_PRELOAD, 1) == 0);
+    char library[PATH_MAX];
+    CHILD_CHECK(setenv("LD_PRELOAD", beside(library, "libpowercut.so"), 1) == 0);
     CHILD_CHECK(setenv("POWERCUT_ROOT", cut->root, 1) == 0);
     CHILD_CHECK(setenv("POWERCUT_STATE", cut->state, 1) == 0);
 }
@@ -27,21 +40,27 @@ static void note_syncs(const struct power_cut *cut) {
 static int run_writer(void *ctx) {
     struct power_cut *cut = ctx;
     CHILD_CHECK(dup2(cut->acknowledged_fd, STDOUT_FILENO) >= 0);
+    char writer[PATH_MAX];
+    (void)beside(writer, "powercut_writer");
     note_syncs(cut);
-    execl(POWERCUT_WRITER, POWERCUT_WRITER, cut->root, (char *)NULL);
+    execl(writer, writer, cut->root, (char *)NULL);
     return 1;
 }
 
 static int run_cut(void *ctx) {
     struct power_cut *cut = ctx;
-    execl(POWERCUT_CUT, POWERCUT_CUT, cut->state, cut->root, cut->number, (char *)NULL);
+    char program[PATH_MAX];
+    (void)beside(program, "powercut");
+    execl(program, program, cut->state, cut->root, cut->number, (char *)NULL);
     return 1;
 }
 
 static int run_verifier(void *ctx) {
     struct power_cut *cut = ctx;
+    char writer[PATH_MAX];
+    (void)beside(writer, "powercut_writer");
     note_syncs(cut);
-    execl(POWERCUT_WRITER, POWERCUT_WRITER, cut->root, cut->number, (char *)NULL);
+    execl(writer, writer, cut->root, cut->number, (char *)NULL);
     return 1;
 }
 
