@@ -91,7 +91,12 @@ void sim_member_wake(struct sim_member *member) {
                   status_text(status));
         member->disk.syncing = false;
         placement_driver_synced(member->driver, host_us);
-    } else if (placement_driver_turn(member->driver, host_us)) {
+        placement_driver_check(member->driver);
+        schedule(member);
+        return;
+    }
+    member->host.turn_began_us = host_us; /* what it says after the sync was decided now */
+    if (placement_driver_turn(member->driver, host_us)) {
         member->disk.syncing = true;
         member->disk.sync_done_us = sim->now_us + sim_disk_sync_time(&member->host);
     }

@@ -8,13 +8,15 @@
 #include "raft/internal.h"
 #include "tests/sim/rules.h"
 
-/* The answer to a heartbeat leaves in the turn that took the heartbeat: the promise began then. */
+/* A node's answer to a heartbeat leaves in the turn that took the heartbeat: the promise began
+ * then. A member's leaves when what its turn wrote is synced. */
 static void note_promise(struct sim *sim, const struct sim_host *from, uint64_t group,
                          const struct raft_message *message) {
     struct promise_rules *promise = &sim->rules->promises[from->index][group];
     if (promise->replica_id != message->from)
         *promise = (struct promise_rules){.replica_id = message->from};
-    uint64_t until_us = sim_host_now_us(from) + message->promised_us;
+    uint64_t since_us = from->kind == SIM_MEMBER ? from->turn_began_us : sim_host_now_us(from);
+    uint64_t until_us = since_us + message->promised_us;
     if (until_us > promise->until_us) promise->until_us = until_us;
     if (message->term > promise->term) promise->term = message->term;
 }

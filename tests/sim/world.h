@@ -117,6 +117,7 @@ struct sim_host {
     uint32_t index;  /* in sim->hosts */
     uint32_t number; /* from 1, of its kind */
     bool up, paused;
+    uint64_t turn_began_us; /* placement: by its clock, of the turn whose answers leave next */
     uint64_t incarnation;
     uint64_t clock_base_us, clock_host_us; /* a moment, and what the host's clock showed then */
     int64_t clock_ppm;
