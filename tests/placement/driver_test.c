@@ -441,6 +441,29 @@ Test(placement_driver, birth_counts_who_is_alive) {
             cr_assert_geq(status.ranges[i].descriptor->replicas[j].node_id, 3);
 }
 
+/* The beat just before a registration is not one after it: who sent it may be what the newcomer was
+ * until its restart. */
+Test(placement_driver, birth_counts_only_beats_behind_the_last_registration) {
+    reset(3, 3, 2);
+    for (uint64_t i = 1; i <= 3; i++) {
+        if (i == 3) {
+            group_beat(&group, 1);
+            group_beat(&group, 2);
+        }
+        struct placement_register_request request = group_node(i);
+        cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
+    }
+    group_settle(&group);
+    cr_assert(!status_now().born, "node 3 has only registered");
+    group_beat(&group, 3);
+    group_beat(&group, 1);
+    group_settle(&group);
+    cr_assert(!status_now().born, "node 2 was heard last before node 3 registered");
+    group_beat(&group, 2);
+    group_settle(&group);
+    cr_assert(status_now().born);
+}
+
 /* A node that said that it stops does not wait for the birth any more. */
 Test(placement_driver, birth_does_not_count_who_has_left) {
     reset(1, 2, 1);

@@ -434,6 +434,36 @@ Test(router, refuses_what_cannot_be_done_in_time) {
     fake_done(&fake);
 }
 
+/* What may have been done already is not given up for want of time: it asks on until it is known.
+ */
+Test(router, waits_for_the_outcome_of_what_may_be_done) {
+    struct fake fake;
+    struct answer first, unsettled;
+    fake_start_warm(&fake, 1);
+    uint64_t start_us = fake.now_us;
+    struct txn_op op = {.kind = TXN_OP_PUT, .key = slice_from_text("h")};
+    struct txn_command command = {.op_count = 1, .ops = &op};
+    struct router_request request = {
+        .op = ROUTER_WRITE, .command = &command, .deadline_us = start_us + 700000};
+    fake.faults.lose_request = 100; /* it stands at the node, as far as the router can see */
+    fake_submit(&fake, &request, &first);
+    fake_run(&fake, start_us + 10000);
+    fake.faults.lose_request = 0;
+    fake.faults.unknown = 100;
+    command.request_id = slice_from_text("id");
+    request.deadline_us = start_us + 1200000;
+    fake_submit(&fake, &request, &unsettled);
+    fake_run(&fake, start_us + 650000);
+    cr_assert_eq(first.times, 0);
+    cr_assert_eq(unsettled.times, 0, "%d: %s", unsettled.code, unsettled.text);
+    fake.faults.unknown = 0;
+    fake_run(&fake, start_us + 1250000);
+    cr_assert(first.times == 1 && first.code == ROUTER_UNKNOWN);
+    cr_assert(unsettled.times == 1 && unsettled.code == ROUTER_OK, "%d: %s", unsettled.code,
+              unsettled.text);
+    fake_done(&fake);
+}
+
 /* The router's own bounds: calls and bytes. What is beyond is refused at once, and there is room
  * again when something was answered. */
 Test(router, bounds_what_is_outstanding) {

@@ -6,6 +6,7 @@
 #include "base/codec.h"
 #include "flotilla/v1/kv.pb-c.h"
 #include "flotilla/v1/placement.pb-c.h"
+#include "placement/limits.h"
 #include "rpc/kv_client.h"
 #include "rpc/message.h"
 
@@ -183,6 +184,79 @@ Test(rpc_message, what_is_too_much_is_refused_before_it_is_unpacked) {
         buf_done(&error);
         arena_done(&arena);
     }
+}
+
+static void check_fits(ProtobufCMessage *message) {
+    struct arena arena;
+    struct buf bytes = {0}, error = {0};
+    ProtobufCMessage *unpacked = NULL;
+    size_t len = protobuf_c_message_get_packed_size(message);
+    arena_init(&arena, 0);
+    buf_reserve(&bytes, len);
+    bytes.len = protobuf_c_message_pack(message, bytes.data);
+    cr_assert_eq(rpc_message_unpack_response(&arena, message->descriptor, slice_from_buf(&bytes),
+                                             &error, &unpacked),
+                 STATUS_OK, "%.*s", (int)error.len, (const char *)error.data);
+    buf_done(&bytes);
+    buf_done(&error);
+    arena_done(&arena);
+}
+
+/* A node whose heartbeat is refused for its size is silent for placement, and one that cannot read
+ * the answer never gets its replicas: the bounds let through what the other bounds allow to be
+ * said, all of it at once. */
+Test(rpc_message, the_largest_heartbeat_and_its_answer_fit) {
+    static Flotilla__V1__PlacementReplica replica, *replicas[PLACEMENT_REPLICAS_MAX];
+    static Flotilla__V1__PlacementDescriptor descriptor;
+    static Flotilla__V1__ReplicaReport plain, described, *reports[PLACEMENT_REPORTS_MAX];
+    static Flotilla__V1__CreateReplica create, *creates[PLACEMENT_CREATES_MAX];
+    static Flotilla__V1__PlacementNodeAddress node, *nodes[PLACEMENT_NODES_MAX];
+    static uint64_t wanted[PLACEMENT_WANTED_MAX];
+    Flotilla__V1__HeartbeatRequest request = FLOTILLA__V1__HEARTBEAT_REQUEST__INIT;
+    Flotilla__V1__HeartbeatResponse response = FLOTILLA__V1__HEARTBEAT_RESPONSE__INIT;
+    flotilla__v1__placement_replica__init(&replica);
+    flotilla__v1__placement_descriptor__init(&descriptor);
+    flotilla__v1__replica_report__init(&plain);
+    flotilla__v1__create_replica__init(&create);
+    flotilla__v1__placement_node_address__init(&node);
+    replica.replica_id = replica.node_id = 1;
+    replica.learner = true;
+    replica.role = FLOTILLA__V1__PLACEMENT_REPLICA__ROLE__LEARNER;
+    for (size_t i = 0; i < PLACEMENT_REPLICAS_MAX; i++)
+        replicas[i] = &replica;
+    descriptor.range_id = descriptor.conf_version = descriptor.span_version = 1;
+    descriptor.next_replica_id = 99;
+    descriptor.joint = true;
+    descriptor.n_replicas = PLACEMENT_REPLICAS_MAX;
+    descriptor.replicas = replicas;
+    plain.range_id = plain.replica_id = plain.conf_version = plain.span_version = plain.term = 1;
+    plain.leads = true;
+    plain.applied_index = plain.log_bytes = plain.data_bytes = 1;
+    described = plain;
+    described.descriptor = &descriptor;
+    for (size_t i = 0; i < PLACEMENT_REPORTS_MAX; i++)
+        reports[i] = i < PLACEMENT_WANTED_MAX ? &described : &plain;
+    request.n_reports = PLACEMENT_REPORTS_MAX;
+    request.reports = reports;
+    check_fits(&request.base);
+
+    create.descriptor = &descriptor;
+    create.campaign = true;
+    node.node_id = node.incarnation = 1;
+    node.address = (char *)"127.0.0.1:7001";
+    for (size_t i = 0; i < PLACEMENT_CREATES_MAX; i++)
+        creates[i] = &create;
+    for (size_t i = 0; i < PLACEMENT_NODES_MAX; i++)
+        nodes[i] = &node;
+    for (size_t i = 0; i < PLACEMENT_WANTED_MAX; i++)
+        wanted[i] = i + 1;
+    response.n_creates = PLACEMENT_CREATES_MAX;
+    response.creates = creates;
+    response.n_nodes = PLACEMENT_NODES_MAX;
+    response.nodes = nodes;
+    response.n_wanted = PLACEMENT_WANTED_MAX;
+    response.wanted = wanted;
+    check_fits(&response.base);
 }
 
 /* A message that is longer than its method takes. */
