@@ -378,7 +378,7 @@ def parse():
     parser = argparse.ArgumentParser(prog="./dev mutate", add_help=False)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--check", action="append")
     parser.add_argument("--table")
     parser.add_argument("--list", action="store_true")
