@@ -165,10 +165,15 @@ static void retry_fired(struct rpc_timer *timer) {
     start_attempt(call);
 }
 
+/* The peer did not answer. CANCELLED: it went away in good order, with its calls; nobody cancels on
+ * this side but rpc_client_free, which has answered already. */
+static bool unanswered(const struct client_call *call) {
+    return call->status == GRPC_STATUS_UNAVAILABLE || call->status == GRPC_STATUS_CANCELLED;
+}
+
 /* True when another attempt is on its way. */
 static bool try_again(struct client_call *call) {
-    if (!call->client || !call->options.retry || call->status != GRPC_STATUS_UNAVAILABLE)
-        return false;
+    if (!call->client || !call->options.retry || !unanswered(call)) return false;
     uint64_t at_us = rpc_loop_now_us(call->loop) + call->backoff_us;
     if (at_us >= call->deadline_us) return false;
     call->backoff_us =

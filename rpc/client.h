@@ -25,8 +25,9 @@ struct rpc_call_options {
     /* While there is no connection: wait for one until the deadline (true), or fail at once with
      * UNAVAILABLE (false). */
     bool wait_for_ready;
-    /* The call may run twice without harm: after UNAVAILABLE it is made again, with back-off, until
-     * the deadline. The first call after a peer's restart can fail so although it waits. */
+    /* The call may run twice without harm: after UNAVAILABLE, or when the peer stops before it has
+     * answered (CANCELLED), it is made again, with back-off, until the deadline. The first call
+     * after a peer's restart can fail so although it waits. */
     bool retry;
 };
 
@@ -77,8 +78,8 @@ struct rpc_link_config {
 };
 
 /* Dials at once, and again after every loss: back-off 20 ms doubling with jitter to 500 ms, reset
- * by success. Each change of state is logged once, with its reason. No event before this returns.
- */
+ * by success; a stream that one of the two ended at once, for what the other is or said, is none.
+ * Each change of state is logged once, with its reason. No event before this returns. */
 struct rpc_link *rpc_link_new(struct rpc_loop *loop, const struct rpc_link_config *config,
                               const struct rpc_link_events *events, void *ctx);
 /* No event comes after this has been called. rpc_link_send must not be called any more. */

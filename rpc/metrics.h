@@ -16,7 +16,7 @@
     X(rpc_server_streams_open, GAUGE, "streams", "streams open at the server")                 \
     X(rpc_server_refused_total, COUNTER, "calls", "calls and streams refused by the server")   \
     X(rpc_client_calls_total, COUNTER, "calls", "unary calls made")                            \
-    X(rpc_client_retries_total, COUNTER, "calls", "unary calls made again after UNAVAILABLE")  \
+    X(rpc_client_retries_total, COUNTER, "calls", "unary calls made again: no answer came")    \
     X(rpc_stream_messages_sent_total, COUNTER, "messages", "messages put on the wire")         \
     X(rpc_stream_merged_total, COUNTER, "messages", "messages that left inside another one")   \
     X(rpc_stream_bytes_sent_total, COUNTER, "bytes", "message bytes put on the wire")          \

@@ -29,7 +29,7 @@ struct echo_server {
     char address[64];
     struct rpc_call *hanging[64];
     size_t hanging_count;
-    _Atomic uint64_t messages, opened, closed;
+    _Atomic uint64_t messages, opened, closed, hung;
     _Atomic uint64_t last_timeout_us;
     _Atomic uint64_t flood_sent; /* messages the deaf stream's queue took before BUSY */
 };

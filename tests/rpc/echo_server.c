@@ -17,6 +17,7 @@ static void echo_hang(void *ctx, struct rpc_call *call, struct slice request) {
     struct echo_server *echo = ctx;
     ASSERT_CMP(echo->hanging_count, <, sizeof(echo->hanging) / sizeof(echo->hanging[0]));
     echo->hanging[echo->hanging_count++] = call;
+    atomic_fetch_add(&echo->hung, 1);
 }
 
 static void server_message(void *ctx, struct rpc_stream *stream, struct slice message) {

@@ -1,5 +1,6 @@
 /* Unary calls: answers, deadlines, bounds, refusals. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "base/memory.h"
 #include "tests/rpc/echo.h"
@@ -158,6 +159,41 @@ Test(rpc_unary, server_shutdown_does_not_wait_for_idle_connections) {
     uint64_t took_us = rpc_loop_now_us(loop) - before_us;
     cr_assert_lt(took_us, 1000000, "shutdown took %lu us", took_us);
     rpc_client_free(idle);
+}
+
+static void reply_at_once(void *ctx, struct rpc_call *call, struct slice request) {
+    rpc_call_reply(call, request);
+}
+
+/* A peer that stops takes the calls with it that it has not answered: what may run twice is asked
+ * again where it comes back, what may not ends, with a code that promises nothing. */
+Test(rpc_unary, a_stopped_peer_is_asked_again_if_that_does_no_harm) {
+    static const struct rpc_method methods[] = {{.path = ECHO_HANG, .unary = reply_at_once}};
+    struct echo_server *doomed = echo_server_new(NULL);
+    struct rpc_client *caller = rpc_client_new(loop, doomed->address);
+    struct rpc_call_options options = {.timeout_us = 10000000, .wait_for_ready = true};
+    struct echo_answer once = {0}, again = {0};
+    char address[64];
+    (void)snprintf(address, sizeof(address), "%s", doomed->address);
+    rpc_client_call(caller, ECHO_HANG, SLICE_LITERAL("once"), &options, echo_on_response, &once);
+    options.retry = true;
+    rpc_client_call(caller, ECHO_HANG, SLICE_LITERAL("again"), &options, echo_on_response, &again);
+    ECHO_WAIT(loop, atomic_load(&doomed->hung) == 2);
+    echo_server_free(doomed);
+    ECHO_WAIT(loop, once.done);
+    cr_assert_eq(once.code, RPC_CANCELLED, "%s", once.text.data);
+
+    struct rpc_server_config config = {.listen = address};
+    struct rpc_server *successor = rpc_server_new(loop, &config);
+    struct buf error = {0};
+    rpc_server_add(successor, methods, 1, NULL);
+    cr_assert_eq(rpc_server_start(successor, &error), STATUS_OK);
+    ECHO_WAIT(loop, again.done);
+    cr_assert_eq(again.code, RPC_OK, "%s", again.text.data);
+    rpc_client_free(caller);
+    rpc_server_free(successor);
+    echo_answer_done(&once);
+    echo_answer_done(&again);
 }
 
 /* The bound on calls being served is kept, and said. */
