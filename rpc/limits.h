@@ -70,6 +70,8 @@
 /* Back-off of a link (rpc/client.h). */
 #define RPC_LINK_BACKOFF_MIN_MS 20u
 #define RPC_LINK_BACKOFF_MAX_MS 500u
+/* A stream that lasted so long was a success, however it ended. */
+#define RPC_LINK_LASTED_MS 2000u
 
 _Static_assert(RPC_STREAM_QUEUE_BYTES_DEFAULT >= 2 * RPC_MESSAGE_BYTES_MAX,
                "a queue must take the largest message even while another one leaves");

@@ -39,6 +39,7 @@ struct rpc_link {
     struct rpc_stream *stream; /* while DIALLING or UP; not counted: on_close comes first */
     struct rpc_timer timer;    /* WAITING: dial; DIALLING: hurry the channel */
     uint64_t backoff_us;
+    uint64_t up_at_us;       /* UP: since when */
     struct prng prng;        /* jitter, so that peers do not dial in step */
     bool redial;             /* the address changed */
     enum rpc_code last_code; /* last failure that was logged; OK: none since the last success */
@@ -90,7 +91,7 @@ static void link_open(void *ctx, struct rpc_stream *stream) {
     struct rpc_link *link = ctx;
     ASSERT(link->state == LINK_DIALLING && link->stream == stream);
     link->state = LINK_UP;
-    link->backoff_us = (uint64_t)RPC_LINK_BACKOFF_MIN_MS * 1000;
+    link->up_at_us = rpc_loop_now_us(link->loop);
     link->last_code = RPC_OK;
     rpc_timer_stop(link->loop, &link->timer);
     metric_add(&metric_rpc_link_up_total, 1);
@@ -105,6 +106,15 @@ static void link_message(void *ctx, struct rpc_stream *stream, struct slice mess
     if (link->state == LINK_UP) link->events->on_message(link->ctx, message);
 }
 
+/* Whether the peer can be expected to take the next stream for good. It can when the connection
+ * broke or the peer stopped; when one of the two ended a young stream for what the other is or
+ * said, the next one will soon end alike. */
+static bool was_success(const struct rpc_link *link, const struct rpc_status *status) {
+    uint64_t lasted_us = rpc_loop_now_us(link->loop) - link->up_at_us;
+    return status->code == RPC_UNAVAILABLE || status->code == RPC_CANCELLED ||
+           lasted_us >= (uint64_t)RPC_LINK_LASTED_MS * 1000;
+}
+
 static void link_closed(void *ctx, struct rpc_stream *stream, const struct rpc_status *status) {
     struct rpc_link *link = ctx;
     bool was_up = link->state == LINK_UP;
@@ -113,6 +123,8 @@ static void link_closed(void *ctx, struct rpc_stream *stream, const struct rpc_s
     link->stream = NULL;
     log_failure(link, status);
     bool refused = status->code == RPC_FAILED_PRECONDITION || status->code == RPC_UNIMPLEMENTED;
+    if (was_up && was_success(link, status))
+        link->backoff_us = (uint64_t)RPC_LINK_BACKOFF_MIN_MS * 1000;
     start_timer(link, refused ? LINK_REFUSED_BACKOFF_US : next_pause_us(link));
     if (!was_up) return;
     metric_add(&metric_rpc_link_down_total, 1);

@@ -171,6 +171,75 @@ Test(rpc_link, comes_back_after_a_reset) {
     rpc_link_free(link);
 }
 
+/* ---- peers that throw each other out ---- */
+
+static void set_up_alone(void) {
+    log_set_level(LOG_NONE);
+    loop = rpc_loop_new();
+}
+
+static void tear_down_alone(void) {
+    rpc_loop_free(loop);
+}
+
+TestSuite(rpc_link_backoff, .init = set_up_alone, .fini = tear_down_alone, .timeout = 60);
+
+struct thrower {
+    uint64_t opened;
+    bool throws;
+};
+
+static void thrower_message(void *ctx, struct rpc_stream *stream, struct slice message) {}
+
+static const struct rpc_stream_events thrower_events = {.on_message = thrower_message};
+
+static void thrower_open(void *ctx, struct rpc_stream *stream) {
+    struct thrower *thrower = ctx;
+    thrower->opened++;
+    rpc_stream_accept(stream, &thrower_events, thrower);
+    if (thrower->throws)
+        rpc_stream_close(stream, RPC_INVALID_ARGUMENT, "it cannot read what it is sent");
+}
+
+static struct rpc_link *resetting_link;
+
+static void reset_at_once(void *ctx) {
+    ((struct link_state *)ctx)->ups++;
+    rpc_link_reset(resetting_link, "an older process answers");
+}
+
+/* A peer that takes each stream and ends it, and one whose every stream is ended here, are dialled
+ * ever more slowly: each dial costs both a connection, their logs two lines, and the range a wake.
+ * Had each stream that comes up been a success, there would be a hundred dials in two seconds. */
+Test(rpc_link_backoff, what_is_thrown_out_is_dialled_ever_more_slowly) {
+    static const struct rpc_method methods[] = {
+        {.path = "/test.Thrower/Open", .open = thrower_open, .handshake = true}};
+    static const struct rpc_link_events resetting = {
+        .on_up = reset_at_once, .on_down = link_down, .on_message = link_message};
+    for (int throws = 0; throws < 2; throws++) {
+        struct thrower thrower = {.throws = throws};
+        struct link_state state = {0};
+        struct rpc_server_config config = {.listen = "127.0.0.1:0", .identity = peer_identity};
+        struct rpc_server *server = rpc_server_new(loop, &config);
+        struct buf error = {0}, address = {0};
+        rpc_server_add(server, methods, 1, &thrower);
+        cr_assert_eq(rpc_server_start(server, &error), STATUS_OK);
+        rpc_server_address(server, &address);
+        buf_append_byte(&address, 0);
+        struct rpc_link_config link_config = {.address = (const char *)address.data,
+                                              .method = "/test.Thrower/Open",
+                                              .identity = self_identity,
+                                              .to_node = 2};
+        resetting_link = rpc_link_new(loop, &link_config, throws ? &events : &resetting, &state);
+        turn(2000000);
+        cr_assert(thrower.opened >= 4 && thrower.opened <= 20, "%lu dials", thrower.opened);
+        cr_assert_leq(state.ups - state.downs, 1);
+        rpc_link_free(resetting_link);
+        rpc_server_free(server);
+        buf_done(&address);
+    }
+}
+
 /* What a refused caller is told: both ids, and what to do. */
 Test(rpc_link, refusal_names_both_clusters) {
     struct rpc_client *client = rpc_client_new(loop, child.address);
