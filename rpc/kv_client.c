@@ -6,13 +6,19 @@
  *                └── deadline: nothing was sent                 └── pipe lost, or deadline + grace
  *
  * Deadlines are watched by one timer over a heap: the router answers at the deadline itself, so
- * this only speaks for a router that is frozen or away. */
+ * this only speaks for a router that is frozen or away.
+ *
+ * What is unsent is a queue like every other: one that is longer than its requests are patient
+ * would hand over nothing but what has no time left. So who would wait for half of his time here is
+ * refused at once (base/pace.h), which costs the connection nothing. */
 #include "rpc/kv_client.h"
 
 #include "base/assert.h"
 #include "base/codec.h"
 #include "base/hashmap.h"
 #include "base/memory.h"
+#include "base/pace.h"
+#include "base/prng.h"
 #include "rpc/kv_messages.h"
 #include "rpc/kv_service.h"
 
@@ -29,6 +35,8 @@
  * certain not to have been sent when its deadline passes, and leaves with the time that it still
  * has. */
 #define PIPE_AHEAD_BYTES (1024u * 1024u)
+/* What a request counts in the pipe's work beyond its own bytes. */
+#define KV_WORK_PER_CALL 256u
 
 struct pending {
     struct kv_client *client;
@@ -58,6 +66,8 @@ struct kv_client {
     struct rpc_timer reopen_timer, deadline_timer;
     struct rpc_turn_hook hook;
     struct list_node unsent, sent, unary_calls, spare;
+    struct pace pace; /* of the pipe: bytes of what is unsent */
+    struct prng prng;
     uint32_t spare_count;
     struct idmap sent_by_id;
     struct heap deadlines;
@@ -87,10 +97,15 @@ static struct pending *pending_new(struct kv_client *client) {
     return pending;
 }
 
+static uint64_t work_of(const struct pending *pending) {
+    return pending->packed.len + KV_WORK_PER_CALL;
+}
+
 /* Takes it out of every structure and answers it; the callback may submit. */
 static void finish(struct pending *pending, const struct router_reply *reply) {
     struct kv_client *client = pending->client;
-    (void)idmap_remove(&client->sent_by_id, pending->id); /* it may not be in it */
+    bool was_sent = idmap_remove(&client->sent_by_id, pending->id) != NULL;
+    if (!was_sent && !client->unary) pace_withdraw(&client->pace, work_of(pending));
     heap_remove(&client->deadlines, &pending->deadline);
     list_remove(&pending->link);
     client->outstanding--;
@@ -162,6 +177,7 @@ static bool send_out(struct kv_client *client, struct list_node *batch) {
     while ((link = list_pop_front(batch))) {
         struct pending *pending = CONTAINER_OF(link, struct pending, link);
         list_push_back(&client->sent, link);
+        pace_serve(&client->pace, work_of(pending), rpc_loop_now_us(client->loop));
         idmap_put(&client->sent_by_id, &pending->by_id, pending->id);
         /* From now on the router speaks for the deadline. */
         uint64_t deadline_us = pending->deadline.key + DEADLINE_GRACE_US;
@@ -221,6 +237,10 @@ static void on_pipe_up(void *ctx, struct rpc_stream *stream) {
     struct kv_client *client = ctx;
     client->pipe_open = true;
     client->reopen_us = 0;
+    /* How long it was away says nothing about how fast it is. */
+    uint64_t waiting = client->pace.queued;
+    pace_clear(&client->pace);
+    if (waiting > 0) pace_enter(&client->pace, waiting, rpc_loop_now_us(client->loop));
     buf_clear(&client->failure);
 }
 
@@ -371,6 +391,7 @@ struct kv_client *kv_client_new(struct rpc_loop *loop, const struct kv_client_co
     client->outstanding_max =
         config->outstanding_max > 0 ? config->outstanding_max : KV_CLIENT_OUTSTANDING_DEFAULT;
     client->next_id = 1;
+    prng_init(&client->prng, prng_seed_from_system());
     client->reopen_timer.fire = on_reopen;
     client->deadline_timer.fire = on_deadline;
     client->hook.end_of_turn = end_of_turn;
@@ -426,6 +447,24 @@ static void refuse(enum router_code code, const char *text, router_done_fn *done
     done(ctx, &reply);
 }
 
+/* A pipe that is being opened again is waited for: nothing is known of the next one. */
+static bool queue_is_too_long(const struct kv_client *client, uint64_t now_us, uint64_t left_us) {
+    if (client->pace.queued >= KV_CLIENT_UNSENT_BYTES_MAX) return true;
+    return client->pipe_open && pace_wait_us(&client->pace, now_us) > left_us / 2;
+}
+
+static void refuse_busy(struct kv_client *client, uint64_t now_us, router_done_fn *done,
+                        void *ctx) {
+    uint32_t us = pace_refuse(&client->pace, now_us);
+    struct router_reply reply = {
+        .code = ROUTER_BUSY,
+        .retry_after_us = (uint32_t)prng_between(&client->prng, us / 2 + 1, us + us / 2),
+        .text = slice_from_text("more waits for the connection to the router than it can carry in "
+                                "time; nothing was changed"),
+    };
+    done(ctx, &reply);
+}
+
 void kv_client_submit(struct kv_client *client, const struct router_request *request,
                       router_done_fn *done, void *ctx) {
     if (request->op >= ROUTER_TRANSFER) {
@@ -447,6 +486,10 @@ void kv_client_submit(struct kv_client *client, const struct router_request *req
         refuse(ROUTER_TIMEOUT, "the deadline passed; nothing was changed", done, ctx);
         return;
     }
+    if (queue_is_too_long(client, now_us, deadline_us - now_us)) {
+        refuse_busy(client, now_us, done, ctx);
+        return;
+    }
     Flotilla__V1__PipeCall call;
     arena_reset(&client->request_arena);
     kv_request_to_proto(&client->request_arena, request, &call);
@@ -461,6 +504,7 @@ void kv_client_submit(struct kv_client *client, const struct router_request *req
     }
     call.id = pending->id;
     pack(pending, &call);
+    pace_enter(&client->pace, work_of(pending), now_us);
     heap_push(&client->deadlines, &pending->deadline, deadline_us);
     list_push_back(&client->unsent, &pending->link);
 }

@@ -30,6 +30,9 @@ struct kv_client_config {
 };
 
 #define KV_CLIENT_OUTSTANDING_DEFAULT 65536u
+/* Requests that wait for the connection; beyond: BUSY, at once. Whatever the bytes: so is who would
+ * wait there for half of the time that he has, by what the connection has carried of late. */
+#define KV_CLIENT_UNSENT_BYTES_MAX (32u * 1024u * 1024u)
 
 struct kv_client *kv_client_new(struct rpc_loop *loop, const struct kv_client_config *config);
 /* Every outstanding request is answered (UNKNOWN or UNAVAILABLE) first. Not inside a callback. */

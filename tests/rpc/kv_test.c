@@ -4,8 +4,10 @@
 #include <criterion/parameterized.h>
 #include <stdio.h>
 
+#include "base/pace.h"
 #include "flotilla/v1/kv.pb-c.h"
 #include "rpc/kv_client.h"
+#include "rpc/kv_messages.h"
 #include "rpc/kv_service.h"
 #include "tests/range/router_fake.h"
 
@@ -360,6 +362,117 @@ Test(rpc_kv, a_frozen_router_does_not_hang_its_clients) {
     cr_assert_eq(read.answer.code, ROUTER_TIMEOUT);
     cr_assert_lt(rpc_loop_now_us(loop) - began_us, 2000000);
     fake_stopped = false;
+}
+
+/* ---- a router that has stopped reading ---- */
+
+struct stopped_router {
+    struct rpc_loop *loop;
+    struct rpc_server *server;
+};
+
+static void never_read(void *ctx, struct rpc_stream *stream, struct slice message) {
+    cr_assert_fail("its loop does not run any more");
+}
+
+static void taken_over(void *ctx, struct rpc_stream *stream, const struct rpc_status *status) {}
+
+static void take_pipe(void *ctx, struct rpc_stream *stream) {
+    static const struct rpc_stream_events events = {.on_message = never_read,
+                                                    .on_close = taken_over};
+    rpc_stream_accept(stream, &events, NULL);
+}
+
+static void step(struct rpc_loop *of) {
+    bool never = false;
+    (void)rpc_loop_run_until(of, &never, 1000);
+}
+
+/* The client's pipe is taken, and then nothing is read from it. */
+static void connect_to_stopped(struct stopped_router *router) {
+    static const struct rpc_method pipe = {
+        .path = KV_PIPE, .open = take_pipe, .stream = {.merge = true}};
+    struct buf error = {0};
+    struct rpc_server_config config = {.listen = "127.0.0.1:0"};
+    router->loop = rpc_loop_new();
+    router->server = rpc_server_new(router->loop, &config);
+    rpc_server_add(router->server, &pipe, 1, NULL);
+    cr_assert_eq(rpc_server_start(router->server, &error), STATUS_OK);
+    buf_done(&error);
+    (void)snprintf(address, sizeof(address), "127.0.0.1:%u", rpc_server_port(router->server));
+    connect_client(false);
+    while (!kv_client_connected(client)) {
+        step(router->loop);
+        step(loop);
+    }
+}
+
+static void free_stopped(struct stopped_router *router) {
+    kv_client_free(client);
+    client = NULL;
+    rpc_server_free(router->server);
+    rpc_loop_free(router->loop);
+}
+
+/* What a connection does not carry piles up before it. A queue of which nothing comes out in time
+ * is not joined: whoever comes is told at once, and to come back later; who is patient waits. */
+Test(rpc_kv, a_connection_that_carries_nothing_refuses_at_once) {
+    enum { PILED = 16, LATE = 64 };
+    static char value[512 * 1024];
+    struct stopped_router router;
+    static struct waiting piled[PILED], late, patient;
+    memset(value, 'v', sizeof(value) - 1);
+    struct txn_op op = put_op("a", value);
+    struct txn_command command = {.op_count = 1, .ops = &op};
+    struct router_request put = {.op = ROUTER_WRITE, .command = &command};
+    connect_to_stopped(&router);
+    for (int i = 0; i < PILED; i++) {
+        put.deadline_us = rpc_loop_now_us(loop) + 60000000;
+        submit(&put, &piled[i]);
+    }
+    uint64_t until_us = rpc_loop_now_us(loop) + 2 * PACE_STALL_US;
+    while (rpc_loop_now_us(loop) < until_us)
+        step(loop);
+    for (int i = 0; i < LATE; i++) {
+        put.deadline_us = rpc_loop_now_us(loop) + PACE_STALL_US;
+        submit(&put, &late);
+        cr_assert(late.done, "it joined a queue that does not move");
+        cr_assert_eq(late.answer.code, ROUTER_BUSY);
+        cr_assert_gt(late.answer.retry_after_us, 0);
+        cr_assert(strstr(late.answer.text, "nothing was changed"), "%s", late.answer.text);
+    }
+    put.deadline_us = rpc_loop_now_us(loop) + 60000000;
+    submit(&put, &patient);
+    cr_assert(!patient.done);
+    cr_assert_eq(kv_client_outstanding(client), PILED + 1);
+    free_stopped(&router);
+    cr_assert(patient.done);
+    cr_assert_eq(patient.answer.code, ROUTER_UNAVAILABLE); /* it was never sent */
+}
+
+/* What waits for a connection takes memory, however patient it is. */
+Test(rpc_kv, what_waits_for_a_connection_is_bounded_in_bytes) {
+    enum { VALUE_BYTES = 1024 * 1024, MOST = KV_CLIENT_UNSENT_BYTES_MAX / VALUE_BYTES + 2 };
+    static char value[VALUE_BYTES];
+    struct stopped_router router;
+    static struct waiting waiting[MOST + 1];
+    memset(value, 'v', sizeof(value) - 1);
+    struct txn_op op = put_op("a", value);
+    struct txn_command command = {.op_count = 1, .ops = &op};
+    connect_to_stopped(&router);
+    int taken = 0;
+    for (; taken < MOST; taken++) {
+        struct router_request put = {.op = ROUTER_WRITE,
+                                     .command = &command,
+                                     .deadline_us = rpc_loop_now_us(loop) + 60000000};
+        submit(&put, &waiting[taken]);
+        if (waiting[taken].done) break;
+    }
+    cr_assert_lt(taken, MOST, "nothing was refused");
+    cr_assert_geq(taken, MOST - 3);
+    cr_assert_eq(waiting[taken].answer.code, ROUTER_BUSY);
+    cr_assert_gt(waiting[taken].answer.retry_after_us, 0);
+    free_stopped(&router);
 }
 
 /* No router at the address: told at the deadline, with what to look for. */
