@@ -1,5 +1,6 @@
-/* A mutex, a chain and a condition variable. The consumer takes the whole chain under one short
- * lock, and a producer pays for a wake-up only when the consumer is really asleep. */
+/* A mutex, a chain per lane and a condition variable. The consumer takes chains under one short
+ * lock, and walks only the one that is more than it wants; a producer pays for a wake-up only when
+ * the consumer is really asleep. */
 #include "base/mailbox.h"
 
 #include <errno.h>
@@ -12,14 +13,19 @@
 /* Waits are cut to this, so that "for ever" cannot overflow a timespec. */
 #define WAIT_US_MAX (365ull * 24 * 3600 * 1000 * 1000)
 
+struct lane {
+    struct mailbox_item *first, **last; /* *last is the NULL link at the end of the chain */
+    size_t items, bytes;                /* counted ones */
+    struct mailbox_rest all;            /* the control ones, too */
+};
+
 struct mailbox {
     pthread_mutex_t lock;
     pthread_cond_t arrived; /* measured by the monotonic clock */
 
     /* All below: under the lock. */
-    struct mailbox_item *first, **last; /* *last is the NULL link at the end of the chain */
-    size_t items, bytes;                /* counted items only, not the control ones */
-    size_t items_max, bytes_max;        /* constant */
+    struct lane lanes[MAILBOX_LANE_COUNT];
+    size_t items_max, bytes_max; /* constant; of each lane */
     bool closed;
     bool consumer_asleep; /* set by the consumer, cleared by whoever wakes it */
     bool kicked;          /* cleared by the wait that it ends */
@@ -49,9 +55,19 @@ static void unlock_and_wake(struct mailbox *mailbox) {
     unlock(mailbox);
 }
 
+static void lane_empty(struct lane *lane) {
+    *lane = (struct lane){0};
+    lane->last = &lane->first;
+}
+
+static bool is_empty(const struct mailbox *mailbox) {
+    return !mailbox->lanes[MAILBOX_FIRST].first && !mailbox->lanes[MAILBOX_SECOND].first;
+}
+
 struct mailbox *mailbox_new(size_t items_max, size_t bytes_max) {
     struct mailbox *mailbox = MEMORY_NEW(struct mailbox);
-    mailbox->last = &mailbox->first;
+    for (int i = 0; i < MAILBOX_LANE_COUNT; i++)
+        lane_empty(&mailbox->lanes[i]);
     mailbox->items_max = items_max;
     mailbox->bytes_max = bytes_max;
     pthread_condattr_t attributes;
@@ -70,7 +86,7 @@ struct mailbox *mailbox_new(size_t items_max, size_t bytes_max) {
 
 void mailbox_free(struct mailbox *mailbox) {
     if (!mailbox) return;
-    ASSERT(mailbox->first == NULL);
+    ASSERT(is_empty(mailbox));
     int error = pthread_cond_destroy(&mailbox->arrived);
     ASSERT_CMP(error, ==, 0);
     error = pthread_mutex_destroy(&mailbox->lock);
@@ -85,30 +101,36 @@ static void unlock_after_push(struct mailbox *mailbox) {
         unlock_and_wake(mailbox);
 }
 
-static void append(struct mailbox *mailbox, struct mailbox_item *item) {
+static void append(struct lane *lane, struct mailbox_item *item, bool control) {
     item->next = NULL;
-    *mailbox->last = item;
-    mailbox->last = &item->next;
+    item->control = control;
+    *lane->last = item;
+    lane->last = &item->next;
+    lane->all.items++;
+    lane->all.bytes += item->bytes;
+    if (control) return;
+    lane->items++;
+    lane->bytes += item->bytes;
 }
 
-enum status mailbox_push(struct mailbox *mailbox, struct mailbox_item *item) {
+enum status mailbox_push(struct mailbox *mailbox, enum mailbox_lane which,
+                         struct mailbox_item *item) {
     /* A pause would not help this one. */
     if (item->bytes > mailbox->bytes_max) return STATUS_TOO_LARGE;
     lock(mailbox);
+    struct lane *lane = &mailbox->lanes[which];
     enum status status = STATUS_OK;
     if (mailbox->closed) {
         status = STATUS_SHUTDOWN;
-    } else if (mailbox->items >= mailbox->items_max ||
-               item->bytes > mailbox->bytes_max - mailbox->bytes) {
+    } else if (lane->items >= mailbox->items_max ||
+               item->bytes > mailbox->bytes_max - lane->bytes) {
         status = STATUS_BUSY;
     }
     if (status != STATUS_OK) {
         unlock(mailbox);
         return status;
     }
-    append(mailbox, item);
-    mailbox->items++;
-    mailbox->bytes += item->bytes;
+    append(lane, item, false);
     unlock_after_push(mailbox);
     return STATUS_OK;
 }
@@ -119,20 +141,58 @@ enum status mailbox_push_control(struct mailbox *mailbox, struct mailbox_item *i
         unlock(mailbox);
         return STATUS_SHUTDOWN;
     }
-    append(mailbox, item);
+    append(&mailbox->lanes[MAILBOX_FIRST], item, true);
     unlock_after_push(mailbox);
     return STATUS_OK;
 }
 
-struct mailbox_item *mailbox_drain(struct mailbox *mailbox) {
+/* Moves items to the chain that ends at `*end`; returns its new end. */
+static struct mailbox_item **take(struct lane *lane, size_t bytes_most, struct mailbox_item **end) {
+    if (!lane->first) return end;
+    *end = lane->first;
+    if (lane->all.bytes <= bytes_most) {
+        end = lane->last;
+        lane_empty(lane);
+        return end;
+    }
+    size_t bytes = 0;
+    while (lane->first && bytes <= bytes_most) {
+        struct mailbox_item *item = lane->first;
+        bytes += item->bytes;
+        lane->all.items--;
+        lane->all.bytes -= item->bytes;
+        if (!item->control) {
+            lane->items--;
+            lane->bytes -= item->bytes;
+        }
+        lane->first = item->next;
+        end = &item->next;
+    }
+    if (!lane->first) lane_empty(lane);
+    *end = NULL;
+    return end;
+}
+
+struct mailbox_item *mailbox_drain(struct mailbox *mailbox,
+                                   const size_t bytes_most[MAILBOX_LANE_COUNT],
+                                   struct mailbox_rest *ret_rest) {
+    struct mailbox_item *chain = NULL, **end = &chain;
+    *ret_rest = (struct mailbox_rest){0};
     lock(mailbox);
-    struct mailbox_item *chain = mailbox->first;
-    mailbox->first = NULL;
-    mailbox->last = &mailbox->first;
-    mailbox->items = 0;
-    mailbox->bytes = 0;
+    for (int i = 0; i < MAILBOX_LANE_COUNT; i++) {
+        struct lane *lane = &mailbox->lanes[i];
+        end = take(lane, bytes_most[i], end);
+        ret_rest->items += lane->all.items;
+        ret_rest->bytes += lane->all.bytes;
+    }
     unlock(mailbox);
     return chain;
+}
+
+struct mailbox_item *mailbox_drain_all(struct mailbox *mailbox) {
+    static const size_t everything[MAILBOX_LANE_COUNT] = {SIZE_MAX, SIZE_MAX};
+    struct mailbox_rest none;
+    return mailbox_drain(mailbox, everything, &none);
 }
 
 static struct timespec deadline_after_us(uint64_t timeout_us) {
@@ -151,10 +211,10 @@ static struct timespec deadline_after_us(uint64_t timeout_us) {
 
 void mailbox_wait(struct mailbox *mailbox, uint64_t timeout_us) {
     lock(mailbox);
-    if (!mailbox->first && !mailbox->closed && !mailbox->kicked && timeout_us > 0) {
+    if (is_empty(mailbox) && !mailbox->closed && !mailbox->kicked && timeout_us > 0) {
         struct timespec deadline = deadline_after_us(timeout_us);
         int error = 0;
-        while (!mailbox->first && !mailbox->closed && !mailbox->kicked && error != ETIMEDOUT) {
+        while (is_empty(mailbox) && !mailbox->closed && !mailbox->kicked && error != ETIMEDOUT) {
             mailbox->consumer_asleep = true;
             error = pthread_cond_timedwait(&mailbox->arrived, &mailbox->lock, &deadline);
             ASSERT(error == 0 || error == ETIMEDOUT);

@@ -36,10 +36,11 @@ static struct range_item *item_new(enum range_item_kind kind, struct slice data)
     return item;
 }
 
-/* BUSY: the mailbox is full or the worker is stopping; the item is gone. */
-static enum status push(struct range_worker *worker, struct range_item *item) {
+/* BUSY: the lane is full or the worker is stopping; the item is gone. */
+static enum status push(struct range_worker *worker, enum mailbox_lane lane,
+                        struct range_item *item) {
     size_t bytes = item->link.bytes; /* once pushed, the item may be gone */
-    enum status status = mailbox_push(worker->mailbox, &item->link);
+    enum status status = mailbox_push(worker->mailbox, lane, &item->link);
     if (status != STATUS_OK) {
         range_item_unref(item);
         return STATUS_BUSY;
@@ -76,7 +77,7 @@ static enum status push_requests(struct range_worker *worker, struct range_sessi
     item->session = session;
     item->arrived_us = clock_monotonic_us(worker->store->clock);
     session->retain(session);
-    return push(worker, item);
+    return push(worker, RANGE_LANE_CLIENTS, item);
 }
 
 /* Checks a request frame's walk, so that the worker's cannot fail. */
@@ -151,7 +152,7 @@ void range_store_refuse_frame(struct range_session *session, struct slice frame,
 static enum status push_raft(struct range_worker *worker, uint64_t from_node, struct slice frame) {
     struct range_item *item = item_new(RANGE_ITEM_RAFT, frame);
     item->node_id = from_node;
-    enum status status = push(worker, item);
+    enum status status = push(worker, RANGE_LANE_NODES, item);
     if (status != STATUS_OK) metric_add(&metric_range_raft_frames_dropped_total, 1);
     return status;
 }
@@ -193,7 +194,7 @@ enum status range_store_snapshot_frame(struct range_store *store, uint64_t from_
     if (range_snapshot_decode(frame, &decoded) != STATUS_OK) return STATUS_CORRUPTION;
     struct range_item *item = item_new(RANGE_ITEM_SNAPSHOT, frame);
     item->node_id = from_node;
-    enum status status = push(range_store_owner(store, decoded.range_id), item);
+    enum status status = push(range_store_owner(store, decoded.range_id), RANGE_LANE_NODES, item);
     if (status != STATUS_OK) metric_add(&metric_range_raft_frames_dropped_total, 1);
     return status;
 }

@@ -1,11 +1,15 @@
 /* What other threads hand to a worker: items in its mailbox. Frames are copied once, and split per
- * worker only when there are several (inbox.c). */
+ * worker only when there are several (inbox.c). What clients ask comes behind all others, so that
+ * no crowd of them keeps a heartbeat waiting, and a turn takes only a part of it. */
 #ifndef FLOTILLA_RANGE_INBOX_H
 #define FLOTILLA_RANGE_INBOX_H
 
 #include "base/mailbox.h"
 #include "base/slice.h"
 #include "range/store.h"
+
+#define RANGE_LANE_NODES MAILBOX_FIRST    /* of other nodes, and of this one's own parts */
+#define RANGE_LANE_CLIENTS MAILBOX_SECOND /* RANGE_ITEM_REQUESTS */
 
 enum range_item_kind {
     RANGE_ITEM_REQUESTS,    /* data: a request frame */

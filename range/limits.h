@@ -17,8 +17,13 @@ static inline uint32_t range_limit(uint32_t configured, uint32_t limit) {
 }
 
 /* ---- a worker's mailbox: frames waiting for the next turn ---- */
+/* Of each lane. */
 #define RANGE_MAILBOX_ITEMS_MAX 8192u
 #define RANGE_MAILBOX_BYTES_MAX (64u << 20)
+/* What a turn takes out, and one frame more: work of some 20 ms for small commands, and enough that
+ * what a disk write costs is shared by many. */
+#define RANGE_TURN_NODES_BYTES (16u << 20)
+#define RANGE_TURN_CLIENTS_BYTES (2u << 20)
 /* One frame of requests, Raft messages or snapshot data: what rpc/ lets through in one message. */
 #define RANGE_FRAME_BYTES_MAX (16u << 20)
 /* An outgoing frame that has grown to this is sent before the turn ends. */

@@ -81,6 +81,7 @@ struct range_store_config {
     uint32_t read_steps_max; /* of one read; 0: RANGE_READ_STEPS_MAX. Tests cut reads short. */
     /* 0: as range/limits.h has them. Tests reach their ends. */
     uint32_t mailbox_items_max, pending_max, position_row_max;
+    uint32_t turn_nodes_bytes, turn_clients_bytes;
     uint32_t snapshot_chunk_bytes, snapshots_max;
     uint64_t snapshot_bytes_per_s; /* sent by this node, all ranges together */
     /* Another one at every start: of the election time-outs, and what other nodes tell the runs of

@@ -41,7 +41,7 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
 
 static void drop_mailbox(struct range_worker *worker) {
     mailbox_close(worker->mailbox);
-    struct mailbox_item *link = mailbox_drain(worker->mailbox);
+    struct mailbox_item *link = mailbox_drain_all(worker->mailbox);
     while (link) {
         struct mailbox_item *next = link->next;
         range_item_unref(range_item_of(link));
@@ -154,12 +154,29 @@ static void process_item(struct range_worker *worker, struct range_item *item) {
     }
 }
 
+/* One who stops answers everybody. */
+static struct mailbox_item *take_items(struct range_worker *worker) {
+    const struct range_store_config *config = &worker->store->config;
+    const size_t bytes_most[MAILBOX_LANE_COUNT] = {
+        [RANGE_LANE_NODES] = range_limit(config->turn_nodes_bytes, RANGE_TURN_NODES_BYTES),
+        [RANGE_LANE_CLIENTS] = range_limit(config->turn_clients_bytes, RANGE_TURN_CLIENTS_BYTES),
+    };
+    if (worker->stopped) return mailbox_drain_all(worker->mailbox);
+    struct mailbox_rest rest;
+    struct mailbox_item *chain = mailbox_drain(worker->mailbox, bytes_most, &rest);
+    if (rest.items > 0) {
+        atomic_fetch_add(&worker->queued, rest.items);
+        atomic_fetch_add(&worker->queued_bytes, rest.bytes);
+    }
+    return chain;
+}
+
 /* The clock is read after the mailbox was drained: a lease checked against an older time could be
  * over already for a read that is younger, had the process been stopped in between. */
 static void drain(struct range_worker *worker, uint64_t now_us) {
     atomic_store(&worker->queued, 0);
     atomic_store(&worker->queued_bytes, 0);
-    struct mailbox_item *link = mailbox_drain(worker->mailbox);
+    struct mailbox_item *link = take_items(worker);
     uint64_t clock_us = clock_monotonic_us(worker->store->clock);
     if (worker->now_us < now_us) worker->now_us = now_us;
     if (worker->now_us < clock_us) worker->now_us = clock_us;

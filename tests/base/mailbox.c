@@ -29,17 +29,17 @@ static struct parcel *parcel_of(struct mailbox_item *item) {
 Test(base_mailbox, drains_everything_in_order_of_arrival) {
     struct mailbox *mailbox = mailbox_new(10, 1000);
     struct parcel parcels[4] = {{.number = 0}, {.number = 1}, {.number = 2}, {.number = 3}};
-    cr_assert_null(mailbox_drain(mailbox));
+    cr_assert_null(mailbox_drain_all(mailbox));
     for (int i = 0; i < 4; i++) {
         enum status status = i == 2 ? mailbox_push_control(mailbox, &parcels[i].item)
-                                    : mailbox_push(mailbox, &parcels[i].item);
+                                    : mailbox_push(mailbox, MAILBOX_FIRST, &parcels[i].item);
         cr_assert_eq(status, STATUS_OK);
     }
-    struct mailbox_item *item = mailbox_drain(mailbox);
+    struct mailbox_item *item = mailbox_drain_all(mailbox);
     for (unsigned i = 0; i < 4; i++, item = item->next)
         cr_assert_eq(parcel_of(item)->number, i);
     cr_assert_null(item);
-    cr_assert_null(mailbox_drain(mailbox));
+    cr_assert_null(mailbox_drain_all(mailbox));
     mailbox_free(mailbox);
 }
 
@@ -48,18 +48,97 @@ Test(base_mailbox, refuses_what_exceeds_a_bound) {
     struct mailbox *mailbox = mailbox_new(2, 100);
     struct parcel small[3] = {{.item.bytes = 1}, {.item.bytes = 1}, {.item.bytes = 1}};
     struct parcel large = {.item.bytes = 100}, huge = {.item.bytes = 101};
-    cr_assert_eq(mailbox_push(mailbox, &huge.item), STATUS_TOO_LARGE);
-    cr_assert_eq(mailbox_push(mailbox, &large.item), STATUS_OK);
-    cr_assert_eq(mailbox_push(mailbox, &small[0].item), STATUS_BUSY); /* by bytes */
-    cr_assert_eq(mailbox_drain(mailbox), &large.item);
-    cr_assert_eq(mailbox_push(mailbox, &small[0].item), STATUS_OK);
-    cr_assert_eq(mailbox_push(mailbox, &small[1].item), STATUS_OK);
-    cr_assert_eq(mailbox_push(mailbox, &small[2].item), STATUS_BUSY); /* by items */
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &huge.item), STATUS_TOO_LARGE);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &large.item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &small[0].item), STATUS_BUSY); /* by bytes */
+    cr_assert_eq(mailbox_drain_all(mailbox), &large.item);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &small[0].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &small[1].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &small[2].item), STATUS_BUSY); /* by items */
     cr_assert_eq(mailbox_push_control(mailbox, &small[2].item), STATUS_OK);
-    cr_assert_eq(mailbox_drain(mailbox), &small[0].item);
+    cr_assert_eq(mailbox_drain_all(mailbox), &small[0].item);
     /* The control item did not count, and its draining does not make the count wrong. */
-    cr_assert_eq(mailbox_push(mailbox, &large.item), STATUS_OK);
-    cr_assert_not_null(mailbox_drain(mailbox));
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &large.item), STATUS_OK);
+    cr_assert_not_null(mailbox_drain_all(mailbox));
+    mailbox_free(mailbox);
+}
+
+static unsigned drained(struct mailbox_item *item, unsigned *numbers) {
+    unsigned count = 0;
+    for (; item; item = item->next)
+        numbers[count++] = parcel_of(item)->number;
+    return count;
+}
+
+/* Protects what is urgent: it is taken before what came first, and a full lane refuses nothing of
+ * the other. */
+Test(base_mailbox, lanes_neither_delay_nor_crowd_out_each_other) {
+    struct mailbox *mailbox = mailbox_new(2, 1000);
+    struct parcel parcels[6] = {{.number = 0}, {.number = 1}, {.number = 2},
+                                {.number = 3}, {.number = 4}, {.number = 5}};
+    unsigned numbers[6];
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_SECOND, &parcels[0].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_SECOND, &parcels[1].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_SECOND, &parcels[5].item), STATUS_BUSY);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &parcels[2].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &parcels[3].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &parcels[5].item), STATUS_BUSY);
+    cr_assert_eq(mailbox_push_control(mailbox, &parcels[4].item), STATUS_OK);
+    cr_assert_eq(drained(mailbox_drain_all(mailbox), numbers), 5);
+    static const unsigned expected[] = {2, 3, 4, 0, 1};
+    cr_assert_arr_eq(numbers, expected, sizeof(expected));
+    mailbox_free(mailbox);
+}
+
+/* Protects a turn from what waits: of a long lane a part is taken, whatever is left keeps its place
+ * and is counted, and the part makes room for others. */
+Test(base_mailbox, a_part_is_drained_and_the_rest_keeps_its_order) {
+    static const size_t most[MAILBOX_LANE_COUNT] = {100, 25};
+    struct mailbox *mailbox = mailbox_new(6, 1000);
+    struct parcel parcels[7];
+    struct mailbox_rest rest;
+    unsigned numbers[7];
+    for (unsigned i = 0; i < 7; i++)
+        parcels[i] = (struct parcel){.item.bytes = 10, .number = i};
+    for (int i = 0; i < 6; i++)
+        cr_assert_eq(mailbox_push(mailbox, MAILBOX_SECOND, &parcels[i].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_SECOND, &parcels[6].item), STATUS_BUSY);
+    cr_assert_eq(drained(mailbox_drain(mailbox, most, &rest), numbers), 3); /* 25, and one more */
+    cr_assert_eq(rest.items, 3);
+    cr_assert_eq(rest.bytes, 30);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_SECOND, &parcels[6].item), STATUS_OK);
+    mailbox_wait(mailbox, WAIT_LONG_US); /* something is there: it returns at once */
+    cr_assert_eq(drained(mailbox_drain(mailbox, most, &rest), numbers + 3), 3);
+    cr_assert_eq(rest.items, 1);
+    cr_assert_eq(drained(mailbox_drain(mailbox, most, &rest), numbers + 6), 1);
+    cr_assert_eq(rest.items, 0);
+    cr_assert_eq(rest.bytes, 0);
+    for (unsigned i = 0; i < 7; i++)
+        cr_assert_eq(numbers[i], i);
+    /* All room is there again. */
+    for (int i = 0; i < 6; i++)
+        cr_assert_eq(mailbox_push(mailbox, MAILBOX_SECOND, &parcels[i].item), STATUS_OK);
+    cr_assert_not_null(mailbox_drain_all(mailbox));
+    mailbox_free(mailbox);
+}
+
+/* Protects the account of a lane that is drained in parts with control items in between. */
+Test(base_mailbox, control_items_are_no_part_of_the_account) {
+    static const size_t most[MAILBOX_LANE_COUNT] = {0, 0};
+    struct mailbox *mailbox = mailbox_new(2, 20);
+    struct parcel parcels[4];
+    struct mailbox_rest rest;
+    for (unsigned i = 0; i < 4; i++)
+        parcels[i] = (struct parcel){.item.bytes = 10, .number = i};
+    cr_assert_eq(mailbox_push_control(mailbox, &parcels[0].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &parcels[1].item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &parcels[2].item), STATUS_OK);
+    cr_assert_eq(mailbox_drain(mailbox, most, &rest), &parcels[0].item);
+    cr_assert_eq(rest.items, 2);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &parcels[3].item), STATUS_BUSY);
+    cr_assert_eq(mailbox_drain(mailbox, most, &rest), &parcels[1].item);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &parcels[3].item), STATUS_OK);
+    cr_assert_not_null(mailbox_drain_all(mailbox));
     mailbox_free(mailbox);
 }
 
@@ -67,14 +146,14 @@ Test(base_mailbox, refuses_what_exceeds_a_bound) {
 Test(base_mailbox, a_closed_one_refuses_but_can_be_drained) {
     struct mailbox *mailbox = mailbox_new(2, 100);
     struct parcel first = {0}, second = {0};
-    cr_assert_eq(mailbox_push(mailbox, &first.item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &first.item), STATUS_OK);
     cr_assert(!mailbox_closed(mailbox));
     mailbox_close(mailbox);
     cr_assert(mailbox_closed(mailbox));
-    cr_assert_eq(mailbox_push(mailbox, &second.item), STATUS_SHUTDOWN);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &second.item), STATUS_SHUTDOWN);
     cr_assert_eq(mailbox_push_control(mailbox, &second.item), STATUS_SHUTDOWN);
     mailbox_wait(mailbox, WAIT_LONG_US); /* returns at once */
-    cr_assert_eq(mailbox_drain(mailbox), &first.item);
+    cr_assert_eq(mailbox_drain_all(mailbox), &first.item);
     mailbox_wait(mailbox, WAIT_LONG_US);
     mailbox_free(mailbox);
     mailbox_free(NULL);
@@ -113,7 +192,7 @@ Test(base_mailbox, wait_is_ended_by_an_item_and_by_closing, .timeout = 30) {
         mailbox_wait(mailbox, UINT64_MAX); /* and "for ever" is accepted */
         cr_assert_lt(now_us() - start_us, WAIT_LONG_US);
         cr_assert_eq(pthread_join(thread, NULL), 0);
-        struct mailbox_item *item = mailbox_drain(mailbox);
+        struct mailbox_item *item = mailbox_drain_all(mailbox);
         cr_assert_eq(item != NULL, i == 0);
         if (item) memory_free(parcel_of(item));
     }
@@ -135,7 +214,7 @@ static void *produce(void *ctx) {
     for (unsigned i = 0; i < PARCELS_EACH; i++) {
         struct parcel *parcel = MEMORY_NEW(struct parcel);
         *parcel = (struct parcel){.item.bytes = 8, .producer = producer->id, .number = i};
-        while (mailbox_push(producer->mailbox, &parcel->item) == STATUS_BUSY) {
+        while (mailbox_push(producer->mailbox, MAILBOX_FIRST, &parcel->item) == STATUS_BUSY) {
             producer->refusals++;
             (void)sched_yield(); /* only a hint */
         }
@@ -156,7 +235,7 @@ Test(base_mailbox, delivers_each_item_once_from_many_producers, .timeout = 60) {
     }
     for (unsigned received = 0; received < PRODUCERS * PARCELS_EACH;) {
         mailbox_wait(mailbox, WAIT_LONG_US);
-        struct mailbox_item *item = mailbox_drain(mailbox);
+        struct mailbox_item *item = mailbox_drain_all(mailbox);
         cr_assert_not_null(item, "a wake-up was lost after %u items", received);
         unsigned batch = 0;
         while (item) {
@@ -172,7 +251,7 @@ Test(base_mailbox, delivers_each_item_once_from_many_producers, .timeout = 60) {
     }
     for (unsigned i = 0; i < PRODUCERS; i++)
         cr_assert_eq(pthread_join(threads[i], NULL), 0);
-    cr_assert_null(mailbox_drain(mailbox));
+    cr_assert_null(mailbox_drain_all(mailbox));
     mailbox_free(mailbox);
 }
 
@@ -195,11 +274,11 @@ Test(base_mailbox, a_kick_ends_the_wait_that_a_held_push_did_not) {
     mailbox_hold_wakes(mailbox, true);
     cr_assert_eq(pthread_create(&thread, NULL, wait_long, mailbox), 0);
     usleep(20000); /* most likely it sleeps by now; if not, it sees the item itself */
-    cr_assert_eq(mailbox_push(mailbox, &parcel.item), STATUS_OK);
+    cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &parcel.item), STATUS_OK);
     mailbox_kick(mailbox);
     cr_assert_eq(pthread_join(thread, NULL), 0);
     cr_assert_lt(now_us() - began_us, WAIT_LONG_US / 2);
-    cr_assert_eq(mailbox_drain(mailbox), &parcel.item);
+    cr_assert_eq(mailbox_drain_all(mailbox), &parcel.item);
     mailbox_free(mailbox);
 }
 
@@ -221,9 +300,9 @@ Test(base_mailbox, a_held_push_wakes_nobody) {
         void *result;
         cr_assert_eq(pthread_create(&thread, NULL, measure_wait, mailbox), 0);
         usleep(10000);
-        cr_assert_eq(mailbox_push(mailbox, &parcel.item), STATUS_OK);
+        cr_assert_eq(mailbox_push(mailbox, MAILBOX_FIRST, &parcel.item), STATUS_OK);
         cr_assert_eq(pthread_join(thread, &result), 0);
-        cr_assert_eq(mailbox_drain(mailbox), &parcel.item);
+        cr_assert_eq(mailbox_drain_all(mailbox), &parcel.item);
         waited_us = (uintptr_t)result;
     }
     cr_assert_geq(waited_us, 50000);

@@ -434,6 +434,7 @@ void cluster_start(struct cluster *cluster, uint64_t id) {
                                               .log_compact_step = config->log_compact_step,
                                               .apply_round_commands = config->apply_round_commands,
                                               .log_work_min = config->log_work_min,
+                                              .turn_clients_bytes = config->turn_clients_bytes,
                                               .read_steps_max = config->read_steps_max,
                                               .catch_up_bytes = config->catch_up_bytes,
                                               .log_snapshot_entries = config->log_snapshot_entries,

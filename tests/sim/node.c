@@ -127,6 +127,8 @@ void sim_node_open(struct sim_node *node) {
         .log_work_min = config->log_work_min,
         .read_steps_max = config->read_steps_max,
         .mailbox_items_max = config->mailbox_items_max,
+        .turn_nodes_bytes = config->turn_nodes_bytes,
+        .turn_clients_bytes = config->turn_clients_bytes,
         .pending_max = config->pending_max,
         .position_row_max = config->position_row_max,
         .snapshot_chunk_bytes = config->snapshot_chunk_bytes,

@@ -132,6 +132,10 @@ static void choose_limits(struct sim *sim, const struct scenario *scenario) {
         config->mailbox_items_max = least + (uint32_t)prng_below(&sim->prng, 6);
         config->workers = (uint32_t)prng_between(&sim->prng, 1, 2);
     }
+    if (sim_chance(sim, 300)) {
+        config->turn_nodes_bytes = (uint32_t)prng_between(&sim->prng, 1, 4000);
+        config->turn_clients_bytes = (uint32_t)prng_between(&sim->prng, 1, 1000);
+    }
     if (sim_chance(sim, 200)) config->pending_max = (uint32_t)prng_between(&sim->prng, 1, 8);
     config->raft_in_order = !scenario->hasty && !scenario->settings_differ && sim_chance(sim, 500);
 }

@@ -232,6 +232,7 @@ struct sim_config {
     uint32_t read_steps_max;       /* 0: as in production */
     /* The ends of queues, arrays and windows (range/store.h); 0: as in production. */
     uint32_t mailbox_items_max, pending_max, position_row_max, snapshot_chunk_bytes, snapshots_max;
+    uint32_t turn_nodes_bytes, turn_clients_bytes;
     bool raft_in_order;          /* frames of Raft's streams, as over one connection */
     uint64_t attempt_timeout_us; /* of routers */
     uint32_t quiesce_ticks;      /* 0: ranges never go quiet */
