@@ -17,8 +17,7 @@ static uint64_t compact_step(const struct range_replica *replica) {
     return config->log_compact_step ? config->log_compact_step : RANGE_COMPACT_STEP;
 }
 
-/* Applied entries that a leader keeps although all have them. */
-static uint64_t log_tail(const struct range_replica *replica) {
+uint64_t range_compact_tail(const struct range_replica *replica) {
     uint64_t kept = replica->worker->store->config.log_entries_kept;
     return kept < RANGE_LOG_TAIL ? kept : RANGE_LOG_TAIL;
 }
@@ -61,7 +60,7 @@ static uint64_t compaction_target(struct range_replica *replica, uint64_t held) 
     if (!replica->leads) return target_of_follower(replica, held);
     uint64_t free = raft_min_match(replica->raft);
     uint64_t snapshot_index = range_snapshot_lowest_index(replica);
-    uint64_t tail = index_above(replica, log_tail(replica));
+    uint64_t tail = index_above(replica, range_compact_tail(replica));
     if (snapshot_index < free) free = snapshot_index;
     if (tail < free) free = tail;
     uint64_t forced = index_above(replica, entries_within_limits(replica, held, false));
@@ -76,7 +75,7 @@ static uint64_t compaction_target(struct range_replica *replica, uint64_t held) 
 void range_compact(struct range_replica *replica, struct storage_batch *batch) {
     struct range_apply_state *state = &replica->applying;
     uint64_t held = state->applied.index - state->truncated.index;
-    if (held < compact_step(replica) + log_tail(replica)) return;
+    if (held < compact_step(replica) + range_compact_tail(replica)) return;
     if (replica->installing) return; /* the log restarts behind the snapshot in a moment */
     uint64_t target = compaction_target(replica, held);
     if (target < state->truncated.index + compact_step(replica)) return;

@@ -357,7 +357,7 @@ static bool tail_is_over(struct snapshot_tail *tail) {
             tail->match = progress->match;
             tail->moved_us = now_us;
         }
-        return tail->outrun || tail->match + RANGE_LOG_TAIL >= view.commit ||
+        return tail->outrun || tail->match + range_compact_tail(replica) >= view.commit ||
                now_us >= tail->moved_us + RANGE_SNAPSHOT_ABANDON_US;
     }
     return true;

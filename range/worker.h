@@ -337,6 +337,8 @@ _Noreturn void range_apply_fail(const struct range_replica *replica, const struc
 
 /* compact.c */
 void range_compact(struct range_replica *replica, struct storage_batch *batch);
+/* Applied entries that a leader keeps although all have them. */
+uint64_t range_compact_tail(const struct range_replica *replica);
 
 /* transfer.c */
 void range_transfer_request(struct range_pending *pending);

@@ -337,6 +337,27 @@ Test(raft_quiesce, late_answers_do_not_wake) {
     group_free(group);
 }
 
+/* A candidate whose term is over misses its leader, whatever its term; one that the group does not
+ * list was removed, asks for ever, and wakes nobody. */
+Test(raft_quiesce, a_candidate_of_the_past_wakes_if_it_belongs_to_the_group) {
+    static const enum raft_message_kind kinds[] = {RAFT_MSG_VOTE, RAFT_MSG_PRE_VOTE};
+    for (size_t at = 0; at < sizeof(kinds) / sizeof(kinds[0]); at++) {
+        struct group *group = new_quiet_group(3);
+        struct raft_message vote = {
+            .kind = kinds[at], .from = 9, .term = group_view(group, 1).term - 1};
+        for (uint64_t id = 1; id <= 2; id++) {
+            cr_assert_eq(group_step(group, id, vote), STATUS_OK);
+            cr_expect(quiet(group, id), "by a stranger: replica %lu", (unsigned long)id);
+        }
+        vote.from = 3;
+        for (uint64_t id = 1; id <= 2; id++) {
+            cr_assert_eq(group_step(group, id, vote), STATUS_OK);
+            cr_expect_not(quiet(group, id), "replica %lu", (unsigned long)id);
+        }
+        group_free(group);
+    }
+}
+
 /* Every message of the group but those wakes: somebody wants something. */
 Test(raft_quiesce, other_messages_wake) {
     static const enum raft_message_kind kinds[] = {RAFT_MSG_APPEND,      RAFT_MSG_VOTE,

@@ -10,6 +10,7 @@
 #include "range/metrics.h"
 #include "range/raft_frame.h"
 #include "range/record.h"
+#include "range/snapshot.h"
 #include "range/worker.h"
 #include "tests/range/cluster.h"
 
@@ -162,6 +163,54 @@ Test(range_members, removed_replica_deletes_itself) {
     wait_absent(cluster, gone);
     add(cluster, "sum", 1);
     cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 6);
+    cluster_free(cluster);
+}
+
+/* A snapshot that was under way to a replica when it was removed does not bring it back; nor one of
+ * an earlier replica of the node. One of a later replica does. */
+Test(range_members, a_late_snapshot_brings_nobody_back) {
+    struct cluster *cluster = five_nodes(14);
+    add(cluster, "sum", 5);
+    uint64_t leader = cluster_leader(cluster, 1), gone = leader % 3 + 1;
+    struct range_descriptor before = {0};
+    struct range_status status;
+    cr_assert(cluster_newest(cluster, 1, &before));
+    cr_assert(cluster_status(cluster, gone, 1, &status));
+    change(cluster, RANGE_REMOVE, gone);
+    wait_absent(cluster, gone);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    struct raft_snapshot snapshot = {.id = {.term = status.term, .index = 1000},
+                                     .conf = {.voters = {3, {1, 2, 3}}}};
+    struct raft_message message = {.kind = RAFT_MSG_SNAPSHOT,
+                                   .from = leader,
+                                   .to = gone, /* the replicas of birth have their nodes' ids */
+                                   .term = status.term,
+                                   .snapshot = &snapshot};
+    struct buf encoded = {0}, header_frame = {0}, last = {0};
+    raft_encode_message(&encoded, &message);
+    struct range_snapshot_header header = {
+        .from_node = leader,
+        .state = {.applied = snapshot.id, .truncated = snapshot.id, .last_commit_ts = 9999},
+        .descriptor = before,
+        .raft_message = slice_from_buf(&encoded)};
+    range_snapshot_encode_header(&header_frame, 1, 11, &header);
+    struct range_snapshot_chunk chunk = {.last = true,
+                                         .stream_checksum = range_snapshot_chain(0, SLICE_EMPTY)};
+    range_snapshot_encode_chunk(&last, 1, 11, 1, &chunk, SLICE_EMPTY);
+    struct range_store *store = cluster_store(cluster, gone);
+    cr_assert_eq(range_store_snapshot_frame(store, leader, slice_from_buf(&header_frame)),
+                 STATUS_OK);
+    cr_assert_eq(range_store_snapshot_frame(store, leader, slice_from_buf(&last)), STATUS_OK);
+    cluster_run_us(cluster, 5000);
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed);
+    cr_assert(!cluster_status(cluster, gone, 1, &status));
+    change(cluster, RANGE_ADD_LEARNER, gone);
+    cr_assert(cluster_converge(cluster, 2 * SECOND));
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed + 1);
+    range_descriptor_done(&before);
+    buf_done(&encoded);
+    buf_done(&header_frame);
+    buf_done(&last);
     cluster_free(cluster);
 }
 

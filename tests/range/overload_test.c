@@ -165,6 +165,46 @@ Test(range_overload, time_in_the_mailbox_counts) {
     end();
 }
 
+static void lead_from(uint64_t range_id, uint64_t leader) {
+    uint64_t from = cluster_wait_leader(load.cluster, range_id);
+    if (from == leader) return;
+    struct range_request transfer = {
+        .kind = RANGE_TRANSFER, .range_id = range_id, .timeout_us = SECOND, .to_node = leader};
+    struct cluster_call *call = cluster_send(load.cluster, from, &transfer);
+    cr_assert(cluster_await(load.cluster, call, SECOND));
+    cluster_call_free(load.cluster, call);
+    cluster_run_us(load.cluster, SECOND / 5);
+    cr_assert_eq(cluster_leader(load.cluster, range_id), leader);
+}
+
+/* Protects the ranges that share a disk: a range that has nothing to do itself refuses, too, what
+ * would wait behind the work of its neighbours. */
+Test(range_overload, what_the_neighbours_do_counts) {
+    struct cluster_config config = slow_config(8);
+    config.ranges = 2;
+    begin(&config);
+    uint64_t leader = cluster_leader(load.cluster, 1);
+    lead_from(2, leader);
+    struct buf command = cluster_add(cluster_key(2, "sum"), 1, SLICE_EMPTY);
+    struct range_request other = {.kind = RANGE_WRITE,
+                                  .range_id = 2,
+                                  .timeout_us = SECOND / 5,
+                                  .command = slice_from_buf(&command)};
+    for (int busy = 0; busy < 2; busy++) {
+        send(200, 10 * SECOND); /* the worker learns its rate; then it is known */
+        if (!busy) settle(200);
+        cluster_run_us(load.cluster, 30000);
+        struct cluster_call *call = cluster_send(load.cluster, leader, &other);
+        cr_assert(cluster_await(load.cluster, call, SECOND));
+        cr_expect_eq(call->reply.code, busy ? RANGE_REPLY_BUSY : RANGE_REPLY_OK);
+        cluster_call_free(load.cluster, call);
+    }
+    settle(200);
+    cr_assert_eq(load.codes[RANGE_REPLY_OK], 200);
+    buf_done(&command);
+    end();
+}
+
 /* Protects leaders from a crowd of clients: a turn takes a part of the requests, and what other
  * nodes say is heard before requests that came first. */
 Test(range_overload, a_crowd_of_requests_keeps_no_heartbeat_waiting) {

@@ -258,6 +258,27 @@ Test(range_quiet, a_node_that_restarts_at_once_loses_its_ranges) {
     cluster_free(cluster);
 }
 
+/* It came back with another number of workers: the ranges of each of them learn of it. */
+Test(range_quiet, a_node_that_restarts_with_more_workers_loses_all_its_ranges) {
+    enum { RANGES = 30, WORKERS = 3, LOST = 2 };
+    struct cluster *cluster = new_quiet_cluster(9, RANGES, 1);
+    cluster_kill(cluster, LOST);
+    cluster_run_us(cluster, 20000); /* what it sent last has arrived */
+    int64_t suspected = atomic_load(&metric_range_nodes_suspected_total.value);
+    struct buf frame = {0};
+    range_raft_frame_begin(&frame);
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        range_raft_frame_add_beat(
+            &frame, &(struct range_beat){.incarnation = 1, .worker = worker, .workers = WORKERS});
+    for (uint64_t node = 1; node <= 3; node++)
+        if (node != LOST) cluster_inject_raft(cluster, LOST, node, slice_from_buf(&frame));
+    cluster_run_us(cluster, 10000); /* less than silence takes to be noticed */
+    cr_assert_eq(atomic_load(&metric_range_nodes_suspected_total.value) - suspected, 2 * WORKERS);
+    (void)wait_led(cluster, LOST, RANGES);
+    buf_done(&frame);
+    cluster_free(cluster);
+}
+
 /* As SIGSTOP: the others go on; when it runs again it learns what happened. */
 Test(range_quiet, a_stopped_node_is_replaced_and_comes_back) {
     enum { RANGES = 30 };

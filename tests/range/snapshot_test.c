@@ -241,6 +241,11 @@ Test(range_snapshots, bring_a_follower_back_under_steady_writes) {
         uint64_t leader = cluster_leader(cluster, 1);
         caught_up = status_of(cluster, straggler).applied_index + 10 >
                     status_of(cluster, leader).applied_index;
+        /* And whoever leads next has as much. */
+        for (uint64_t node = 1; node <= 3; node++)
+            if (node != straggler)
+                cr_assert_leq(status_of(cluster, node).log_first_index,
+                              status_of(cluster, leader).log_first_index);
     }
     cr_assert(caught_up);
     cr_assert_gt(writes, 10 * (int)config.log_entries_kept, "%d: too quick to show anything",
@@ -251,6 +256,33 @@ Test(range_snapshots, bring_a_follower_back_under_steady_writes) {
     cr_assert_leq(entries_held(cluster, cluster_leader(cluster, 1)),
                   RANGE_COMPACT_STEP + RANGE_LOG_TAIL);
     cr_assert_eq(metric_range_snapshot_followers.value, 0);
+    cluster_free(cluster);
+}
+
+/* One that takes longer than a silent one is waited for, but moves all the time, is not given up.
+ */
+Test(range_snapshots, are_not_repeated_for_who_is_slow_behind_them) {
+    uint64_t straggler = 0;
+    struct cluster_config config = small_logs(17);
+    config.snapshot_bytes_per_s = 35000;
+    config.catch_up_bytes = 1; /* an entry at a time */
+    config.delay_min_us = config.delay_max_us = 2000;
+    struct cluster *cluster = with_straggler(&config, 2000, &straggler);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    cluster_heal(cluster);
+    while (metric_range_snapshots_installed_total.value == installed)
+        fill(cluster, 4, 100);
+    uint64_t began_us = cluster_now_us(cluster);
+    bool caught_up = false;
+    for (int i = 0; i < 10000 && !caught_up; i++) {
+        fill(cluster, 1, 100);
+        caught_up = status_of(cluster, straggler).applied_index + 10 >
+                    status_of(cluster, cluster_leader(cluster, 1)).applied_index;
+    }
+    cr_assert(caught_up);
+    cr_assert_gt(cluster_now_us(cluster) - began_us, RANGE_SNAPSHOT_ABANDON_US + SECOND,
+                 "%lu: too quick to show anything", cluster_now_us(cluster) - began_us);
+    cr_assert_eq(metric_range_snapshots_installed_total.value, installed + 1);
     cluster_free(cluster);
 }
 
