@@ -88,6 +88,15 @@ Test(placement_timestamps, asks_for_more_long_before_the_bound_is_reached) {
                  "one extension at a time");
 }
 
+/* What an earlier leadership has asked for may never come: a new one asks anew, at once. */
+Test(placement_timestamps, asks_anew_when_a_leadership_begins) {
+    struct placement_timestamps timestamps = begin(MS(1000));
+    timestamps.asked = MS(4000);
+    cr_assert_eq(placement_timestamps_wanted(&timestamps, 1000, 0), 0);
+    placement_timestamps_begin(&timestamps, MS(1000));
+    cr_assert_neq(placement_timestamps_wanted(&timestamps, 1000, 0), 0);
+}
+
 /* What an old bound allowed must not be taken back by a late, smaller one. */
 Test(placement_timestamps, ignores_a_smaller_bound) {
     struct placement_timestamps timestamps = begin(MS(10));

@@ -29,6 +29,17 @@ Test(placement_wall, a_right_clock_is_followed) {
     cr_assert_eq(wall.refused_ms, 0);
 }
 
+/* However often it is asked: what is less than a millisecond since the last time is not lost. So a
+ * clock that cannot be confirmed for a while is followed by the steady one alone. */
+Test(placement_wall, parts_of_milliseconds_add_up) {
+    struct placement_wall wall;
+    placement_wall_begin(&wall, 1000, 0);
+    for (uint64_t now_us = 0; now_us <= 1000 * SECOND_US; now_us += 1700)
+        (void)placement_wall_read(&wall, now_us, 1000 + HOUR_MS);
+    cr_assert_geq(wall.limit_ms, 1000 + 999998);
+    cr_assert_leq(wall.limit_ms, 1000 + 1000000);
+}
+
 /* A jump is not believed, however long it lasts; time goes on at the steady clock's rate, and what
  * is believed in all is a small part of the 24 hours that request ids live. */
 Test(placement_wall, a_jump_is_refused_and_time_goes_on) {
