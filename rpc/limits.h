@@ -51,6 +51,25 @@
 /* What a router is told to wait before it asks an overloaded node again. */
 #define RPC_NODE_RETRY_AFTER_US 5000u
 
+/* Relays (rpc/relay.h, node_relays.c). A node takes so many, each with a connection of its own to
+ * the node that it leads to; */
+#define RPC_NODE_RELAYS_MAX 64u
+/* with so much waiting for either side: nothing more is received from one while a quarter of that
+ * waits for the other. */
+#define RPC_RELAY_QUEUE_BYTES_MAX (24u * 1024u * 1024u)
+/* A relay that is not open by then, named or not, is closed by the node that was asked for it. */
+#define RPC_RELAY_OPEN_MS 2000u
+/* A router looks for a relay when its own link has been down for so long: after a restart or an
+ * election it would only be in the way. */
+#define RPC_RELAY_AFTER_MS 300u
+/* How long it waits for each node that it asks, and the least time from one round of asking them
+ * all to the next. */
+#define RPC_RELAY_DIAL_MS 1000u
+#define RPC_RELAY_ROUND_MS 1000u
+/* How long a relay is kept for what it was asked, once the node can be reached directly: as long as
+ * requests wait that bring no deadline. */
+#define RPC_RELAY_LINGER_MS 5000u
+
 /* Events handled in one turn of a loop before its end-of-turn hooks run. */
 #define RPC_LOOP_EVENTS_PER_TURN 512u
 
@@ -78,6 +97,12 @@ _Static_assert(RPC_STREAM_QUEUE_BYTES_DEFAULT >= 2 * RPC_MESSAGE_BYTES_MAX,
 _Static_assert(RPC_SERVER_MEMORY_BYTES_MAX >=
                    2 * RPC_SERVER_REQUEST_BYTES_DEFAULT + 4 * RPC_MESSAGE_BYTES_MAX,
                "what the server admits must fit in what the core may hold");
+_Static_assert(RPC_RELAY_QUEUE_BYTES_MAX / 4 + RPC_MESSAGE_BYTES_MAX +
+                       RPC_STREAM_MESSAGE_OVERHEAD_BYTES <=
+                   RPC_RELAY_QUEUE_BYTES_MAX,
+               "what may still come while a quarter waits must fit into a relay's queue");
+_Static_assert(RPC_RELAY_DIAL_MS < RPC_RELAY_OPEN_MS,
+               "a router gives up before the node that it has asked");
 _Static_assert(RPC_STREAM_MERGE_COUNT_MAX <= RPC_FRAMES_PER_MESSAGE_MAX,
                "a merged message must be one that the peer accepts");
 _Static_assert(RPC_STREAM_MERGE_BYTES_MAX / 7 <= RPC_PIPE_ELEMENTS_MAX,

@@ -25,10 +25,13 @@
     X(rpc_stream_queue_full_total, COUNTER, "messages", "messages refused by a full queue")    \
     X(rpc_link_up_total, COUNTER, "links", "links that came up")                               \
     X(rpc_link_down_total, COUNTER, "links", "links that were lost")                           \
+    X(rpc_relay_up_total, COUNTER, "relays", "nodes that were reached through another one")    \
+    X(rpc_relay_down_total, COUNTER, "relays", "relays that were lost")                        \
     X(rpc_node_raft_frames_dropped_total, COUNTER, "frames", "Raft frames that had no stream") \
     X(rpc_node_snapshot_frames_dropped_total, COUNTER, "frames",                               \
       "snapshot frames that had no stream")                                                    \
     X(rpc_node_sessions_open, GAUGE, "sessions", "request streams of routers")                 \
+    X(rpc_node_relays_open, GAUGE, "relays", "streams of routers that go on to another node")  \
     X(rpc_node_request_frames_refused_total, COUNTER, "frames",                                \
       "request frames answered BUSY for a full mailbox")
 

@@ -9,13 +9,18 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "rpc/frame.h"
+#include "rpc/limits.h"
 #include "rpc/local_session.h"
+#include "rpc/relay.h"
 
 struct node_entry {
     struct idmap_node map_node; /* by node id */
     struct rpc_node_client *client;
-    char *address;         /* owned */
-    struct rpc_link *link; /* NULL until dialled */
+    char *address;           /* owned */
+    struct rpc_link *link;   /* NULL until dialled */
+    bool up;                 /* the link is, as the router was told */
+    uint64_t down_us;        /* unless up: since when the link has been down */
+    struct rpc_relay *relay; /* NULL until there was need for one */
 };
 
 struct rpc_node_client {
@@ -72,6 +77,7 @@ void rpc_node_client_free(struct rpc_node_client *client) {
         struct node_entry *entry = CONTAINER_OF(at, struct node_entry, map_node);
         (void)idmap_remove(&client->nodes, at->id); /* It is `at`. */
         rpc_link_free(entry->link);
+        rpc_relay_free(entry->relay);
         free(entry->address);
         memory_free(entry);
     }
@@ -86,19 +92,20 @@ void rpc_node_client_set_router(struct rpc_node_client *client, struct router *r
 
 /* ---- one node ---- */
 
-static void node_up(void *ctx) {
-    struct node_entry *entry = ctx;
+static void tell_up(struct node_entry *entry) {
     router_node_up(entry->client->router, entry->map_node.id, rpc_loop_now_us(entry->client->loop));
 }
 
-static void node_down(void *ctx, const struct rpc_status *reason) {
-    struct node_entry *entry = ctx;
+/* The router knows one stream per node. When one of two is lost it gives up what is under way on
+ * the other, too, which is safe; and goes on there. */
+static void tell_down(struct node_entry *entry) {
     router_node_down(entry->client->router, entry->map_node.id,
                      rpc_loop_now_us(entry->client->loop));
+    if (entry->up || (entry->relay && rpc_relay_up(entry->relay))) tell_up(entry);
 }
 
-static void node_message(void *ctx, struct slice message) {
-    struct node_entry *entry = ctx;
+/* False: the node breaks protocol. */
+static bool take_replies(struct node_entry *entry, struct slice message) {
     struct rpc_node_client *client = entry->client;
     uint64_t now_us = rpc_loop_now_us(client->loop);
     struct decoder in;
@@ -106,10 +113,32 @@ static void node_message(void *ctx, struct slice message) {
     enum status status = rpc_frame_open(message, &in) ? STATUS_OK : STATUS_CORRUPTION;
     while (status == STATUS_OK && rpc_frame_next(&in, &frame))
         status = router_replies(client->router, entry->map_node.id, frame, now_us);
-    if (status == STATUS_OK) return;
+    if (status == STATUS_OK) return true;
     log_error("rpc_node_protocol_error", "node=%" PRIu64 " action=\"the stream is closed\"",
               entry->map_node.id);
-    rpc_link_reset(entry->link, "the node breaks protocol");
+    return false;
+}
+
+/* ---- its link ---- */
+
+static void node_up(void *ctx) {
+    struct node_entry *entry = ctx;
+    entry->up = true;
+    if (entry->relay) rpc_relay_retire(entry->relay);
+    tell_up(entry);
+}
+
+static void node_down(void *ctx, const struct rpc_status *reason) {
+    struct node_entry *entry = ctx;
+    entry->up = false;
+    entry->down_us = rpc_loop_now_us(entry->client->loop);
+    if (entry->relay) rpc_relay_resume(entry->relay);
+    tell_down(entry);
+}
+
+static void node_message(void *ctx, struct slice message) {
+    struct node_entry *entry = ctx;
+    if (!take_replies(entry, message)) rpc_link_reset(entry->link, "the node breaks protocol");
 }
 
 static const struct rpc_link_events node_events = {
@@ -128,6 +157,65 @@ static void dial(struct node_entry *entry) {
                                      .to_node = entry->map_node.id,
                                      .stream = {.merge = true}};
     entry->link = rpc_link_new(client->loop, &config, &node_events, entry);
+    entry->down_us = rpc_loop_now_us(client->loop);
+}
+
+/* ---- its relay ---- */
+
+/* Through whom it may be reached: not through those that cannot be reached either, as far as that
+ * is known. */
+static bool may_relay(const struct node_entry *entry, const struct node_entry *to) {
+    return entry != to && (entry->up || !entry->link);
+}
+
+/* By ascending ids, beginning behind the target's own: routers that lose different nodes ask
+ * different ones. */
+static uint32_t next_via(void *ctx, uint64_t after_node, struct rpc_relay_via *ret_via) {
+    const struct node_entry *to = ctx, *best = NULL;
+    uint64_t after = after_node ? after_node : to->map_node.id;
+    uint32_t count = 0;
+    struct idmap_node *at = NULL;
+    while ((at = idmap_next(&to->client->nodes, at))) {
+        const struct node_entry *entry = CONTAINER_OF(at, struct node_entry, map_node);
+        if (!may_relay(entry, to)) continue;
+        count++;
+        /* Unsigned: what is not behind it comes after all that is; itself last. */
+        if (!best || at->id - after - 1 < best->map_node.id - after - 1) best = entry;
+    }
+    if (best)
+        *ret_via = (struct rpc_relay_via){.node_id = best->map_node.id, .address = best->address};
+    return count;
+}
+
+static void relay_up(void *ctx) {
+    tell_up(ctx);
+}
+
+/* Another one is looked for at once: the router was about to use it. */
+static void relay_down(void *ctx) {
+    struct node_entry *entry = ctx;
+    tell_down(entry);
+    if (!entry->up) rpc_relay_want(entry->relay);
+}
+
+static void relay_message(void *ctx, struct slice message) {
+    struct node_entry *entry = ctx;
+    if (!take_replies(entry, message)) rpc_relay_reset(entry->relay, "the node breaks protocol");
+}
+
+static const struct rpc_relay_events relay_events = {
+    .next = next_via, .on_up = relay_up, .on_down = relay_down, .on_message = relay_message};
+
+static enum status send_around(struct node_entry *entry, struct slice frame) {
+    struct rpc_node_client *client = entry->client;
+    uint64_t down_for_us = rpc_loop_now_us(client->loop) - entry->down_us;
+    if (entry->relay && rpc_relay_up(entry->relay)) return rpc_relay_send(entry->relay, frame);
+    if (down_for_us < (uint64_t)RPC_RELAY_AFTER_MS * 1000) return STATUS_UNAVAILABLE;
+    if (!entry->relay)
+        entry->relay = rpc_relay_new(client->loop, &client->identity, entry->map_node.id,
+                                     &relay_events, entry);
+    rpc_relay_want(entry->relay);
+    return STATUS_UNAVAILABLE; /* The router hears when it is up. */
 }
 
 enum status rpc_node_client_set_cluster(struct rpc_node_client *client, uint64_t cluster_id) {
@@ -206,7 +294,8 @@ enum status rpc_node_client_send(struct rpc_node_client *client, uint64_t node_i
     struct node_entry *entry = found ? CONTAINER_OF(found, struct node_entry, map_node) : NULL;
     if (entry && !entry->link) dial(entry); /* The router hears when it is up. */
     if (!entry || !entry->link) return STATUS_UNAVAILABLE;
-    enum status status = rpc_frame_send_link(entry->link, frame);
+    enum status status =
+        entry->up ? rpc_frame_send_link(entry->link, frame) : send_around(entry, frame);
     /* The router cuts its frames far below the limit of a message: any other failure is its bug. */
     ASSERT(status == STATUS_OK || status == STATUS_BUSY || status == STATUS_UNAVAILABLE);
     return status;

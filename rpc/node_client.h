@@ -1,5 +1,5 @@
-/* The router's streams to the nodes, and the driver of a router on a loop: with this, a `struct
- * router` lives on the loop thread without further care.
+/* The router's streams to the nodes, direct or relayed (rpc/relay.h), and the driver of a router on
+ * a loop: with this, a `struct router` lives on the loop thread without further care.
  *
  * It calls router_node_up and router_node_down, hands incoming frames to router_replies, calls
  * router_tick when router_next_us says so, and router_flush once at the end of every turn of the
@@ -37,7 +37,11 @@ void rpc_node_client_set_store(struct rpc_node_client *client, uint64_t node_id,
 /* The store stops: its node is down from now on. Before range_store_free. */
 void rpc_node_client_unset_store(struct rpc_node_client *client);
 
-/* For router_io.send: UNAVAILABLE: no stream to that node now; BUSY: its queue is full. */
+/* Over the direct link to the node; while that has been down for a while, over a relay, which is
+ * looked for when there is something to send. The router hears that the node is up when one of the
+ * two is, and that it is down when one was lost over which something may be under way.
+ *
+ * For router_io.send: UNAVAILABLE: no stream to that node now; BUSY: its queue is full. */
 enum status rpc_node_client_send(struct rpc_node_client *client, uint64_t node_id,
                                  struct slice frame) MUST_CHECK;
 

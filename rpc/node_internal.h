@@ -1,5 +1,6 @@
 /* What the node service's files share: node_service.c (life, transport), node_status.c (what it
- * knows), node_peers.c (the streams to other nodes), node_sessions.c (the streams of routers). */
+ * knows), node_peers.c (the streams to other nodes), node_sessions.c (the streams of routers),
+ * node_relays.c (those that go on to another node). */
 #ifndef FLOTILLA_RPC_NODE_INTERNAL_H
 #define FLOTILLA_RPC_NODE_INTERNAL_H
 
@@ -58,6 +59,8 @@ struct rpc_node {
     pthread_rwlock_t lock;     /* guards `peers` and their channels against the senders */
     struct idmap peers;        /* struct rpc_peer */
     struct list_node sessions; /* struct node_session, open; loop thread */
+    struct list_node relays;   /* struct node_relay; loop thread */
+    uint32_t relay_count;
 };
 
 void rpc_node_peers_set(struct rpc_node *node, uint64_t node_id, const char *address,
@@ -72,8 +75,11 @@ void rpc_node_peers_send(struct rpc_node *node, uint64_t to_node, enum rpc_chann
 /* Worker threads: the peer breaks protocol. */
 void rpc_node_peers_refuse(struct rpc_node *node, uint64_t from_node);
 void rpc_node_answer_status(void *ctx, struct rpc_call *call, struct slice request);
-rpc_open_fn rpc_node_open_raft, rpc_node_open_snapshot, rpc_node_open_requests;
+/* Loop thread. As of the address book; NULL: not known. */
+const char *rpc_node_peer_address(struct rpc_node *node, uint64_t node_id);
+rpc_open_fn rpc_node_open_raft, rpc_node_open_snapshot, rpc_node_open_requests, rpc_node_open_relay;
 void rpc_node_sessions_stop(struct rpc_node *node);
+void rpc_node_relays_stop(struct rpc_node *node);
 
 /* False (and the stream refused): not started yet, or stopped. */
 bool rpc_node_serving(struct rpc_node *node, struct rpc_stream *stream);

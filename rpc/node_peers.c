@@ -183,6 +183,12 @@ void rpc_node_peers_set(struct rpc_node *node, uint64_t node_id, const char *add
     dial(peer);
 }
 
+const char *rpc_node_peer_address(struct rpc_node *node, uint64_t node_id) {
+    ASSERT(rpc_loop_on_thread(node->loop));
+    const struct rpc_peer *peer = find_peer(node, node_id);
+    return peer ? peer->address : NULL;
+}
+
 void rpc_node_peers_start(struct rpc_node *node) {
     struct idmap_node *at = NULL;
     while ((at = idmap_next(&node->peers, at)))

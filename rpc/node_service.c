@@ -36,6 +36,10 @@ static const struct rpc_method node_methods[] = {
      .open = rpc_node_open_requests,
      .handshake = true,
      .stream = {.merge = true, .hold_back = true}},
+    {.path = "/flotilla.v1.Node/Relay",
+     .open = rpc_node_open_relay,
+     .handshake = true,
+     .stream = {.merge = true, .hold_back = true, .queue_bytes_max = RPC_RELAY_QUEUE_BYTES_MAX}},
     {.path = "/flotilla.v1.Node/Status",
      .unary = rpc_node_answer_status,
      .bytes_max = RPC_SMALL_REQUEST_BYTES_MAX},
@@ -48,6 +52,7 @@ struct rpc_node *rpc_node_new(struct rpc_loop *loop, struct rpc_server *server) 
     node->transport = (struct range_transport){
         .ctx = node, .send_raft = send_raft, .send_snapshot = send_snapshot, .refuse = refuse};
     list_init(&node->sessions);
+    list_init(&node->relays);
     (void)pthread_rwlock_init(&node->lock, NULL); /* Cannot fail with default attributes. */
     rpc_server_add(server, node_methods, sizeof(node_methods) / sizeof(node_methods[0]), node);
     return node;
@@ -56,6 +61,7 @@ struct rpc_node *rpc_node_new(struct rpc_loop *loop, struct rpc_server *server) 
 void rpc_node_free(struct rpc_node *node) {
     if (!node) return;
     ASSERT(atomic_load(&node->store) == NULL && list_empty(&node->sessions));
+    ASSERT(list_empty(&node->relays));
     rpc_node_peers_free(node);
     (void)pthread_rwlock_destroy(&node->lock); /* Nobody sends any more: cannot fail. */
     memory_free(node);
@@ -89,6 +95,7 @@ void rpc_node_stop(struct rpc_node *node) {
     }
     rpc_node_peers_stop(node);
     rpc_node_sessions_stop(node);
+    rpc_node_relays_stop(node);
 }
 
 bool rpc_node_serving(struct rpc_node *node, struct rpc_stream *stream) {

@@ -10,6 +10,8 @@
  *   order at stop:   rpc_node_stop → workers stop and are joined → range_store_free → rpc_node_free
  *                    (rpc_server_free before rpc_node_free)
  *
+ * A router that cannot reach a node itself may do so through this one (node_relays.c).
+ *
  * Threads: the loop thread, except the transport's functions and the sessions given to the store.
  */
 #ifndef FLOTILLA_RPC_NODE_SERVICE_H

@@ -237,9 +237,11 @@ static void send_done(struct rpc_tag *tag, bool ok) {
         start_send_locked(stream);
     else if (stream->send_state == RPC_SEND_DRAINING)
         finish_sending_locked(stream);
-    if (stream->held_back && stream->queued_bytes < stream->options.queue_bytes_max / 4)
-        start_receive_locked(stream);
+    bool drained = stream->queued_bytes < stream->options.queue_bytes_max / 4;
+    if (stream->held_back && drained) start_receive_locked(stream);
     unlock(stream);
+    if (drained && stream->events && stream->events->on_drained)
+        stream->events->on_drained(stream->ctx, stream);
     rpc_stream_settled(stream);
 }
 
@@ -252,7 +254,7 @@ static void finish_done(struct rpc_tag *tag, bool ok) {
 
 static void start_receive_locked(struct rpc_stream *stream) {
     stream->held_back = false;
-    if (stream->reading || stream->half_closed || stream->finished) return;
+    if (stream->held || stream->reading || stream->half_closed || stream->finished) return;
     stream->reading = true;
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
     op.data.recv_message.recv_message = &stream->receive_buffer;
@@ -262,6 +264,15 @@ static void start_receive_locked(struct rpc_stream *stream) {
 void rpc_stream_receive(struct rpc_stream *stream) {
     lock(stream);
     start_receive_locked(stream);
+    unlock(stream);
+}
+
+void rpc_stream_hold(struct rpc_stream *stream, bool held) {
+    ASSERT(rpc_loop_on_thread(stream->loop));
+    lock(stream);
+    bool goes_on = stream->held && !held && !stream->held_back;
+    stream->held = held;
+    if (goes_on) start_receive_locked(stream);
     unlock(stream);
 }
 

@@ -28,6 +28,8 @@ struct rpc_stream_events {
     /* Server: the client will send nothing more. NULL: the stream is then closed with OK once the
      * queued messages have left. Client: never (the status follows). */
     void (*on_half_close)(void *ctx, struct rpc_stream *stream);
+    /* A write is done and less than a quarter of queue_bytes_max waits. NULL: of no interest. */
+    void (*on_drained)(void *ctx, struct rpc_stream *stream);
     /* The stream is over; nothing is called after this. Server: the code is the one given
      * to rpc_stream_close, CANCELLED when the client or the connection went away. */
     void (*on_close)(void *ctx, struct rpc_stream *stream, const struct rpc_status *status);
@@ -52,6 +54,11 @@ enum status rpc_stream_send(struct rpc_stream *stream, struct slice message) MUS
 /* What waits or is under way, with RPC_STREAM_MESSAGE_OVERHEAD_BYTES for each message. Any thread.
  */
 size_t rpc_stream_queued_bytes(struct rpc_stream *stream);
+
+/* Loop thread. Held: no message is received after the ones that are reported already, so that the
+ * peer's own queue fills, until it is called again with false. For who passes messages on, to
+ * somebody who takes them more slowly than they come. */
+void rpc_stream_hold(struct rpc_stream *stream, bool held);
 
 /* Server: sends the status once the queued messages have left (with RPC_OK), or at once, dropping
  * them (any other code). Client: cancels the call, whatever the code. Any thread; the first close

@@ -36,10 +36,11 @@ struct rpc_stream {
     grpc_call *call;  /* NULL once the call is over */
     uint32_t pending; /* batches under way; 0 after the start means that the call is over */
     enum rpc_send_state send_state;
-    bool sending; /* a SEND_MESSAGE is under way */
-    bool closing; /* rpc_stream_close was called */
-    bool reading; /* a RECV_MESSAGE is under way */
-    bool held_back;
+    bool sending;   /* a SEND_MESSAGE is under way */
+    bool closing;   /* rpc_stream_close was called */
+    bool reading;   /* a RECV_MESSAGE is under way */
+    bool held_back; /* by options.hold_back */
+    bool held;      /* by rpc_stream_hold */
     struct rpc_send_queue queue;
     size_t queued_bytes;  /* in the queue and under way, with each message's overhead */
     size_t sending_bytes; /* under way, likewise */

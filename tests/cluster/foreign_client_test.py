@@ -323,7 +323,7 @@ class Abuse(unittest.TestCase):
         for metadata in ((), (("flotilla-protocol", "1"), ("flotilla-cluster", "12345"),
                               ("flotilla-node", "1"), ("flotilla-to-node", "0")),
                          (("flotilla-protocol", "abc"), ("flotilla-cluster", "-1"))):
-            for method in ("Raft", "Snapshot", "Requests"):
+            for method in ("Raft", "Snapshot", "Requests", "Relay"):
                 with grpc.insecure_channel(f"127.0.0.1:{c.nodes[0].port}") as channel:
                     raw = channel.stream_stream(f"/flotilla.v1.Node/{method}",
                                                 request_serializer=None, response_deserializer=None)

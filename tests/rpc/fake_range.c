@@ -1,7 +1,5 @@
-/* The stand-ins. Only what rpc/ calls is here: what it must not call does not link. */
+/* The stand-in for the store. Only what rpc/ calls is here: what it must not call does not link. */
 #include "tests/rpc/fake_range.h"
-
-#include "base/assert.h"
 
 void fake_store_done(struct range_store *store) {
     if (store->session) store->session->release(store->session);
@@ -37,6 +35,7 @@ enum status range_store_requests(struct range_store *store, struct range_session
                                  struct slice frame) {
     buf_assign(&store->last_frame, frame);
     atomic_fetch_add(&store->request_frames, 1);
+    if (store->on_requests) store->on_requests(store->on_requests_ctx, session, frame);
     if (store->echo_requests) session->send(session, frame);
     if (store->keep_session && !store->session) {
         session->retain(session);
@@ -77,35 +76,4 @@ enum range_hearing range_store_hears(struct range_store *store, uint64_t node_id
 void range_store_unreachable(struct range_store *store, uint64_t node_id) {
     atomic_store(&store->last_unreachable, node_id);
     atomic_fetch_add(&store->unreachables, 1);
-}
-
-/* ---- the router ---- */
-
-void router_node_up(struct router *router, uint64_t node_id, uint64_t now_us) {
-    router->ups++;
-}
-
-void router_node_down(struct router *router, uint64_t node_id, uint64_t now_us) {
-    router->downs++;
-}
-
-enum status router_replies(struct router *router, uint64_t node_id, struct slice frame,
-                           uint64_t now_us) {
-    router->replies++;
-    buf_assign(&router->last_reply, frame);
-    return router->answer;
-}
-
-void router_flush(struct router *router, uint64_t now_us) {
-    router->flushes++;
-}
-
-void router_tick(struct router *router, uint64_t now_us) {
-    ASSERT_CMP(router->next_us, <=, now_us);
-    router->ticks++;
-    router->next_us = UINT64_MAX;
-}
-
-uint64_t router_next_us(const struct router *router) {
-    return router->next_us;
 }

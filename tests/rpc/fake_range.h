@@ -20,14 +20,19 @@ struct range_store {
     bool keep_session;
     enum range_hearing hears_one; /* node 1 */
     bool echo_requests;           /* reply with the frame itself */
+    /* Loop thread; NULL: none. */
+    void (*on_requests)(void *ctx, struct range_session *session, struct slice frame);
+    void *on_requests_ctx;
 };
 
 void fake_store_done(struct range_store *store);
 
-/* ---- the router ---- */
+/* ---- the router (fake_router.c) ---- */
 struct router {
     uint64_t ups, downs, replies, flushes, ticks;
-    uint64_t next_us; /* of router_next_us; a tick makes it UINT64_MAX */
+    uint64_t node_ups[8], node_downs[8]; /* by node id */
+    uint64_t next_number, out_of_order;  /* of replies of at least 8 bytes that begin with it */
+    uint64_t next_us;                    /* of router_next_us; a tick makes it UINT64_MAX */
     struct buf last_reply;
     enum status answer;
 };

@@ -7,79 +7,34 @@
 #include "base/memory.h"
 #include "rpc/frame.h"
 #include "rpc/node_client.h"
-#include "rpc/node_service.h"
 #include "rpc/node_status.h"
-#include "tests/rpc/echo.h"
-#include "tests/rpc/fake_range.h"
-
-#define CLUSTER 77u
-
-struct node {
-    uint64_t id;
-    struct range_store store;
-    struct rpc_server *server;
-    struct rpc_node *rpc;
-    const struct range_transport *transport;
-    char address[64];
-};
+#include "tests/rpc/nodes.h"
 
 static struct rpc_loop *loop;
 static struct node one, two;
 
-static void start_node(struct node *node, uint64_t id, const char *listen, bool serving) {
-    struct rpc_server_config config = {.listen = listen};
-    struct rpc_identity identity = {.cluster_id = CLUSTER, .node_id = id};
-    struct buf error = {0};
-    node->id = id;
-    node->server = rpc_server_new(loop, &config);
-    node->rpc = rpc_node_new(loop, node->server);
-    node->transport = rpc_node_transport(node->rpc);
-    cr_assert_eq(rpc_server_start(node->server, &error), STATUS_OK, "%.*s", (int)error.len,
-                 (const char *)error.data);
-    rpc_server_set_identity(node->server, &identity);
-    if (serving) rpc_node_start(node->rpc, &node->store, &identity);
-    (void)snprintf(node->address, sizeof(node->address), "127.0.0.1:%u",
-                   rpc_server_port(node->server));
-    buf_done(&error);
-}
-
-static void stop_node(struct node *node) {
-    if (!node->rpc) return;
-    rpc_node_stop(node->rpc);
-    rpc_server_free(node->server);
-    fake_store_done(&node->store);
-    rpc_node_free(node->rpc);
-    node->rpc = NULL;
-}
-
-static void introduce(struct node *a, struct node *b) {
-    rpc_node_set_address(a->rpc, b->id, b->address, 0);
-    rpc_node_set_address(b->rpc, a->id, a->address, 0);
-}
-
 static void set_up(void) {
     log_set_level(LOG_NONE);
     loop = rpc_loop_new();
-    start_node(&one, 1, "127.0.0.1:0", true);
-    start_node(&two, 2, "127.0.0.1:0", true);
+    node_start(loop, &one, 1, "127.0.0.1:0", true);
+    node_start(loop, &two, 2, "127.0.0.1:0", true);
 }
 
 static void tear_down(void) {
-    stop_node(&one);
-    stop_node(&two);
+    node_stop(&one);
+    node_stop(&two);
     rpc_loop_free(loop);
 }
 
 TestSuite(rpc_node, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static void turn(uint64_t us) {
-    bool never = false;
-    (void)rpc_loop_run_until(loop, &never, us);
+    node_turn(loop, us);
 }
 
 /* Sends until the first frame arrives: what is sent before the stream is up may be lost. */
 static void connect_both(struct node *a, struct node *b) {
-    introduce(a, b);
+    node_introduce(a, b);
     uint64_t at_a = atomic_load(&a->store.raft_frames), at_b = atomic_load(&b->store.raft_frames);
     for (int round = 0; round < 2000; round++) {
         bool done_a = atomic_load(&a->store.raft_frames) > at_a;
@@ -102,7 +57,7 @@ Test(rpc_node, raft_frames_pass_both_ways) {
 
 /* Snapshots have a stream of their own. */
 Test(rpc_node, snapshot_frames_pass_both_ways) {
-    introduce(&one, &two);
+    node_introduce(&one, &two);
     for (int round = 0; round < 2000 && !(atomic_load(&one.store.snapshot_frames) &&
                                           atomic_load(&two.store.snapshot_frames));
          round++) {
@@ -161,32 +116,23 @@ Test(rpc_node, restarted_peer_is_found_again) {
         (void)snprintf(address, sizeof(address), "%s", goes->address);
         uint64_t id = goes->id;
         uint64_t before = atomic_load(&stays->store.unreachables);
-        stop_node(goes);
+        node_stop(goes);
         ECHO_WAIT(loop, atomic_load(&stays->store.unreachables) > before);
         cr_assert_eq(atomic_load(&stays->store.last_unreachable), id);
         *goes = (struct node){0};
-        start_node(goes, id, address, true);
+        node_start(loop, goes, id, address, true);
         connect_both(&one, &two);
     }
 }
 
-static struct rpc_stream *dial_raw(struct rpc_client *client, const char *method,
-                                   const struct rpc_identity *identity, uint64_t to_node,
-                                   struct echo_answer *answer) {
-    struct rpc_open_options options = {
-        .wait_for_ready = true, .identity = identity, .to_node = to_node};
-    *answer = (struct echo_answer){0};
-    return rpc_client_open(client, method, &options, &echo_client_events, answer);
-}
-
 /* A peer that dials again has given up its old stream: frames must go to the new one. */
 Test(rpc_node, newer_stream_replaces_the_older) {
-    struct rpc_identity self = {.cluster_id = CLUSTER, .node_id = 1};
+    struct rpc_identity self = {.cluster_id = NODE_CLUSTER, .node_id = 1};
     struct rpc_client *client = rpc_client_new(loop, two.address);
     struct echo_answer older, newer;
-    (void)dial_raw(client, "/flotilla.v1.Node/Raft", &self, 2, &older);
+    (void)node_dial_raw(client, "/flotilla.v1.Node/Raft", &self, 2, &older);
     ECHO_WAIT(loop, older.opened);
-    (void)dial_raw(client, "/flotilla.v1.Node/Raft", &self, 2, &newer);
+    (void)node_dial_raw(client, "/flotilla.v1.Node/Raft", &self, 2, &newer);
     ECHO_WAIT(loop, newer.opened && older.closed);
     cr_assert_eq(older.code, RPC_ABORTED);
     two.transport->send_raft(two.transport->ctx, 1, SLICE_LITERAL("to the new one"));
@@ -203,27 +149,27 @@ Test(rpc_node, newer_stream_replaces_the_older) {
  * lost.
  */
 Test(rpc_node, only_the_newest_process_of_a_peer_is_heard) {
-    struct rpc_identity older = {.cluster_id = CLUSTER, .node_id = 1, .incarnation = 5};
-    struct rpc_identity newer = {.cluster_id = CLUSTER, .node_id = 1, .incarnation = 6};
+    struct rpc_identity older = {.cluster_id = NODE_CLUSTER, .node_id = 1, .incarnation = 5};
+    struct rpc_identity newer = {.cluster_id = NODE_CLUSTER, .node_id = 1, .incarnation = 6};
     static const char raft[] = "/flotilla.v1.Node/Raft";
     struct rpc_client *client = rpc_client_new(loop, two.address);
     struct echo_answer first, second, third;
-    struct rpc_stream *stream = dial_raw(client, raft, &older, 2, &first);
+    struct rpc_stream *stream = node_dial_raw(client, raft, &older, 2, &first);
     ECHO_WAIT(loop, first.opened);
     cr_assert_eq(rpc_frame_send(stream, SLICE_LITERAL("heard")), STATUS_OK);
     ECHO_WAIT(loop, atomic_load(&two.store.raft_frames) == 1);
-    (void)dial_raw(client, "/flotilla.v1.Node/Snapshot", &newer, 2, &second);
+    (void)node_dial_raw(client, "/flotilla.v1.Node/Snapshot", &newer, 2, &second);
     ECHO_WAIT(loop, second.opened && first.closed);
     cr_assert_eq(first.code, RPC_FAILED_PRECONDITION, "whichever kind of stream told");
     echo_answer_done(&first);
-    (void)dial_raw(client, raft, &older, 2, &first);
+    (void)node_dial_raw(client, raft, &older, 2, &first);
     ECHO_WAIT(loop, first.closed);
     cr_assert_eq(first.code, RPC_FAILED_PRECONDITION);
     cr_assert(strstr((const char *)first.text.data, "another process has registered as node 1"));
     rpc_node_set_address(two.rpc, 1, one.address, 7);
     ECHO_WAIT(loop, second.closed);
     cr_assert_eq(second.code, RPC_FAILED_PRECONDITION, "placement knows a newer one still");
-    (void)dial_raw(client, raft, &newer, 2, &third);
+    (void)node_dial_raw(client, raft, &newer, 2, &third);
     ECHO_WAIT(loop, third.closed);
     cr_assert_eq(third.code, RPC_FAILED_PRECONDITION);
     rpc_client_free(client);
@@ -247,7 +193,7 @@ static void assert_refused(struct rpc_client *client, const char *method, uint64
                            uint64_t node_id, enum rpc_code code, const char *text) {
     struct rpc_identity identity = {.cluster_id = cluster_id, .node_id = node_id};
     struct echo_answer answer;
-    (void)dial_raw(client, method, &identity, 0, &answer);
+    (void)node_dial_raw(client, method, &identity, 0, &answer);
     ECHO_WAIT(loop, answer.closed);
     cr_assert_eq(answer.code, code, "%s: %s", method, answer.text.data);
     cr_assert(strstr((const char *)answer.text.data, text), "%s", answer.text.data);
@@ -259,32 +205,32 @@ Test(rpc_node, wrong_callers_are_refused) {
     struct rpc_client *client = rpc_client_new(loop, two.address);
     static const char raft[] = "/flotilla.v1.Node/Raft";
     static const char requests[] = "/flotilla.v1.Node/Requests";
-    assert_refused(client, raft, CLUSTER, 3, RPC_FAILED_PRECONDITION, "lower id dials");
-    assert_refused(client, raft, CLUSTER, 0, RPC_FAILED_PRECONDITION, "not a node");
-    assert_refused(client, raft, CLUSTER, 2, RPC_FAILED_PRECONDITION, "data directory");
+    assert_refused(client, raft, NODE_CLUSTER, 3, RPC_FAILED_PRECONDITION, "lower id dials");
+    assert_refused(client, raft, NODE_CLUSTER, 0, RPC_FAILED_PRECONDITION, "not a node");
+    assert_refused(client, raft, NODE_CLUSTER, 2, RPC_FAILED_PRECONDITION, "data directory");
     assert_refused(client, raft, 99, 1, RPC_FAILED_PRECONDITION, "cluster 0000000000000063");
     assert_refused(client, requests, 99, 0, RPC_FAILED_PRECONDITION, "cluster 0000000000000063");
     rpc_client_free(client);
     struct node young = {0};
-    start_node(&young, 9, "127.0.0.1:0", false);
+    node_start(loop, &young, 9, "127.0.0.1:0", false);
     client = rpc_client_new(loop, young.address);
-    assert_refused(client, requests, CLUSTER, 0, RPC_UNAVAILABLE, "starting up");
+    assert_refused(client, requests, NODE_CLUSTER, 0, RPC_UNAVAILABLE, "starting up");
     rpc_client_free(client);
-    stop_node(&young);
+    node_stop(&young);
 }
 
 /* What breaks protocol loses its stream, and nothing else. */
 Test(rpc_node, corrupt_frames_close_the_stream) {
-    struct rpc_identity self = {.cluster_id = CLUSTER, .node_id = 1};
+    struct rpc_identity self = {.cluster_id = NODE_CLUSTER, .node_id = 1};
     struct rpc_client *client = rpc_client_new(loop, two.address);
     struct echo_answer answer;
-    struct rpc_stream *stream = dial_raw(client, "/flotilla.v1.Node/Raft", &self, 2, &answer);
+    struct rpc_stream *stream = node_dial_raw(client, "/flotilla.v1.Node/Raft", &self, 2, &answer);
     cr_assert_eq(rpc_stream_send(stream, SLICE_LITERAL("\x0a\x7fgarbage")), STATUS_OK);
     ECHO_WAIT(loop, answer.closed);
     cr_assert_eq(answer.code, RPC_INVALID_ARGUMENT, "%s", answer.text.data);
     echo_answer_done(&answer);
     two.store.answer = STATUS_CORRUPTION;
-    stream = dial_raw(client, "/flotilla.v1.Node/Requests", &self, 2, &answer);
+    stream = node_dial_raw(client, "/flotilla.v1.Node/Requests", &self, 2, &answer);
     cr_assert_eq(rpc_frame_send(stream, SLICE_LITERAL("the store will not like it")), STATUS_OK);
     ECHO_WAIT(loop, answer.closed);
     cr_assert_eq(answer.code, RPC_INVALID_ARGUMENT, "%s", answer.text.data);
@@ -298,11 +244,11 @@ Test(rpc_node, corrupt_frames_close_the_stream) {
 Test(rpc_node, too_many_frames_in_a_message_close_the_stream) {
     static const char *const methods[] = {"/flotilla.v1.Node/Raft", "/flotilla.v1.Node/Requests"};
     for (int i = 0; i < 2; i++) {
-        struct rpc_identity caller = {.cluster_id = CLUSTER, .node_id = i == 0 ? 1 : 0};
+        struct rpc_identity caller = {.cluster_id = NODE_CLUSTER, .node_id = i == 0 ? 1 : 0};
         struct rpc_client *client = rpc_client_new(loop, two.address);
         struct echo_answer answer;
         struct buf message = {0};
-        struct rpc_stream *stream = dial_raw(client, methods[i], &caller, 2, &answer);
+        struct rpc_stream *stream = node_dial_raw(client, methods[i], &caller, 2, &answer);
         for (int frames = 0; frames < 1025; frames++)
             buf_append(&message, SLICE_LITERAL("\x0a\1x"));
         uint64_t before =
@@ -352,11 +298,12 @@ Test(rpc_node, drops_are_reported_at_a_bounded_rate) {
 
 /* A mailbox that is full is answered BUSY, call by call, with a pause named. */
 Test(rpc_node, full_mailbox_is_answered_busy) {
-    struct rpc_identity router = {.cluster_id = CLUSTER};
+    struct rpc_identity router = {.cluster_id = NODE_CLUSTER};
     struct rpc_client *client = rpc_client_new(loop, two.address);
     struct echo_answer answer;
     two.store.answer = STATUS_BUSY;
-    struct rpc_stream *stream = dial_raw(client, "/flotilla.v1.Node/Requests", &router, 2, &answer);
+    struct rpc_stream *stream =
+        node_dial_raw(client, "/flotilla.v1.Node/Requests", &router, 2, &answer);
     cr_assert_eq(rpc_frame_send(stream, SLICE_LITERAL("request")), STATUS_OK);
     ECHO_WAIT(loop, answer.messages == 1);
     cr_assert_eq(answer.response.len, 7); /* tag, length, 'B' and the pause */
@@ -376,12 +323,13 @@ static void *answer_later(void *ctx) {
 
 /* A worker may answer long after the router has gone: nothing happens, nothing leaks. */
 Test(rpc_node, session_outlives_its_stream) {
-    struct rpc_identity router = {.cluster_id = CLUSTER};
+    struct rpc_identity router = {.cluster_id = NODE_CLUSTER};
     struct rpc_client *client = rpc_client_new(loop, two.address);
     struct echo_answer answer;
     pthread_t thread;
     two.store.keep_session = true;
-    struct rpc_stream *stream = dial_raw(client, "/flotilla.v1.Node/Requests", &router, 2, &answer);
+    struct rpc_stream *stream =
+        node_dial_raw(client, "/flotilla.v1.Node/Requests", &router, 2, &answer);
     cr_assert_eq(rpc_frame_send(stream, SLICE_LITERAL("request")), STATUS_OK);
     ECHO_WAIT(loop, two.store.session);
     struct range_session *session = two.store.session;
@@ -396,13 +344,14 @@ Test(rpc_node, session_outlives_its_stream) {
 
 /* A router that does not read its replies is cut off when the queue's bound is reached. */
 Test(rpc_node, router_that_does_not_read_is_cut_off) {
-    struct rpc_identity router = {.cluster_id = CLUSTER};
+    struct rpc_identity router = {.cluster_id = NODE_CLUSTER};
     struct rpc_client *client = rpc_client_new(loop, two.address);
     struct echo_answer answer;
     size_t size = 1024 * 1024, sent = 0;
     uint8_t *bytes = memory_zalloc(size);
     two.store.keep_session = true;
-    struct rpc_stream *stream = dial_raw(client, "/flotilla.v1.Node/Requests", &router, 2, &answer);
+    struct rpc_stream *stream =
+        node_dial_raw(client, "/flotilla.v1.Node/Requests", &router, 2, &answer);
     cr_assert_eq(rpc_frame_send(stream, SLICE_LITERAL("request")), STATUS_OK);
     ECHO_WAIT(loop, two.store.session);
     /* The loop stands still meanwhile, so nothing is read. */
@@ -423,7 +372,7 @@ Test(rpc_node, status_has_metrics) {
     cr_assert_eq(answer.code, RPC_OK, "%s", answer.text.data);
     cr_assert_geq(answer.response.len, 4);
     cr_assert_eq(answer.response.data[0], 0x08); /* cluster id */
-    cr_assert_eq(answer.response.data[1], CLUSTER);
+    cr_assert_eq(answer.response.data[1], NODE_CLUSTER);
     echo_answer_done(&answer);
     rpc_client_free(client);
 }
@@ -466,7 +415,7 @@ Test(rpc_node, says_what_it_knows) {
     rpc_node_status_ask(client, false, 5000000, status_heard, &heard);
     ECHO_WAIT(loop, heard.done);
     cr_assert_eq(heard.code, RPC_OK);
-    cr_assert(heard.node.node_id == 2 && heard.node.cluster_id == CLUSTER);
+    cr_assert(heard.node.node_id == 2 && heard.node.cluster_id == NODE_CLUSTER);
     cr_assert(heard.node.state == RPC_NODE_STOPPING && heard.node.serves_clients);
     cr_assert_eq(heard.node.placement_answered_ms, UINT64_MAX, "never");
     cr_assert(heard.node.disk_bytes == 1000 && heard.node.disk_free_bytes == 10);
@@ -504,7 +453,7 @@ Test(rpc_node, node_client_serves_a_router) {
     rpc_node_client_set_router(client, &router);
     rpc_node_client_set_address(client, 2, two.address);
     cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("early")), STATUS_UNAVAILABLE);
-    cr_assert_eq(rpc_node_client_set_cluster(client, CLUSTER), STATUS_OK);
+    cr_assert_eq(rpc_node_client_set_cluster(client, NODE_CLUSTER), STATUS_OK);
     ECHO_WAIT(loop, router.ups == 1);
     cr_assert_eq(rpc_node_client_send(client, 3, SLICE_LITERAL("x")), STATUS_UNAVAILABLE);
     cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("frame")), STATUS_OK);
@@ -512,11 +461,11 @@ Test(rpc_node, node_client_serves_a_router) {
     cr_assert(slice_equal(slice_from_buf(&router.last_reply), SLICE_LITERAL("frame")));
     cr_assert_gt(router.flushes, 0);
     (void)snprintf(address, sizeof(address), "%s", two.address);
-    stop_node(&two);
+    node_stop(&two);
     ECHO_WAIT(loop, router.downs == 1);
     cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("late")), STATUS_UNAVAILABLE);
     two = (struct node){0};
-    start_node(&two, 2, address, true);
+    node_start(loop, &two, 2, address, true);
     ECHO_WAIT(loop, router.ups == 2);
     rpc_node_client_free(client);
     buf_done(&router.last_reply);
@@ -529,12 +478,12 @@ Test(rpc_node, node_client_serves_one_cluster_for_life) {
     struct rpc_node_client *client = rpc_node_client_new(loop);
     rpc_node_client_set_router(client, &router);
     cr_assert_eq(rpc_node_client_set_cluster(client, 0), STATUS_MISMATCH);
-    cr_assert_eq(rpc_node_client_set_cluster(client, CLUSTER), STATUS_OK);
+    cr_assert_eq(rpc_node_client_set_cluster(client, NODE_CLUSTER), STATUS_OK);
     rpc_node_client_set_address(client, 2, two.address);
     ECHO_WAIT(loop, router.ups == 1);
-    cr_assert_eq(rpc_node_client_set_cluster(client, CLUSTER + 1), STATUS_MISMATCH);
+    cr_assert_eq(rpc_node_client_set_cluster(client, NODE_CLUSTER + 1), STATUS_MISMATCH);
     cr_assert_eq(rpc_node_client_set_cluster(client, 0), STATUS_MISMATCH);
-    cr_assert_eq(rpc_node_client_set_cluster(client, CLUSTER), STATUS_OK);
+    cr_assert_eq(rpc_node_client_set_cluster(client, NODE_CLUSTER), STATUS_OK);
     cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("frame")), STATUS_OK);
     rpc_node_client_free(client);
 }
@@ -558,7 +507,7 @@ Test(rpc_node, node_client_drops_a_node_that_breaks_protocol) {
     struct rpc_node_client *client = rpc_node_client_new(loop);
     two.store.echo_requests = true;
     rpc_node_client_set_router(client, &router);
-    cr_assert_eq(rpc_node_client_set_cluster(client, CLUSTER), STATUS_OK);
+    cr_assert_eq(rpc_node_client_set_cluster(client, NODE_CLUSTER), STATUS_OK);
     rpc_node_client_set_address(client, 2, two.address);
     ECHO_WAIT(loop, router.ups == 1);
     cr_assert_eq(rpc_node_client_send(client, 2, SLICE_LITERAL("frame")), STATUS_OK);
