@@ -160,8 +160,9 @@ static void told_statement(struct client *client, const struct router_reply *rep
 
 /* ---- registers ---- */
 
+/* `version` is that of what the register held then; 0: not known, or none. */
 static void told_register(struct client *client, uint32_t key, struct register_state seen,
-                          uint64_t version) {
+                          struct register_state held, uint64_t version) {
     struct sim_clients *clients = client->sim->clients;
     const struct operation *operation = &client->operation;
     struct register_op *op = client_record(clients, operation, key);
@@ -177,7 +178,9 @@ static void told_register(struct client *client, uint32_t key, struct register_s
         sim_broken(client->sim, "a key's timestamps grow with time",
                    "register %u: a %s at %" PRIu64 " began after %" PRIu64 " was known",
                    operation->registers[key], write ? "write" : "read", version, floor);
-    if (history->newest_ts < version) history->newest_ts = version;
+    if (history->newest_ts >= version) return;
+    history->newest_ts = version;
+    history->newest_state = held;
 }
 
 static void told_rows(struct client *client, const struct router_reply *reply) {
@@ -200,7 +203,7 @@ static void told_rows(struct client *client, const struct router_reply *reply) {
             version = row->version;
         }
         client_record(client->sim->clients, operation, i)->answer = REGISTER_DONE;
-        told_register(client, i, seen, version);
+        told_register(client, i, seen, seen, version);
     }
     if (at != reply->row_count)
         sim_broken(client->sim, "a scan holds what it was asked for", "%u rows of %u are foreign",
@@ -231,21 +234,28 @@ static void told_stale(struct client *client, const struct router_reply *reply) 
     if (reply->more) go_on_from(client, reply);
 }
 
+static struct register_state state_after(const struct register_op *op, struct register_state sum) {
+    if (op->kind == REGISTER_DELETE) return (struct register_state){0};
+    if (op->kind == REGISTER_ADD) return sum;
+    return (struct register_state){true, op->argument};
+}
+
 static void told_change(struct client *client, const struct txn_outcome *outcome) {
     const struct operation *operation = &client->operation;
     struct register_op *op = client_record(client->sim->clients, operation, 0);
     struct register_state seen = {.present = true};
     bool done = outcome->result == TXN_DONE;
+    bool guarded = operation->guard != 0 && outcome->result == TXN_REFUSED_GUARD;
     bool refused =
         (operation->change == REGISTER_INSERT && outcome->result == TXN_REFUSED_EXISTS) ||
         (operation->change == REGISTER_ADD && outcome->result == TXN_REFUSED_BOUND);
-    if (!done && !refused)
+    if (!done && !refused && !guarded)
         sim_broken(client->sim, "a change is done, or refused for its own reason",
                    "register %u: %s", operation->registers[0], txn_result_text(outcome->result));
     if (operation->change == REGISTER_ADD)
         seen.number = done ? outcome->numbers[0] : outcome->number;
-    op->answer = done ? REGISTER_DONE : REGISTER_REFUSED;
-    told_register(client, 0, seen, done ? outcome->commit_ts : 0);
+    op->answer = done ? REGISTER_DONE : guarded ? REGISTER_GUARDED : REGISTER_REFUSED;
+    told_register(client, 0, seen, state_after(op, seen), done ? outcome->commit_ts : 0);
 }
 
 /* ---- any ---- */

@@ -49,6 +49,48 @@ static void begin_register_ops(struct client *client, enum register_op_kind kind
     }
 }
 
+/* Up or down, within bounds that are sometimes in the way. */
+static void choose_sum(struct sim *sim, const struct operation *operation, struct register_op *op) {
+    int64_t among = ((int64_t)operation->number - (int64_t)prng_below(&sim->prng, 60)) *
+                    REGISTER_STEP; /* the values of now */
+    op->argument = (int64_t)prng_between(&sim->prng, 1, REGISTER_ADD_MAX);
+    if (sim_chance(sim, 300)) op->argument = -op->argument;
+    if (sim_chance(sim, 250)) op->maximum = among;
+    if (sim_chance(sim, 250)) op->minimum = op->maximum < among ? op->maximum : among;
+}
+
+/* About what is thought to be there, from what clients were told last. */
+static void choose_guard(struct sim *sim, struct operation *operation,
+                         const struct history *history, struct register_op *op) {
+    const struct register_state *known = &history->newest_state;
+    enum txn_guard_kind kind =
+        (enum txn_guard_kind)prng_between(&sim->prng, TXN_GUARD_EXISTS, TXN_GUARD_UNCHANGED);
+    operation->guard_version = known->present ? history->newest_ts : 0;
+    switch (kind) {
+    case TXN_GUARD_EXISTS:
+        op->guard = REGISTER_IF_PRESENT;
+        break;
+    case TXN_GUARD_ABSENT:
+        op->guard = REGISTER_IF_ABSENT;
+        break;
+    case TXN_GUARD_EQUALS:
+        op->guard = REGISTER_IF_STATE;
+        op->guard_state =
+            (struct register_state){true, known->present ? known->number : op->argument};
+        break;
+    case TXN_GUARD_UNCHANGED:
+        if (!known->present) return; /* deleted: it may have been there and gone again since */
+        op->guard = REGISTER_IF_STATE;
+        op->guard_state = *known;
+        break;
+    case TXN_GUARD_VERSION:
+        op->guard = REGISTER_IF_STATE;
+        op->guard_state = *known;
+        break;
+    }
+    operation->guard = kind;
+}
+
 static void begin_change(struct client *client) {
     struct sim *sim = client->sim;
     struct sim_clients *clients = sim->clients;
@@ -58,10 +100,11 @@ static void begin_change(struct client *client) {
     operation->change = (enum register_op_kind)prng_between(&sim->prng, REGISTER_PUT, REGISTER_ADD);
     begin_register_ops(client, operation->change, number, 1);
     struct register_op *op = client_record(clients, operation, 0);
-    op->argument = operation->change == REGISTER_ADD ? (int64_t)prng_between(&sim->prng, 1, 50)
-                                                     : (int64_t)operation->number;
+    op->argument = (int64_t)operation->number * REGISTER_STEP;
     op->minimum = INT64_MIN;
-    op->maximum = (int64_t)operation->number + 100; /* sometimes in the way */
+    op->maximum = INT64_MAX;
+    if (operation->change == REGISTER_ADD) choose_sum(sim, operation, op);
+    if (sim_chance(sim, 350)) choose_guard(sim, operation, &clients->histories[number], op);
     if (clients->histories[number].unknown < UNKNOWN_MAX && sim_chance(sim, 200))
         operation->request_id[0] = 0;
 }
@@ -149,7 +192,7 @@ struct sending {
     struct txn_op ops[2];
     char keys[KEYS_PER_OPERATION_MAX][64];
     struct slice key_slices[KEYS_PER_OPERATION_MAX];
-    uint8_t number[TXN_NUMBER_TEXT_BYTES_MAX];
+    uint8_t number[TXN_NUMBER_TEXT_BYTES_MAX], guarded[TXN_NUMBER_TEXT_BYTES_MAX];
     char end[64 + 1]; /* a key, and something behind it */
 };
 
@@ -219,6 +262,15 @@ static void fill_register(struct client *client, struct sending *sending) {
             sending->ops[0].maximum = op->maximum;
         } else if (operation->change != REGISTER_DELETE) {
             sending->ops[0].value = number_text(sending, op->argument);
+        }
+        if (operation->guard) {
+            sending->guard = (struct txn_guard){.kind = operation->guard,
+                                                .key = sending->key_slices[0],
+                                                .version = operation->guard_version};
+            if (operation->guard == TXN_GUARD_EQUALS)
+                sending->guard.value = slice_make(
+                    sending->guarded, txn_number_format(op->guard_state.number, sending->guarded));
+            sending->command.guard_count = 1;
         }
         sending->command.op_count = 1;
         sending->request.op = ROUTER_WRITE;

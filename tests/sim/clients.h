@@ -10,6 +10,7 @@
 
 #include "tests/sim/linearizability.h"
 #include "tests/sim/world.h"
+#include "txn/command.h"
 
 #define CLIENTS_MAX 64u
 #define REGISTERS_PER_GROUP 3u
@@ -17,6 +18,10 @@
 #define ISSUERS_MAX SIM_RANGES_MAX
 #define KEYS_PER_OPERATION_MAX REGISTERS_MAX
 #define ISSUER_LIMIT 6000
+/* Values that are put are multiples of this and unique, and what is added to them is drawn from
+ * this many: a register that holds what it held before has not been changed meanwhile. */
+#define REGISTER_STEP 1000000000
+#define REGISTER_ADD_MAX 1000000u
 /* Writes of unknown outcome make a history hard to judge: no more than so many per register. */
 #define UNKNOWN_MAX 6u
 
@@ -46,7 +51,8 @@ struct issuer {
 struct history {
     struct register_op *ops;
     size_t count, cap;
-    uint64_t newest_ts; /* highest commit timestamp that a client was told */
+    uint64_t newest_ts;                 /* highest commit timestamp that a client was told */
+    struct register_state newest_state; /* what the register held then */
     uint32_t unknown;
 };
 
@@ -88,6 +94,8 @@ struct operation {
     uint64_t floors[KEYS_PER_OPERATION_MAX];  /* newest_ts when it was called */
     uint64_t called;                          /* STATEMENT: moment */
     enum register_op_kind change;
+    enum txn_guard_kind guard; /* CHANGE; 0: none */
+    uint64_t guard_version;    /* VERSION, UNCHANGED */
 };
 
 struct client {

@@ -10,8 +10,8 @@
  * Operations of unknown outcome have no return and stay pending to the end: they are what makes a
  * history hard. Three rules, none of which gives up an answer, keep them from multiplying:
  *
- * - A read, or a write that was refused, takes effect as soon as the state agrees with its
- *   answer: it changes nothing, so wherever an order has it later, it may be put here instead.
+ * - A read, or a write that was refused or guarded, takes effect as soon as the state agrees with
+ * its answer: it changes nothing, so wherever an order has it later, it may be put here instead.
  * - One of unknown outcome that would change nothing is left alone: "never" explains as much.
  * - Of two configurations that differ only in that one has used more of the unknown operations,
  *   that one is dropped: whatever explains the rest from there explains it from the other. */
@@ -89,11 +89,28 @@ static bool add_fits(const struct register_op *op, struct register_state state, 
     return *ret_sum >= op->minimum && *ret_sum <= op->maximum;
 }
 
+static bool guard_holds(const struct register_op *op, struct register_state state) {
+    switch (op->guard) {
+    case REGISTER_UNGUARDED:
+        return true;
+    case REGISTER_IF_PRESENT:
+        return state.present;
+    case REGISTER_IF_ABSENT:
+        return !state.present;
+    case REGISTER_IF_STATE:
+        return same_state(state, op->guard_state);
+    }
+    return false;
+}
+
 /* Whether the operation may take effect in this state with the answer that was seen; then *state is
  * the state after it. */
 static bool step(const struct register_op *op, struct register_state *state) {
     bool unknown = op->answer == REGISTER_UNKNOWN, done = op->answer == REGISTER_DONE;
     int64_t sum = 0;
+    bool holds = guard_holds(op, *state);
+    if (op->answer == REGISTER_GUARDED) return !holds;
+    if (!holds) return unknown;
     switch (op->kind) {
     case REGISTER_GET:
         return unknown || same_state(*state, op->seen);
@@ -187,7 +204,8 @@ static bool has(uint64_t bits, uint32_t at) {
 }
 
 static bool only_observes(const struct register_op *op) {
-    return op->kind == REGISTER_GET || op->answer == REGISTER_REFUSED;
+    return op->kind == REGISTER_GET || op->answer == REGISTER_REFUSED ||
+           op->answer == REGISTER_GUARDED;
 }
 
 /* Every pending observation that is true here takes effect. */

@@ -26,10 +26,19 @@ enum register_op_kind {
     REGISTER_ADD,    /* adds `argument` to the number (absent: to 0), unless it leaves the bounds */
 };
 
+/* What an operation demands of the register before it does anything. */
+enum register_guard {
+    REGISTER_UNGUARDED,
+    REGISTER_IF_PRESENT,
+    REGISTER_IF_ABSENT,
+    REGISTER_IF_STATE, /* that it is in `guard_state` */
+};
+
 enum register_answer {
     REGISTER_UNKNOWN, /* took effect at any time after the call, or never will */
     REGISTER_DONE,
     REGISTER_REFUSED, /* INSERT, ADD: nothing changed */
+    REGISTER_GUARDED, /* its guard did not hold: nothing changed */
 };
 
 struct register_op {
@@ -37,6 +46,8 @@ struct register_op {
     enum register_answer answer;
     int64_t argument;
     int64_t minimum, maximum; /* ADD */
+    enum register_guard guard;
+    struct register_state guard_state;
     /* GET, DONE: what was read. ADD: `number` is the sum when DONE, what stood there when REFUSED.
      */
     struct register_state seen;

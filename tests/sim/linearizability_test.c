@@ -133,6 +133,45 @@ Test(linearizability, holds_refusals_to_the_state) {
     cr_assert_eq(check(insert, COUNT(insert)), NOT_LINEARIZABLE);
 }
 
+static struct register_op guarded_put(uint64_t called, uint64_t returned, int64_t number,
+                                      enum register_guard guard, struct register_state state) {
+    struct register_op op = put(called, returned, number);
+    op.guard = guard;
+    op.guard_state = state;
+    return op;
+}
+
+/* So is a guard that did not hold; and one that held must have. */
+Test(linearizability, holds_guards_to_the_state) {
+    static const struct register_state absent = {0}, one = {true, 1}, two = {true, 2};
+    static const struct {
+        enum register_guard guard;
+        struct register_state state;
+        bool holds; /* where 1 was put */
+    } cases[] = {{REGISTER_IF_PRESENT, absent, true},
+                 {REGISTER_IF_ABSENT, absent, false},
+                 {REGISTER_IF_STATE, one, true},
+                 {REGISTER_IF_STATE, two, false},
+                 {REGISTER_IF_STATE, absent, false}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct register_op guarded = guarded_put(3, 4, 7, cases[i].guard, cases[i].state);
+        struct register_op done[] = {put(1, 2, 1), guarded, get(5, 6, 7)};
+        struct register_op not_done[] = {put(1, 2, 1), answered(guarded, REGISTER_GUARDED),
+                                         get(5, 6, 1)};
+        struct register_op unknown[] = {put(1, 2, 1), answered(guarded, REGISTER_UNKNOWN),
+                                        get(5, 6, 7)};
+        cr_expect_eq(check(done, 3), cases[i].holds ? LINEARIZABLE : NOT_LINEARIZABLE, "%zu", i);
+        cr_expect_eq(check(not_done, 3), cases[i].holds ? NOT_LINEARIZABLE : LINEARIZABLE, "%zu",
+                     i);
+        cr_expect_eq(check(unknown, 3), cases[i].holds ? LINEARIZABLE : NOT_LINEARIZABLE, "%zu", i);
+    }
+    /* It did not hold, and yet the write was done. */
+    struct register_op both[] = {
+        put(1, 2, 1), answered(guarded_put(3, 4, 7, REGISTER_IF_ABSENT, absent), REGISTER_GUARDED),
+        get(5, 6, 7)};
+    cr_expect_eq(check(both, 3), NOT_LINEARIZABLE);
+}
+
 /* Deleting and inserting again must not bring the old value back. */
 Test(linearizability, refuses_a_value_that_rises_again) {
     struct register_op ops[] = {put(1, 2, 1), change(REGISTER_DELETE, 3, 4, 0),
@@ -182,9 +221,22 @@ Test(linearizability, says_undecided_at_its_bound) {
 
 /* ---- against what really happened ---- */
 
+/* Written again, too. */
+static bool demands_in_vain(const struct register_op *op, const struct register_state *state) {
+    const struct register_state *wanted = &op->guard_state;
+    if (op->guard == REGISTER_IF_PRESENT) return !state->present;
+    if (op->guard == REGISTER_IF_ABSENT) return state->present;
+    if (op->guard != REGISTER_IF_STATE) return false;
+    return wanted->present ? !state->present || state->number != wanted->number : state->present;
+}
+
 static void take_effect(struct register_op *op, struct register_state *state) {
     int64_t held = state->present ? state->number : 0;
     op->answer = REGISTER_DONE;
+    if (demands_in_vain(op, state)) {
+        op->answer = REGISTER_GUARDED;
+        return;
+    }
     if (op->kind == REGISTER_GET) op->seen = *state;
     if (op->kind == REGISTER_PUT) *state = (struct register_state){true, op->argument};
     if (op->kind == REGISTER_DELETE) *state = (struct register_state){0};
@@ -193,7 +245,7 @@ static void take_effect(struct register_op *op, struct register_state *state) {
         if (!state->present) *state = (struct register_state){true, op->argument};
     }
     if (op->kind == REGISTER_ADD) {
-        if (held + op->argument > op->maximum) {
+        if (held + op->argument > op->maximum || held + op->argument < op->minimum) {
             op->answer = REGISTER_REFUSED;
             op->seen.number = held;
         } else {
@@ -213,6 +265,14 @@ static size_t make_history(struct prng *prng, struct register_op *ops, size_t co
         ops[i].called = ops[i].called * 100 + 2 * i;
         ops[i].returned = ops[i].returned * 100 + 2 * i + 1;
         ops[i].maximum = 6;
+        ops[i].minimum = (int64_t)prng_below(prng, 3);
+        if (ops[i].kind != REGISTER_GET && prng_below(prng, 3) == 0) {
+            bool present = prng_below(prng, 3) > 0;
+            ops[i].guard =
+                (enum register_guard)prng_between(prng, REGISTER_IF_PRESENT, REGISTER_IF_STATE);
+            ops[i].guard_state =
+                (struct register_state){present, present ? (int64_t)prng_below(prng, 4) : 0};
+        }
         take_effect(&ops[i], &state);
         if (ops[i].kind != REGISTER_GET && prng_below(prng, 8) == 0)
             ops[i].answer = REGISTER_UNKNOWN;
@@ -246,7 +306,7 @@ static bool may_take_effect(const struct register_op *op, struct register_state 
     take_effect(&real, state);
     if (op->answer == REGISTER_UNKNOWN) return true;
     if (real.answer != op->answer) return false;
-    bool sum = op->kind == REGISTER_ADD;
+    bool sum = op->kind == REGISTER_ADD && real.answer != REGISTER_GUARDED;
     if (op->kind == REGISTER_GET)
         return before.present == op->seen.present &&
                (!before.present || before.number == op->seen.number);
@@ -278,7 +338,10 @@ static bool some_order_explains(const struct register_op *ops, size_t count, uin
 static void falsify(struct prng *prng, struct register_op *op) {
     op->seen.present = op->kind != REGISTER_GET || prng_below(prng, 3) > 0;
     op->seen.number = op->seen.present ? (int64_t)prng_below(prng, 8) : 0;
-    if (op->kind >= REGISTER_INSERT && op->answer != REGISTER_UNKNOWN && prng_below(prng, 3) == 0)
+    if (op->answer == REGISTER_UNKNOWN || prng_below(prng, 3) > 0) return;
+    if (op->guard != REGISTER_UNGUARDED)
+        op->answer = op->answer == REGISTER_GUARDED ? REGISTER_DONE : REGISTER_GUARDED;
+    else if (op->kind >= REGISTER_INSERT)
         op->answer = op->answer == REGISTER_DONE ? REGISTER_REFUSED : REGISTER_DONE;
 }
 

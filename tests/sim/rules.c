@@ -134,13 +134,19 @@ static void judge_applied(struct sim *sim, const struct range_replica *replica, 
                sim->rules->ranges[range_replica_id(replica)].newest_version);
 }
 
-/* Returns whether the entry is a change of replicas; asked only when the replica has seen one. */
-static bool is_change(struct slice bytes, uint64_t index) {
+/* Without its payload. */
+static struct raft_entry decoded(struct slice bytes, uint64_t index) {
     struct raft_entry entry = {0};
     enum status status = raft_decode_entry(bytes, index, &entry);
     ASSERT(status == STATUS_OK);
     payload_unref(entry.payload);
-    return entry.kind != RAFT_ENTRY_NORMAL;
+    entry.payload = NULL;
+    return entry;
+}
+
+/* Returns whether the entry is a change of replicas; asked only when the replica has seen one. */
+static bool is_change(struct slice bytes, uint64_t index) {
+    return decoded(bytes, index).kind != RAFT_ENTRY_NORMAL;
 }
 
 /* `changed` as for sim_rules_quorum_has; returns it for the next entry. */
@@ -157,8 +163,9 @@ static bool check_applied_entry(struct sim *sim, struct sim_node *node,
     uint64_t checksum = entry_checksum(slice_from_buf(&entry));
     bool changes = descriptor->epoch.conf_version > rules->newest_version &&
                    is_change(slice_from_buf(&entry), index);
-    buf_done(&entry);
     struct applied_entry *known = applied_slot(rules, index);
+    if (known->checksum == 0) known->own_term = decoded(slice_from_buf(&entry), index).id.term;
+    buf_done(&entry);
     if (known->checksum == 0) {
         known->checksum = checksum;
         known->term = replica->raft ? raft_term(replica->raft) : replica->written.term;
@@ -189,11 +196,25 @@ static bool change_is_compacted(struct sim *sim, struct sim_node *node,
     return !found;
 }
 
+/* Where a log begins it is compared with those of others by this term alone. */
+static void check_cut(struct sim *sim, const struct sim_node *node,
+                      const struct range_replica *replica) {
+    const struct raft_log_id *cut = &replica->applied.truncated;
+    uint64_t range_id = range_replica_id(replica);
+    if (cut->index <= RANGE_INITIAL_INDEX) return;
+    const struct applied_entry *entry = entry_slot(&sim->rules->ranges[range_id], cut->index);
+    if (entry->checksum != 0 && entry->own_term != cut->term)
+        sim_broken(sim, "the entry at which a log was cut keeps its term",
+                   "node %u range %" PRIu64 " index %" PRIu64 ": %" PRIu64 ", it was %" PRIu64,
+                   node->host.number, range_id, cut->index, cut->term, entry->own_term);
+}
+
 static void check_applied(struct sim *sim, struct sim_node *node,
                           const struct range_replica *replica, struct replica_rules *seen) {
     uint64_t applied = replica->applied.applied.index;
     bool changed = false;
     if (applied <= seen->applied || replica->installing) return;
+    check_cut(sim, node, replica);
     uint64_t from = seen->applied + 1;
     if (from < replica->log.first_index) {
         from = replica->log.first_index;

@@ -20,6 +20,7 @@ struct leader {
 /* An entry, as whoever applied it first has seen it. */
 struct applied_entry {
     uint64_t checksum; /* 0: not seen */
+    uint64_t own_term; /* in which it was proposed */
     uint64_t term;     /* of that replica then: the entry was committed in this term or before */
     uint64_t judged;   /* checksum of the entry of which a majority was seen to have it; 0: none */
 };
