@@ -81,11 +81,36 @@ static int64_t check_row(struct client *client, struct issuer *issuer,
     return amount;
 }
 
-/* Of the keys from `from` on, as far as the page goes. */
-static bool is_in_page(const char *key, const char *from, const struct router_reply *reply) {
-    struct slice text = slice_from_text(key);
-    return slice_compare(text, slice_from_text(from)) >= 0 &&
+/* Of the keys from where it was to go on, as far as the page goes. */
+static bool is_in_page(const char *key, const struct operation *operation,
+                       const struct router_reply *reply) {
+    struct slice text = slice_from_text(key), from = slice_from_text(operation->from);
+    if (operation->reverse)
+        return (from.len == 0 || slice_compare(text, from) < 0) &&
+               (!reply->more || slice_compare(text, reply->resume) >= 0);
+    return slice_compare(text, from) >= 0 &&
            (!reply->more || slice_compare(text, reply->resume) < 0);
+}
+
+/* The keys of a scan, in its own order. */
+static uint32_t key_at(const struct operation *operation, uint32_t place) {
+    return operation->reverse ? operation->key_count - 1 - place : place;
+}
+
+/* Nothing more than was asked for. */
+static void check_page_size(struct client *client, const struct router_reply *reply) {
+    const struct operation *operation = &client->operation;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < reply->row_count; i++) {
+        bytes += reply->rows[i].key.len + reply->rows[i].value.len;
+        if (operation->keys_only && reply->rows[i].value.len > 0)
+            sim_broken(client->sim, "a scan of keys shows no values", "client %u", client->number);
+    }
+    bool rows = operation->row_limit > 0 && reply->row_count > operation->row_limit;
+    bool large = operation->byte_limit > 0 && reply->row_count > 1 && bytes > operation->byte_limit;
+    if (rows || large)
+        sim_broken(client->sim, "a page keeps its limits", "%u rows of %zu bytes: at most %u, %u",
+                   reply->row_count, bytes, operation->row_limit, operation->byte_limit);
 }
 
 /* What was approved before the statement was asked for is in its page, unless somebody asked to
@@ -101,7 +126,7 @@ static void check_complete(struct client *client, const struct issuer *issuer,
         char rest[40], key[64];
         (void)snprintf(rest, sizeof(rest), "reservation/R-%" PRIu64, reservation->number);
         client_issuer_key(key, sizeof(key), operation->issuer, rest);
-        if (is_in_page(key, operation->from, reply))
+        if (is_in_page(key, operation, reply))
             sim_broken(client->sim, "a statement shows what was approved before it",
                        "issuer %u: reservation %" PRIu64 " is missing", operation->issuer,
                        reservation->number);
@@ -111,8 +136,10 @@ static void check_complete(struct client *client, const struct issuer *issuer,
 /* A scan's next page is asked for from where this one says. */
 static void go_on_from(struct client *client, const struct router_reply *reply) {
     struct operation *operation = &client->operation;
-    if (reply->resume.len == 0 || reply->resume.len >= sizeof(operation->from) ||
-        slice_compare(reply->resume, slice_from_text(operation->from)) <= 0)
+    struct slice from = slice_from_text(operation->from);
+    int order = slice_compare(reply->resume, from);
+    bool further = operation->reverse ? from.len == 0 || order < 0 : order > 0;
+    if (reply->resume.len == 0 || reply->resume.len >= sizeof(operation->from) || !further)
         sim_broken(client->sim, "a scan that is not over gets on", "client %u: from %s to %.*s",
                    client->number, operation->from, (int)reply->resume.len,
                    (const char *)reply->resume.data);
@@ -178,7 +205,7 @@ static void told_register(struct client *client, uint32_t key, struct register_s
         sim_broken(client->sim, "a key's timestamps grow with time",
                    "register %u: a %s at %" PRIu64 " began after %" PRIu64 " was known",
                    operation->registers[key], write ? "write" : "read", version, floor);
-    if (history->newest_ts >= version) return;
+    if (history->newest_ts >= version || op->kind == REGISTER_LOOK) return;
     history->newest_ts = version;
     history->newest_state = held;
 }
@@ -188,18 +215,21 @@ static void told_rows(struct client *client, const struct router_reply *reply) {
     bool scan = operation->kind == OPERATION_SCAN;
     uint32_t at = 0;
     ASSERT(scan || (!reply->more && reply->row_count == operation->key_count));
-    for (uint32_t i = operation->keys_passed; i < operation->key_count; i++) {
+    check_page_size(client, reply);
+    for (uint32_t place = operation->keys_passed; place < operation->key_count; place++) {
+        uint32_t i = key_at(operation, place);
         char key[48];
         struct register_state seen = {0};
         uint64_t version = 0;
         client_register_key(key, sizeof(key), operation->registers[i]);
-        if (!is_in_page(key, operation->from, reply)) break;
-        operation->keys_passed = i + 1;
+        if (!is_in_page(key, operation, reply)) break;
+        operation->keys_passed = place + 1;
         const struct range_row *row = at < reply->row_count ? &reply->rows[at] : NULL;
         bool mine = row && (!scan || slice_equal(row->key, slice_from_text(key)));
         if (mine) at++;
         if (mine && row->version != 0) {
-            seen = (struct register_state){true, row_number(client->sim, row)};
+            seen.present = true;
+            if (!operation->keys_only) seen.number = row_number(client->sim, row);
             version = row->version;
         }
         client_record(client->sim->clients, operation, i)->answer = REGISTER_DONE;
@@ -217,11 +247,12 @@ static void told_stale(struct client *client, const struct router_reply *reply) 
     struct operation *operation = &client->operation;
     bool scan = operation->kind == OPERATION_SCAN;
     uint32_t at = 0;
-    for (uint32_t i = operation->keys_passed; i < operation->key_count; i++) {
+    for (uint32_t place = operation->keys_passed; place < operation->key_count; place++) {
+        uint32_t i = key_at(operation, place);
         char key[48];
         client_register_key(key, sizeof(key), operation->registers[i]);
-        if (!is_in_page(key, operation->from, reply)) break;
-        operation->keys_passed = i + 1;
+        if (!is_in_page(key, operation, reply)) break;
+        operation->keys_passed = place + 1;
         const struct range_row *row = at < reply->row_count ? &reply->rows[at] : NULL;
         if (!row || (scan && !slice_equal(row->key, slice_from_text(key)))) continue;
         at++;

@@ -147,6 +147,13 @@ static void begin_issuer(struct client *client) {
                              .insert_first = sim_chance(sim, 500)};
 }
 
+static void choose_scan(struct sim *sim, struct operation *operation) {
+    operation->reverse = sim_chance(sim, 400);
+    operation->keys_only = sim_chance(sim, 250);
+    if (sim_chance(sim, 400)) operation->row_limit = (uint32_t)prng_between(&sim->prng, 1, 4);
+    if (sim_chance(sim, 200)) operation->byte_limit = (uint32_t)prng_between(&sim->prng, 1, 200);
+}
+
 static void begin_operation(struct client *client) {
     struct sim *sim = client->sim;
     struct sim_clients *clients = sim->clients;
@@ -164,7 +171,9 @@ static void begin_operation(struct client *client) {
         uint32_t first = (uint32_t)prng_below(&sim->prng, clients->register_count - count + 1);
         client->operation.kind = dice < 92 ? OPERATION_READ : OPERATION_SCAN;
         client->operation.request_id[0] = 0;
-        begin_register_ops(client, REGISTER_GET, first, count);
+        if (client->operation.kind == OPERATION_SCAN) choose_scan(sim, &client->operation);
+        begin_register_ops(client, client->operation.keys_only ? REGISTER_LOOK : REGISTER_GET,
+                           first, count);
     }
     bool read = !client->operation.request_id[0] && client->operation.kind != OPERATION_CHANGE;
     client->operation.stale = read && client->operation.number % STALE_EVERY == 0;
@@ -250,6 +259,10 @@ static void fill_register(struct client *client, struct sending *sending) {
         sending->request.op = ROUTER_SCAN;
         sending->request.start = sending->key_slices[0];
         sending->request.end = slice_from_text(sending->end);
+        sending->request.reverse = operation->reverse;
+        sending->request.keys_only = operation->keys_only;
+        sending->request.row_limit = operation->row_limit;
+        sending->request.byte_limit = operation->byte_limit;
     } else {
         static const enum txn_op_kind kinds[] = {0, TXN_OP_PUT, TXN_OP_DELETE, TXN_OP_INSERT,
                                                  TXN_OP_ADD};
@@ -293,7 +306,9 @@ static void send_operation(struct client *client) {
         fill_issuer(client, sending);
     else
         fill_register(client, sending);
-    if (operation->from[0]) sending->request.start = slice_from_text(operation->from);
+    if (operation->from[0])
+        *(operation->reverse ? &sending->request.end : &sending->request.start) =
+            slice_from_text(operation->from);
     uint64_t host_us = sim_host_now_us(&router->host);
     bool hurried = client->believes && client_writes(operation) && sim_chance(sim, 300);
     sending->request.deadline_us = host_us + (hurried ? prng_between(&sim->prng, 5000, 100000)
@@ -398,8 +413,9 @@ void sim_clients_verify_begin(struct sim *sim) {
     sim_timer_start(sim, &sim->clients->clients[0].timer, sim->now_us);
 }
 
-void sim_clients_judge(struct sim *sim, uint64_t *ret_undecided) {
+void sim_clients_judge(struct sim *sim, uint64_t *ret_histories, uint64_t *ret_undecided) {
     struct sim_clients *clients = sim->clients;
+    *ret_histories = clients->register_count;
     for (uint32_t i = 0; i < clients->issuer_count; i++)
         ASSERT(clients->issuers[i].verified);
     for (uint32_t i = 0; i < clients->register_count; i++) {

@@ -93,6 +93,9 @@ struct operation {
     size_t positions[KEYS_PER_OPERATION_MAX]; /* in the registers' histories */
     uint64_t floors[KEYS_PER_OPERATION_MAX];  /* newest_ts when it was called */
     uint64_t called;                          /* STATEMENT: moment */
+    /* SCAN: how. Of a reverse one `from` is where the next page ends. */
+    bool reverse, keys_only;
+    uint32_t row_limit, byte_limit; /* 0: none of its own */
     enum register_op_kind change;
     enum txn_guard_kind guard; /* CHANGE; 0: none */
     uint64_t guard_version;    /* VERSION, UNCHANGED */

@@ -73,7 +73,7 @@ struct search {
 };
 
 const char *register_op_name(enum register_op_kind kind) {
-    static const char *const names[] = {"get", "put", "delete", "insert", "add"};
+    static const char *const names[] = {"get", "put", "delete", "insert", "add", "look"};
     return names[kind];
 }
 
@@ -114,6 +114,8 @@ static bool step(const struct register_op *op, struct register_state *state) {
     switch (op->kind) {
     case REGISTER_GET:
         return unknown || same_state(*state, op->seen);
+    case REGISTER_LOOK:
+        return unknown || state->present == op->seen.present;
     case REGISTER_PUT:
         *state = (struct register_state){true, op->argument};
         return true;
@@ -149,7 +151,7 @@ static size_t list_events(const struct register_op *ops, size_t count, struct ev
     for (size_t i = 0; i < count; i++) {
         const struct register_op *op = &ops[i];
         bool unknown = op->answer == REGISTER_UNKNOWN;
-        if (unknown && op->kind == REGISTER_GET) continue;
+        if (unknown && (op->kind == REGISTER_GET || op->kind == REGISTER_LOOK)) continue;
         events[used++] = (struct event){.at = op->called, .op = i, .is_call = true};
         if (unknown) continue;
         ASSERT_CMP(op->called, <, op->returned);
@@ -204,8 +206,8 @@ static bool has(uint64_t bits, uint32_t at) {
 }
 
 static bool only_observes(const struct register_op *op) {
-    return op->kind == REGISTER_GET || op->answer == REGISTER_REFUSED ||
-           op->answer == REGISTER_GUARDED;
+    return op->kind == REGISTER_GET || op->kind == REGISTER_LOOK ||
+           op->answer == REGISTER_REFUSED || op->answer == REGISTER_GUARDED;
 }
 
 /* Every pending observation that is true here takes effect. */

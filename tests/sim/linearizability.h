@@ -24,6 +24,7 @@ enum register_op_kind {
     REGISTER_DELETE, /* absent, whatever it was */
     REGISTER_INSERT, /* as PUT when absent, else refused */
     REGISTER_ADD,    /* adds `argument` to the number (absent: to 0), unless it leaves the bounds */
+    REGISTER_LOOK,   /* a GET that sees only whether it is present */
 };
 
 /* What an operation demands of the register before it does anything. */
@@ -48,7 +49,8 @@ struct register_op {
     int64_t minimum, maximum; /* ADD */
     enum register_guard guard;
     struct register_state guard_state;
-    /* GET, DONE: what was read. ADD: `number` is the sum when DONE, what stood there when REFUSED.
+    /* GET, LOOK, DONE: what was read. ADD: `number` is the sum when DONE, what stood there when
+     * REFUSED.
      */
     struct register_state seen;
     /* Moments on any scale, but no two operations share one; returned is ignored when UNKNOWN. */

@@ -238,6 +238,7 @@ static void take_effect(struct register_op *op, struct register_state *state) {
         return;
     }
     if (op->kind == REGISTER_GET) op->seen = *state;
+    if (op->kind == REGISTER_LOOK) op->seen = (struct register_state){.present = state->present};
     if (op->kind == REGISTER_PUT) *state = (struct register_state){true, op->argument};
     if (op->kind == REGISTER_DELETE) *state = (struct register_state){0};
     if (op->kind == REGISTER_INSERT) {
@@ -255,18 +256,22 @@ static void take_effect(struct register_op *op, struct register_state *state) {
     }
 }
 
+static bool writes(const struct register_op *op) {
+    return op->kind != REGISTER_GET && op->kind != REGISTER_LOOK;
+}
+
 /* A history made from a true order: operation i takes effect at 10 * i + 5. */
 static size_t make_history(struct prng *prng, struct register_op *ops, size_t count) {
     struct register_state state = {0};
     for (size_t i = 0; i < count; i++) {
         uint64_t at = 1000 + 100 * i;
-        ops[i] = change((enum register_op_kind)prng_below(prng, 5), at - prng_below(prng, 30) * 10,
+        ops[i] = change((enum register_op_kind)prng_below(prng, 6), at - prng_below(prng, 30) * 10,
                         at + prng_below(prng, 30) * 10, (int64_t)prng_below(prng, 4));
         ops[i].called = ops[i].called * 100 + 2 * i;
         ops[i].returned = ops[i].returned * 100 + 2 * i + 1;
         ops[i].maximum = 6;
         ops[i].minimum = (int64_t)prng_below(prng, 3);
-        if (ops[i].kind != REGISTER_GET && prng_below(prng, 3) == 0) {
+        if (writes(&ops[i]) && prng_below(prng, 3) == 0) {
             bool present = prng_below(prng, 3) > 0;
             ops[i].guard =
                 (enum register_guard)prng_between(prng, REGISTER_IF_PRESENT, REGISTER_IF_STATE);
@@ -274,8 +279,7 @@ static size_t make_history(struct prng *prng, struct register_op *ops, size_t co
                 (struct register_state){present, present ? (int64_t)prng_below(prng, 4) : 0};
         }
         take_effect(&ops[i], &state);
-        if (ops[i].kind != REGISTER_GET && prng_below(prng, 8) == 0)
-            ops[i].answer = REGISTER_UNKNOWN;
+        if (writes(&ops[i]) && prng_below(prng, 8) == 0) ops[i].answer = REGISTER_UNKNOWN;
     }
     return count;
 }
@@ -310,6 +314,7 @@ static bool may_take_effect(const struct register_op *op, struct register_state 
     if (op->kind == REGISTER_GET)
         return before.present == op->seen.present &&
                (!before.present || before.number == op->seen.number);
+    if (op->kind == REGISTER_LOOK) return before.present == op->seen.present;
     return !sum || real.seen.number == op->seen.number;
 }
 
@@ -336,12 +341,12 @@ static bool some_order_explains(const struct register_op *ops, size_t count, uin
 
 /* Makes what really happened a little wrong: an answer, or what was seen. */
 static void falsify(struct prng *prng, struct register_op *op) {
-    op->seen.present = op->kind != REGISTER_GET || prng_below(prng, 3) > 0;
+    op->seen.present = writes(op) || prng_below(prng, 3) > 0;
     op->seen.number = op->seen.present ? (int64_t)prng_below(prng, 8) : 0;
     if (op->answer == REGISTER_UNKNOWN || prng_below(prng, 3) > 0) return;
     if (op->guard != REGISTER_UNGUARDED)
         op->answer = op->answer == REGISTER_GUARDED ? REGISTER_DONE : REGISTER_GUARDED;
-    else if (op->kind >= REGISTER_INSERT)
+    else if (op->kind == REGISTER_INSERT || op->kind == REGISTER_ADD)
         op->answer = op->answer == REGISTER_DONE ? REGISTER_REFUSED : REGISTER_DONE;
 }
 

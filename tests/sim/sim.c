@@ -256,7 +256,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result) {
         run_until(sim, sim_rules_quiet, "ranges that nobody uses go quiet");
     lose_a_leader(sim);
     *ret_result = (struct sim_result){0};
-    sim_clients_judge(sim, &ret_result->undecided);
+    sim_clients_judge(sim, &ret_result->histories, &ret_result->undecided);
     ret_result->trace_hash = sim->trace_hash;
     ret_result->life = sim->life;
     ret_result->life.snapshots = metric_of(&metric_range_snapshots_installed_total);

@@ -45,7 +45,7 @@ struct sim_result {
     uint64_t events, virtual_us;
     uint64_t operations; /* of clients, decided */
     struct sim_life life;
-    uint64_t undecided; /* histories that were too hard to judge */
+    uint64_t histories, undecided; /* of registers; those that were too hard to judge */
 };
 
 /* Runs to the end. A broken rule ends the process: seed, rule, last events and the command that

@@ -395,7 +395,7 @@ void sim_clients_note_busy(struct sim *sim); /* who still waits, for the report 
 uint64_t sim_clients_decided(const struct sim *sim);
 /* Asks for everything again, and compares with what clients were told. */
 void sim_clients_verify_begin(struct sim *sim);
-void sim_clients_judge(struct sim *sim, uint64_t *ret_undecided);
+void sim_clients_judge(struct sim *sim, uint64_t *ret_histories, uint64_t *ret_undecided);
 void sim_clients_split_keys(const struct sim *sim, struct buf *out);
 
 /* nemesis.c */
