@@ -51,7 +51,7 @@ enum status placement_driver_check_entry(const struct raft_entry *entry, struct 
         status = raft_decode_conf_change(entry, &change);
     else if (bytes.len > 0) /* empty: a term begins */
         status = placement_command_decode(bytes, &command);
-    if (status == STATUS_UNSUPPORTED)
+    if (status == STATUS_UNSUPPORTED && bytes.len > 0)
         buf_printf(why, "its format version is %u, this program knows %u", bytes.data[0],
                    PLACEMENT_COMMAND_VERSION);
     else if (status != STATUS_OK)

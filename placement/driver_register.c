@@ -173,7 +173,7 @@ static enum status check_owner(struct placement_driver *driver,
     uint64_t known = node ? placement_view_synced(&driver->view, node->node_id) : 0;
     enum status status =
         placement_state_check_registration(&driver->state, request, known, &driver->text);
-    if (status && placement_state_is_set_back(&driver->state, request, known)) {
+    if (status && node && placement_state_is_set_back(&driver->state, request, known)) {
         placement_view_node(&driver->view, node->node_id)->set_back = true;
         log_error("placement_set_back", "node=%" PRIu64 " address=%.*s reason=\"%.*s\"",
                   node->node_id, (int)request->address.len, (const char *)request->address.data,

@@ -193,7 +193,7 @@ void etcd_rows_read(struct arena *arena, enum router_op op,
     ret_reply->row_count = (uint32_t)count;
     ret_reply->rows = rows;
     ret_reply->more = response->more;
-    if (response->more && count > 0) {
+    if (response->more && op == ROUTER_SCAN && count > 0) {
         struct slice last = rows[count - 1].key;
         uint8_t *behind = arena_alloc(arena, last.len + 1); /* the smallest key behind it */
         memcpy(behind, last.data, last.len);

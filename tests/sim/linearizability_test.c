@@ -143,16 +143,15 @@ static struct register_op guarded_put(uint64_t called, uint64_t returned, int64_
 
 /* So is a guard that did not hold; and one that held must have. */
 Test(linearizability, holds_guards_to_the_state) {
-    static const struct register_state absent = {0}, one = {true, 1}, two = {true, 2};
     static const struct {
         enum register_guard guard;
         struct register_state state;
         bool holds; /* where 1 was put */
-    } cases[] = {{REGISTER_IF_PRESENT, absent, true},
-                 {REGISTER_IF_ABSENT, absent, false},
-                 {REGISTER_IF_STATE, one, true},
-                 {REGISTER_IF_STATE, two, false},
-                 {REGISTER_IF_STATE, absent, false}};
+    } cases[] = {{REGISTER_IF_PRESENT, {false, 0}, true},
+                 {REGISTER_IF_ABSENT, {false, 0}, false},
+                 {REGISTER_IF_STATE, {true, 1}, true},
+                 {REGISTER_IF_STATE, {true, 2}, false},
+                 {REGISTER_IF_STATE, {false, 0}, false}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct register_op guarded = guarded_put(3, 4, 7, cases[i].guard, cases[i].state);
         struct register_op done[] = {put(1, 2, 1), guarded, get(5, 6, 7)};
@@ -166,6 +165,7 @@ Test(linearizability, holds_guards_to_the_state) {
         cr_expect_eq(check(unknown, 3), cases[i].holds ? LINEARIZABLE : NOT_LINEARIZABLE, "%zu", i);
     }
     /* It did not hold, and yet the write was done. */
+    const struct register_state absent = {0};
     struct register_op both[] = {
         put(1, 2, 1), answered(guarded_put(3, 4, 7, REGISTER_IF_ABSENT, absent), REGISTER_GUARDED),
         get(5, 6, 7)};

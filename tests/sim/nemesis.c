@@ -428,10 +428,8 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
         clog_link(sim);
         break;
     case SIM_FAULT_PARTITION:
-        partition(sim, false);
-        break;
     case SIM_FAULT_ONE_WAY:
-        partition(sim, true);
+        partition(sim, fault == SIM_FAULT_ONE_WAY);
         break;
     case SIM_FAULT_BRIDGE:
         bridge(sim);

@@ -140,11 +140,10 @@ static void choose_limits(struct sim *sim, const struct scenario *scenario) {
     config->raft_in_order = !scenario->hasty && !scenario->settings_differ && sim_chance(sim, 500);
 }
 
-void sim_config_make(struct sim *sim) {
+/* Who is there. */
+static void choose_shape(struct sim *sim, const struct scenario *scenario, bool speed) {
     static const uint32_t range_counts[] = {2, 4, 8, 16};
-    const struct scenario *scenario = find(sim->options.scenario);
     struct sim_config *config = &sim->config;
-    bool speed = strcmp(scenario->name, "speed") == 0;
     config->nodes = sim_chance(sim, 700) ? 3 : 5;
     if (scenario->nodes) config->nodes = scenario->nodes;
     config->members = speed || sim_chance(sim, 500) ? 1 : 3;
@@ -161,11 +160,11 @@ void sim_config_make(struct sim *sim) {
     }
     config->leases_fail =
         config->lease_reads && (scenario->faults & BIT(WILD_CLOCK)) && !sim->options.trust_leases;
-    config->log_entries_kept = sim_chance(sim, 500) ? prng_between(&sim->prng, 1, 100) : 20000;
-    if (scenario->log_entries_kept) config->log_entries_kept = scenario->log_entries_kept;
-    if (config->log_entries_kept < 1000)
-        config->log_compact_step = (uint32_t)prng_between(&sim->prng, 1, 64);
-    config->think_us = scenario->ranges == 2 ? 5000 : 60000;
+}
+
+/* What is done in one piece. */
+static void choose_pieces(struct sim *sim) {
+    struct sim_config *config = &sim->config;
     /* Catching up takes several appends then, and what lies between them is seen. */
     config->append_bytes_max =
         sim_chance(sim, 300) ? (uint32_t)prng_between(&sim->prng, 1, 1000) : 0;
@@ -178,6 +177,19 @@ void sim_config_make(struct sim *sim) {
     config->log_work_min = config->append_bytes_max % 3 == 1 ? config->append_bytes_max : 0;
     /* Reads end in the middle, and wait for the next turn. */
     config->read_steps_max = config->append_bytes_max % 41;
+}
+
+void sim_config_make(struct sim *sim) {
+    const struct scenario *scenario = find(sim->options.scenario);
+    struct sim_config *config = &sim->config;
+    bool speed = strcmp(scenario->name, "speed") == 0;
+    choose_shape(sim, scenario, speed);
+    config->log_entries_kept = sim_chance(sim, 500) ? prng_between(&sim->prng, 1, 100) : 20000;
+    if (scenario->log_entries_kept) config->log_entries_kept = scenario->log_entries_kept;
+    if (config->log_entries_kept < 1000)
+        config->log_compact_step = (uint32_t)prng_between(&sim->prng, 1, 64);
+    config->think_us = scenario->ranges == 2 ? 5000 : 60000;
+    choose_pieces(sim);
     config->delay_min_us = prng_between(&sim->prng, 50, 300);
     config->delay_max_us = config->delay_min_us + prng_below(&sim->prng, 1500);
     config->sync_us = prng_between(&sim->prng, 100, 3000);
