@@ -365,7 +365,12 @@ static void transfer(struct sim *sim) {
     uint64_t range_id = prng_between(&sim->prng, 1, sim->config.ranges);
     struct sim_node *leader = sim_rules_leader(sim, range_id);
     uint64_t to = sim->nodes[prng_below(&sim->prng, sim->config.nodes)].node_id;
-    if (!leader || leader->host.paused || to == 0) return;
+    if (to == 0) return;
+    if (sim_chance(sim, 500)) {
+        sim_errand_transfer(sim, range_id, to);
+        return;
+    }
+    if (!leader || leader->host.paused) return;
     sim_note(sim, "range %u: transfer from node %u to node id %u", (unsigned)range_id,
              leader->host.number, (unsigned)to);
     sim->life.transfers++;

@@ -1,204 +1,123 @@
 /* An operator who changes the replicas of ranges: adds learners where there is no replica, promotes
  * and demotes, removes, one at a time or several in one joint step, leaders among them, while the
- * nemesis does the rest. She asks whichever node leads as far as she knows, sometimes another one
- * or with an epoch that is not the present one, asks again what nobody answered, and puts all in
- * order in the end: three voters for each range, and nothing else.
- *
- * She stands at the machines: what she asks and hears is not lost on a network, but dies with the
- * process that was asked. */
+ * nemesis does the rest. She asks whichever node leads as far as she knows, sometimes another one,
+ * or a router, now and then with an epoch that is not the present one, asks again what nobody
+ * answered, and puts all in order in the end: three voters for each range, and nothing else. */
+#include "tests/sim/operator.h"
+
 #include <inttypes.h>
 
-#include "tests/sim/rules.h"
-
-#define ORDERS_MAX 8u
-#define CHANGES_MAX 4u
 #define VOTERS_AT_THE_END 3u
 #define TIDYING_US 100000u
-#define CALL_ID 1u /* each order has a stream of its own */
 
-struct order {
-    struct range_session base;
-    uint32_t refs; /* of the process that was asked, and 1 of the operator while `open` */
-    struct sim *sim;
-    bool open; /* no answer yet */
-    bool nonsense;
-    bool again; /* asked for the second time */
-    uint64_t node_incarnation, given_up_us;
-    struct sim_node *node;
-    uint64_t range_id;
-    struct range_epoch epoch;
-    uint32_t change_count;
-    struct range_replica_change changes[CHANGES_MAX];
-};
-
-struct sim_operator {
-    struct sim_timer timer;
-    struct order *orders[ORDERS_MAX];
-    uint64_t acknowledged[SIM_RANGES_MAX + 1]; /* conf_version of the newest change that is done */
-    bool tidying;
-};
-
-/* ---- what she holds the nodes to ---- */
+/* ---- what she holds those to whom she asks ---- */
 
 static const char *change_name(enum range_replica_change_kind kind) {
     static const char *const names[] = {"?", "add learner", "promote", "remove", "demote"};
     return names[kind];
 }
 
-static bool is_done(const struct range_descriptor *descriptor,
-                    const struct range_replica_change *change) {
-    const struct range_replica_ref *ref = range_descriptor_on_node(descriptor, change->node_id);
-    if (change->kind == RANGE_REMOVE) return ref == NULL;
-    return ref && ref->role == (change->kind == RANGE_PROMOTE ? RANGE_VOTER : RANGE_LEARNER);
-}
-
-static void check_done(const struct order *order, const struct range_descriptor *descriptor) {
-    bool right = descriptor && descriptor->range_id == order->range_id && !descriptor->joint &&
-                 descriptor->epoch.conf_version > order->epoch.conf_version;
-    for (uint32_t i = 0; right && i < order->change_count; i++)
-        right = is_done(descriptor, &order->changes[i]);
-    if (!right)
-        sim_broken(order->sim, "a change of replicas that is done is in the descriptor",
-                   "range %" PRIu64 ", asked of version %" PRIu64 " at node %u", order->range_id,
-                   order->epoch.conf_version, order->node->host.number);
-}
-
-static void check_refused(const struct order *order, const struct range_reply *reply) {
-    if (reply->code == RANGE_REPLY_INVALID && !order->nonsense)
-        sim_broken(order->sim, "a change that fits the descriptor is not refused",
-                   "range %" PRIu64 ": %.*s", order->range_id, (int)reply->text.len,
-                   (const char *)reply->text.data);
-    if (reply->code == RANGE_REPLY_STALE_EPOCH && reply->descriptor &&
-        reply->descriptor->epoch.conf_version == order->epoch.conf_version)
-        sim_broken(order->sim, "an epoch is stale when it is not the present one",
-                   "range %" PRIu64 ", version %" PRIu64, order->range_id,
-                   order->epoch.conf_version);
-}
-
-/* ---- orders ---- */
-
-static void order_release(struct range_session *base) {
-    struct order *order = CONTAINER_OF(base, struct order, base);
-    ASSERT_CMP(order->refs, >, 0);
-    if (--order->refs == 0) memory_free(order);
-}
-
-static void order_retain(struct range_session *base) {
-    CONTAINER_OF(base, struct order, base)->refs++;
-}
-
-static void close_order(struct sim *sim, struct order *order) {
-    order->open = false;
-    for (uint32_t i = 0; i < ORDERS_MAX; i++)
-        if (sim->operator->orders[i] == order) sim->operator->orders[i] = NULL;
-    order_release(&order->base);
-}
-
-static void answered(struct order *order, const struct range_reply *reply) {
-    struct sim *sim = order->sim;
-    sim_trace(sim, UINT64_C(2) << 40 | order->range_id << 8 | (uint64_t)reply->code, SLICE_EMPTY);
-    if (reply->code == RANGE_REPLY_OK) {
-        uint64_t *acknowledged = &sim->operator->acknowledged[order->range_id];
-        check_done(order, reply->descriptor);
-        sim_note(sim, "range %u: replicas are changed, version %u", (unsigned)order->range_id,
-                 (unsigned)reply->descriptor->epoch.conf_version);
-        sim->life.changes++;
-        if (reply->descriptor->epoch.conf_version > *acknowledged)
-            *acknowledged = reply->descriptor->epoch.conf_version;
-    } else {
-        sim_note(sim, "range %u: change of version %u answered with %d", (unsigned)order->range_id,
-                 (unsigned)order->epoch.conf_version, (int)reply->code);
-        check_refused(order, reply);
-    }
-    bool unknown = reply->code == RANGE_REPLY_UNKNOWN;
-    if (unknown)
-        order->given_up_us = sim->now_us; /* asked again from there */
-    else
-        close_order(sim, order);
-}
-
-static void take_replies(struct range_session *base, struct slice frame) {
-    struct order *order = CONTAINER_OF(base, struct order, base);
-    struct decoder calls;
-    struct slice call;
-    struct arena arena;
-    if (!order->open || !order->node->host.up ||
-        order->node->host.incarnation != order->node_incarnation)
-        return;
-    enum status status = range_frame_open(frame, &calls);
-    ASSERT(status == STATUS_OK);
-    arena_init(&arena, 0);
-    while (order->open && range_frame_next(&calls, &call)) {
-        struct range_descriptor descriptor = {0};
-        struct range_reply reply;
-        status = range_reply_decode(call, &arena, &descriptor, &reply);
-        ASSERT(status == STATUS_OK && reply.call_id == CALL_ID);
-        answered(order, &reply);
-        range_descriptor_done(&descriptor);
-    }
-    arena_done(&arena);
-}
-
-static void note_order(const struct order *order) {
+void sim_order_note(struct sim *sim, const struct order *order, const char *whom, uint32_t number) {
     struct buf text = {0};
     for (uint32_t i = 0; i < order->change_count; i++)
         buf_printf(&text, "%s %s %u", i ? "," : "", change_name(order->changes[i].kind),
                    (unsigned)order->changes[i].node_id);
-    sim_note(order->sim, "range %u: node %u is asked to%.*s, of version %u%s",
-             (unsigned)order->range_id, order->node->host.number, (int)text.len,
-             (const char *)text.data, (unsigned)order->epoch.conf_version,
-             order->again ? ", again" : "");
+    sim_note(sim, "range %u: %s %u is asked to%.*s, of version %u%s", (unsigned)order->range_id,
+             whom, number, (int)text.len, (const char *)text.data,
+             (unsigned)order->epoch.conf_version, order->again ? ", again" : "");
     buf_done(&text);
 }
 
-/* Asks the node for what the order says. */
-static void give(struct sim *sim, const struct order *what, struct sim_node *node) {
-    uint32_t slot = 0;
-    while (slot < ORDERS_MAX && sim->operator->orders[slot])
-        slot++;
-    if (slot == ORDERS_MAX || !node || !node->store || node->host.paused) return;
-    struct order *order = MEMORY_NEW(struct order);
-    *order = *what;
-    order->base = (struct range_session){
-        .send = take_replies, .retain = order_retain, .release = order_release};
-    order->refs = 1;
-    order->open = true;
-    order->sim = sim;
-    order->node = node;
-    order->node_incarnation = node->host.incarnation;
-    struct range_request request = {.call_id = CALL_ID,
-                                    .kind = RANGE_CHANGE_REPLICAS,
-                                    .range_id = order->range_id,
-                                    .epoch = order->epoch,
-                                    .timeout_us = prng_between(&sim->prng, 300000, 5000000),
-                                    .change_count = order->change_count,
-                                    .changes = order->changes};
-    order->given_up_us = sim->now_us + request.timeout_us + SIM_SECOND_US;
-    sim->operator->orders[slot] = order;
-    note_order(order);
-    struct buf frame = {0};
-    range_frame_begin(&frame);
-    range_request_encode(&frame, &request);
-    enum status status = range_store_requests(node->store, &order->base, slice_from_buf(&frame));
-    buf_done(&frame);
-    if (status != STATUS_OK) close_order(sim, order); /* the mailbox is full */
-    sim_node_schedule(node);
+static void check_refused(struct sim *sim, uint64_t range_id, const struct ledger_entry *entry) {
+    if (entry->refused && sim_rules_descriptor(sim, range_id, entry->version + 1))
+        sim_broken(sim, "a change of replicas that was refused is not made",
+                   "range %" PRIu64 ", of version %" PRIu64, range_id, entry->version);
 }
 
-/* Nobody knows what became of it. The epoch sees to it that it happens once. */
-static void expire(struct sim *sim) {
-    for (uint32_t i = 0; i < ORDERS_MAX; i++) {
-        struct order *order = sim->operator->orders[i];
-        if (!order) continue;
-        const struct sim_host *host = &order->node->host;
-        bool lost = !host->up || host->incarnation != order->node_incarnation;
-        if (!lost && sim->now_us < order->given_up_us) continue;
-        struct order again = *order;
-        again.again = true;
-        close_order(sim, order);
-        if (!again.nonsense && sim_chance(sim, 500))
-            give(sim, &again, sim_rules_leader(sim, again.range_id));
+/* NULL: what was asked for of that version is of no use any more. */
+static struct ledger_entry *ledger_entry(struct sim *sim, const struct order *order) {
+    uint64_t version = order->epoch.conf_version;
+    struct ledger_entry *entry = &sim->operator->ledger[order->range_id][version % LEDGER_VERSIONS];
+    if (entry->version > version) return NULL;
+    check_refused(sim, order->range_id, entry);
+    if (entry->version < version) *entry = (struct ledger_entry){.version = version};
+    return entry;
+}
+
+/* A joint configuration is left by itself. */
+static bool waits_for_a_change(struct sim *sim, const struct order *order) {
+    const struct range_descriptor *present =
+        sim_rules_descriptor(sim, order->range_id, order->epoch.conf_version);
+    return present && !present->joint &&
+           !sim_rules_descriptor(sim, order->range_id, order->epoch.conf_version + 1);
+}
+
+void sim_order_asked(struct sim *sim, const struct order *order) {
+    struct ledger_entry *entry = ledger_entry(sim, order);
+    if (!entry) return;
+    if (entry->asked++ == 0) entry->open = waits_for_a_change(sim, order);
+    entry->refused = false;
+}
+
+void sim_order_refused(struct sim *sim, const struct order *order) {
+    struct ledger_entry *entry = ledger_entry(sim, order);
+    if (!entry || entry->asked != 1 || !entry->open) return;
+    entry->refused = true;
+    check_refused(sim, order->range_id, entry);
+}
+
+void sim_order_check_invalid(struct sim *sim, const struct order *order, struct slice text) {
+    if (!order->nonsense)
+        sim_broken(sim, "a change that fits the descriptor is not refused",
+                   "range %" PRIu64 ": %.*s", order->range_id, (int)text.len,
+                   (const char *)text.data);
+}
+
+static bool holds(const struct range_descriptor *descriptor, const struct order *order) {
+    for (uint32_t i = 0; i < order->change_count; i++) {
+        const struct range_replica_change *change = &order->changes[i];
+        const struct range_replica_ref *ref = range_descriptor_on_node(descriptor, change->node_id);
+        if (change->kind == RANGE_REMOVE ? ref != NULL : !ref) return false;
+        if (ref && ref->role != (change->kind == RANGE_PROMOTE ? RANGE_VOTER : RANGE_LEARNER))
+            return false;
     }
+    return true;
+}
+
+/* A router does not say what it led to: it was the next version or, out of a joint configuration,
+ * the one behind that. */
+void sim_order_done(struct sim *sim, const struct order *order,
+                    const struct range_descriptor *descriptor) {
+    uint64_t version = order->epoch.conf_version;
+    bool told = descriptor != NULL;
+    if (!told) descriptor = sim_rules_descriptor(sim, order->range_id, version + 1);
+    if (!told && descriptor && descriptor->joint)
+        descriptor = sim_rules_descriptor(sim, order->range_id, version + 2);
+    if (!descriptor || descriptor->joint || descriptor->epoch.conf_version <= version ||
+        !holds(descriptor, order))
+        sim_broken(sim, "a change of replicas that is done is in the descriptor",
+                   "range %" PRIu64 ", asked of version %" PRIu64 ", there is %" PRIu64,
+                   order->range_id, version, descriptor ? descriptor->epoch.conf_version : 0);
+    version = descriptor->epoch.conf_version;
+    sim_note(sim, "range %u: replicas are changed, version %u", (unsigned)order->range_id,
+             (unsigned)version);
+    sim->life.changes++;
+    uint64_t *acknowledged = &sim->operator->acknowledged[order->range_id];
+    if (version > *acknowledged) *acknowledged = version;
+}
+
+static void ask(struct sim *sim, const struct order *order, struct sim_node *node) {
+    if (sim_chance(sim, 500))
+        sim_errand_change(sim, order);
+    else
+        sim_order_give(sim, order, node);
+}
+
+void sim_order_unknown(struct sim *sim, const struct order *order) {
+    struct order again = *order;
+    again.again = true;
+    if (!order->nonsense && sim_chance(sim, 500))
+        ask(sim, &again, sim_rules_leader(sim, again.range_id));
 }
 
 /* ---- what to ask for ---- */
@@ -277,7 +196,7 @@ static void disturb(struct sim *sim) {
         order.epoch.conf_version += later ? 1 : UINT64_MAX;
         order.nonsense = true; /* it may be the present one by then, and the changes unfit */
     }
-    if (order.change_count > 0) give(sim, &order, node);
+    if (order.change_count > 0) ask(sim, &order, node);
 }
 
 /* ---- order in the end ---- */
@@ -303,17 +222,9 @@ static bool is_tidy(const struct range_descriptor *descriptor) {
     return !descriptor->joint && census.learners == 0 && census.voters == VOTERS_AT_THE_END;
 }
 
-static bool is_asked(const struct sim *sim, uint64_t range_id) {
-    for (uint32_t i = 0; i < ORDERS_MAX; i++) {
-        const struct order *order = sim->operator->orders[i];
-        if (order && order->range_id == range_id) return true;
-    }
-    return false;
-}
-
 static void tidy(struct sim *sim, uint64_t range_id) {
     struct sim_node *leader = sim_rules_leader(sim, range_id);
-    if (!leader || is_asked(sim, range_id)) return;
+    if (!leader || sim_range_is_ordered(sim, range_id)) return;
     const struct range_descriptor *descriptor = &sim_replica_on(leader, range_id)->descriptor;
     if (descriptor->joint || is_tidy(descriptor)) return;
     struct census census = count_replicas(descriptor);
@@ -325,15 +236,16 @@ static void tidy(struct sim *sim, uint64_t range_id) {
                    some_node_with(descriptor, RANGE_LEARNER));
     else
         add_change(&order, RANGE_ADD_LEARNER, some_node_without(sim, descriptor));
-    give(sim, &order, leader);
+    ask(sim, &order, leader);
 }
 
 bool sim_operator_tidied(struct sim *sim) {
     if (!sim->operator) return true;
     sim->operator->tidying = true;
-    for (uint32_t i = 0; i < ORDERS_MAX; i++)
-        if (sim->operator->orders[i]) return false;
+    if (sim->errands > 0 || sim_range_is_ordered(sim, 0)) return false;
     for (uint64_t range_id = 1; range_id <= sim->config.ranges; range_id++) {
+        for (uint32_t i = 0; i < LEDGER_VERSIONS; i++)
+            check_refused(sim, range_id, &sim->operator->ledger[range_id][i]);
         const struct sim_node *leader = sim_rules_leader(sim, range_id);
         if (!leader) return false;
         const struct range_descriptor *descriptor = &sim_replica_on(leader, range_id)->descriptor;
@@ -348,7 +260,7 @@ bool sim_operator_tidied(struct sim *sim) {
 
 static void act(struct sim *sim, struct sim_timer *timer) {
     uint64_t pause_us = sim->operator->tidying ? TIDYING_US : sim->config.order_pause_us;
-    expire(sim);
+    sim_orders_expire(sim);
     if (sim->hurting) disturb(sim);
     for (uint64_t range_id = 1; sim->operator->tidying && range_id <= sim->config.ranges;
          range_id++)
@@ -365,7 +277,6 @@ void sim_operator_start(struct sim *sim) {
 
 void sim_operator_free(struct sim *sim) {
     if (!sim->operator) return;
-    for (uint32_t i = 0; i < ORDERS_MAX; i++)
-        if (sim->operator->orders[i]) close_order(sim, sim->operator->orders[i]);
+    sim_orders_free(sim);
     memory_free(sim->operator);
 }

@@ -143,7 +143,7 @@ static void run_us(struct sim *sim, uint64_t us) {
 }
 
 static bool clients_idle(struct sim *sim) {
-    return sim_clients_idle(sim);
+    return sim_clients_idle(sim) && sim->errands == 0;
 }
 
 static void run_until(struct sim *sim, bool (*condition)(struct sim *sim), const char *rule) {

@@ -17,21 +17,23 @@ struct sim_options {
 };
 
 /* What the cluster lived through; a scenario whose numbers are zero tests little. */
-#define SIM_LIFE(X)                                   \
-    X(leaders, "leaders elected")                     \
-    X(transfers, "transfers asked for")               \
-    X(crashes, "machines without power")              \
-    X(kills, "processes killed")                      \
-    X(drains, "processes told to stop")               \
-    X(disk_failures, "processes ended by their disk") \
-    X(pauses, "pauses")                               \
-    X(snapshots, "snapshots installed")               \
-    X(compacted, "log entries compacted")             \
-    X(changes, "changes of replicas done")            \
-    X(removed, "replicas removed")                    \
-    X(reads_leased, "reads under a lease")            \
-    X(reads_stale, "stale reads")                     \
-    X(busy, "requests refused by a full queue")       \
+#define SIM_LIFE(X)                                       \
+    X(leaders, "leaders elected")                         \
+    X(transfers, "transfers asked for")                   \
+    X(crashes, "machines without power")                  \
+    X(kills, "processes killed")                          \
+    X(drains, "processes told to stop")                   \
+    X(disk_failures, "processes ended by their disk")     \
+    X(pauses, "pauses")                                   \
+    X(snapshots, "snapshots installed")                   \
+    X(compacted, "log entries compacted")                 \
+    X(transfers_routed, "leaders handed over by routers") \
+    X(changes, "changes of replicas done")                \
+    X(changes_routed, "of them by routers")               \
+    X(removed, "replicas removed")                        \
+    X(reads_leased, "reads under a lease")                \
+    X(reads_stale, "stale reads")                         \
+    X(busy, "requests refused by a full queue")           \
     X(memory_mib, "MiB at most, all processes, summed over seeds")
 
 struct sim_life {

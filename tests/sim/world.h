@@ -282,6 +282,7 @@ struct sim {
     struct sim_timer nemesis;
     struct sim_clients *clients;
     struct sim_operator *operator; /* NULL: replicas stay where they are */
+    uint32_t errands;              /* what operators have asked of routers, and was not answered */
     struct sim_rules *rules;
 };
 
@@ -409,6 +410,9 @@ void sim_operator_free(struct sim *sim);
 /* Puts the replicas of all ranges in order from the first call on; true: they are. */
 bool sim_operator_tidied(struct sim *sim);
 
+/* operator_errands.c: asks a router to make the node lead the range */
+void sim_errand_transfer(struct sim *sim, uint64_t range_id, uint64_t to_node);
+
 /* rules.c */
 void sim_rules_new(struct sim *sim);
 void sim_rules_free(struct sim *sim);
@@ -430,6 +434,17 @@ void sim_rules_compare_content(struct sim *sim);
 /* rules_membership.c: no node holds anything of a range that it has no replica of. */
 bool sim_rules_removed_are_gone(struct sim *sim);
 void sim_rules_note_ranges(struct sim *sim); /* who has which replica, for the report */
+/* rules_operator.c */
+/* NULL: nobody was seen with this version. */
+const struct range_descriptor *sim_rules_descriptor(struct sim *sim, uint64_t range_id,
+                                                    uint64_t version);
+/* The lowest term in which anybody takes itself for the range's leader; if nobody does: the newest
+ * in which somebody has led. */
+uint64_t sim_rules_term_of_leaders(struct sim *sim, uint64_t range_id);
+/* The node's replica leads, or has led, in that term or a later one. */
+bool sim_rules_has_led(struct sim *sim, uint64_t range_id, uint64_t node_id, uint64_t term);
+void sim_rules_described(struct sim *sim, const struct range_descriptor *descriptor,
+                         uint64_t leader_node, uint64_t term);
 /* rules_bounds.c: nothing is held any more for requests, messages and snapshots. */
 bool sim_rules_at_rest(struct sim *sim);
 void sim_rules_bounds(struct sim *sim);
