@@ -53,7 +53,9 @@ void storage_batch_put(struct storage_batch *batch, enum storage_family family, 
 void storage_batch_delete(struct storage_batch *batch, enum storage_family family,
                           struct slice key);
 /* [begin, end), empty end: no end. Costs a tombstone that every later read of the span has to look
- * at: for dropping ranges and snapshots, not for everyday log compaction. */
+ * at, and perhaps a table that is written early: for dropping ranges and snapshots, not for
+ * everyday log compaction. What was deleted costs later reads of the span and beside it next to
+ * nothing. */
 void storage_batch_delete_range(struct storage_batch *batch, enum storage_family family,
                                 struct slice begin, struct slice end);
 size_t storage_batch_count(const struct storage_batch *batch);

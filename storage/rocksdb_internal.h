@@ -153,6 +153,16 @@ void rocksdb_engine_make_options(struct rocksdb_engine *engine,
 void rocksdb_engine_free_options(struct rocksdb_engine *engine);
 const char *rocksdb_engine_family_name(unsigned family); /* also of the own one: "default" */
 
+/* Bounds at which RocksDB slows writers down: memtables of a family, tables in its level 0. */
+#define ROCKSDB_MEMTABLES_MAX 10
+#define ROCKSDB_L0_SLOWDOWN_TRIGGER 40
+
+/* ---- rocksdb_spans.c ---- */
+
+/* Before a batch is written that deletes a span of the family. */
+enum status rocksdb_spans_prepare(struct rocksdb_engine *engine,
+                                  enum storage_family family) MUST_CHECK;
+
 /* ---- rocksdb_write.c, rocksdb_read.c: see storage/engine.h ---- */
 
 struct storage_batch *rocksdb_engine_batch_new(struct storage_engine *engine);

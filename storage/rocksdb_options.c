@@ -16,12 +16,11 @@
  * stay in the processor's cache, and the table is as large as before. As many again, and
  * two, may fill while the first are written out; then writers wait, which bounds the memory. */
 #define MEMTABLES_PER_FLUSH 4
-#define MEMTABLES_MAX (2 * MEMTABLES_PER_FLUSH + 2)
+_Static_assert(ROCKSDB_MEMTABLES_MAX == 2 * MEMTABLES_PER_FLUSH + 2, "see above");
 
 /* Compactions may fall behind for a while before writers are slowed down: a stall of the Raft log
  * stalls every range of the node. */
 #define L0_COMPACTION_TRIGGER 4
-#define L0_SLOWDOWN_TRIGGER 40
 #define L0_STOP_TRIGGER 64
 
 /* RocksDB's names for its enumerators do not reach C. */
@@ -104,9 +103,9 @@ static rocksdb_options_t *make_family(uint64_t buffer_bytes, uint64_t all_buffer
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_options_set_write_buffer_size(options, buffer_bytes / MEMTABLES_PER_FLUSH);
     rocksdb_options_set_min_write_buffer_number_to_merge(options, MEMTABLES_PER_FLUSH);
-    rocksdb_options_set_max_write_buffer_number(options, MEMTABLES_MAX);
+    rocksdb_options_set_max_write_buffer_number(options, ROCKSDB_MEMTABLES_MAX);
     rocksdb_options_set_level0_file_num_compaction_trigger(options, L0_COMPACTION_TRIGGER);
-    rocksdb_options_set_level0_slowdown_writes_trigger(options, L0_SLOWDOWN_TRIGGER);
+    rocksdb_options_set_level0_slowdown_writes_trigger(options, ROCKSDB_L0_SLOWDOWN_TRIGGER);
     rocksdb_options_set_level0_stop_writes_trigger(options, L0_STOP_TRIGGER);
     rocksdb_options_set_target_file_size_base(options, table_bytes(all_buffer_bytes));
     rocksdb_options_set_max_bytes_for_level_base(options, 4 * buffer_bytes);

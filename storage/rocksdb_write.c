@@ -16,6 +16,7 @@ struct rocksdb_batch {
     struct storage_batch base;
     struct rocksdb_engine *engine;
     rocksdb_writebatch_t *native;
+    uint32_t span_families; /* bit for each of which it deletes a span */
 };
 
 static struct rocksdb_batch *batch_of(const struct storage_batch *batch) {
@@ -38,6 +39,7 @@ void rocksdb_engine_batch_free(struct storage_batch *base) {
 
 void rocksdb_engine_batch_clear(struct storage_batch *batch) {
     rocksdb_writebatch_clear(batch_of(batch)->native);
+    batch_of(batch)->span_families = 0;
 }
 
 void rocksdb_engine_batch_put(struct storage_batch *base, enum storage_family family,
@@ -74,6 +76,7 @@ void rocksdb_engine_batch_delete_range(struct storage_batch *base, enum storage_
                                        (const char *)begin.data, begin.len, (const char *)end.data,
                                        end.len);
     buf_done(&behind_all);
+    batch->span_families |= 1u << family;
 }
 
 size_t rocksdb_engine_batch_count(const struct storage_batch *batch) {
@@ -170,8 +173,22 @@ enum status rocksdb_engine_write_native(struct rocksdb_engine *engine, rocksdb_w
     return status;
 }
 
-enum status rocksdb_engine_write(struct storage_engine *engine, struct storage_batch *batch,
+/* The log is read forwards, from entries that are there: what was deleted is in nobody's way. */
+static enum status prepare_spans(struct rocksdb_engine *engine, uint32_t span_families) {
+    enum status status = STATUS_OK;
+    for (unsigned family = 0; family < STORAGE_FAMILY_COUNT && status == STATUS_OK; family++)
+        if (span_families & 1u << family && family != STORAGE_RAFT)
+            status = rocksdb_spans_prepare(engine, (enum storage_family)family);
+    return status;
+}
+
+enum status rocksdb_engine_write(struct storage_engine *base, struct storage_batch *base_batch,
                                  enum storage_durability durability) {
-    return rocksdb_engine_write_native(rocksdb_engine_of(engine), batch_of(batch)->native,
-                                       durability);
+    struct rocksdb_engine *engine = rocksdb_engine_of(base);
+    const struct rocksdb_batch *batch = batch_of(base_batch);
+    if (batch->span_families != 0) {
+        enum status status = prepare_spans(engine, batch->span_families);
+        if (status != STATUS_OK) return status;
+    }
+    return rocksdb_engine_write_native(engine, batch->native, durability);
 }
