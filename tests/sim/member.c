@@ -11,7 +11,7 @@ struct asker {
     uint32_t host;
     uint64_t host_incarnation;
     uint64_t number;
-    uint32_t worker;
+    uint32_t worker, address;
 };
 
 static void schedule(struct sim_member *member) {
@@ -125,7 +125,8 @@ static struct asker *asker_new(struct sim_member *member, const struct sim_messa
                             .host = message->from,
                             .host_incarnation = message->from_incarnation,
                             .number = message->body ? message->body->number : 0,
-                            .worker = message->body ? message->body->worker : 0};
+                            .worker = message->body ? message->body->worker : 0,
+                            .address = message->body ? message->body->address : 0};
     return asker;
 }
 
@@ -141,8 +142,16 @@ static void answer(struct asker *asker, enum sim_message_kind kind, struct sim_b
     memory_free(asker);
 }
 
+static const struct sim_node *asking_node(const struct asker *asker) {
+    return CONTAINER_OF(asker->member->host.sim->hosts[asker->host], const struct sim_node, host);
+}
+
 static void on_registered(void *ctx, const struct placement_register_reply *reply) {
+    const struct asker *asker = ctx;
     struct sim_body *body = sim_body_new();
+    if (reply->status == STATUS_OK)
+        sim_rules_registered(asker->member->host.sim, asking_node(asker), reply->node_id,
+                             asker->address);
     body->status = reply->status;
     body->cluster_id = reply->cluster_id;
     body->node_id = reply->node_id;
@@ -184,12 +193,30 @@ static void receive_registration(struct sim_member *member, const struct sim_mes
                                                  .incarnation = message->body->incarnation,
                                                  .synced_sequence = message->body->number,
                                                  .version = SLICE_LITERAL("simulated")};
-    (void)snprintf(address, sizeof(address), "10.0.0.%u:7101", message->from + 1);
+    sim_rules_registers(
+        member->host.sim,
+        CONTAINER_OF(member->host.sim->hosts[message->from], const struct sim_node, host),
+        message->body->address);
+    sim_address_text(message->body->address, address, sizeof(address));
     request.address = slice_from_text(address);
     ASSERT_CMP(message->frame.len, ==, sizeof(request.uuid.bytes));
     memcpy(request.uuid.bytes, message->frame.data, sizeof(request.uuid.bytes));
     placement_driver_register(member->driver, &request, sim_host_now_us(&member->host),
                               on_registered, asker_new(member, message));
+}
+
+static void tell_addresses(struct sim_member *member, const struct sim_message *heartbeat,
+                           const struct placement_heartbeat_reply *reply, struct sim_body *body) {
+    struct sim *sim = member->host.sim;
+    const struct sim_node *node =
+        CONTAINER_OF(sim->hosts[heartbeat->from], const struct sim_node, host);
+    body->book_version = reply->address_book_version;
+    sim_book_tell(body, reply->nodes, reply->node_count);
+    if (reply->node_count > 0)
+        sim_rules_addresses(sim, body);
+    else if (node->host.incarnation == heartbeat->from_incarnation &&
+             node->book.version == heartbeat->body->book_version)
+        sim_rules_book(sim, &node->book);
 }
 
 static void receive_heartbeat(struct sim_member *member, const struct sim_message *message) {
@@ -199,6 +226,7 @@ static void receive_heartbeat(struct sim_member *member, const struct sim_messag
                                                   .incarnation = asked->incarnation,
                                                   .synced_sequence = asked->number,
                                                   .wall_ms = asked->wall_ms,
+                                                  .address_book_version = asked->book_version,
                                                   .complete = true,
                                                   .report_count = asked->report_count,
                                                   .reports = asked->lists->reports};
@@ -215,6 +243,7 @@ static void receive_heartbeat(struct sim_member *member, const struct sim_messag
             copy_descriptor(&body->lists->creates[i].descriptor, reply.creates[i].descriptor);
             body->lists->creates[i].campaign = reply.creates[i].campaign;
         }
+        tell_addresses(member, message, &reply, body);
         body->wanted_count = reply.wanted_count;
         for (uint32_t i = 0; i < reply.wanted_count; i++)
             body->lists->wanted[i] = reply.wanted[i];
@@ -236,6 +265,8 @@ static void receive_map_asked(struct sim_member *member, const struct sim_messag
     if (body->status == STATUS_OK) {
         ASSERT_CMP(map.range_count, <=, SIM_RANGES_MAX);
         body->range_count = map.range_count;
+        sim_book_tell(body, map.nodes, map.node_count);
+        sim_rules_addresses(member->host.sim, body);
         for (uint32_t i = 0; i < map.range_count; i++) {
             copy_descriptor(&body->lists->ranges[i].descriptor, map.ranges[i].descriptor);
             body->lists->ranges[i].leader_node = map.ranges[i].leader_node;

@@ -260,6 +260,13 @@ static void go_on_stopping(struct sim *sim, struct sim_timer *timer) {
     stop(sim, &node->host, SIM_END_KILL);
 }
 
+static void move(struct sim *sim) {
+    struct sim_host *host = some_node(sim);
+    if (!host->up) return;
+    CONTAINER_OF(host, struct sim_node, host)->moves = true;
+    stop(sim, host, SIM_END_KILL);
+}
+
 static void drain(struct sim *sim) {
     struct sim_node *node = CONTAINER_OF(some_node(sim), struct sim_node, host);
     if (!node->host.up || !node->store) return;
@@ -490,6 +497,9 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
         break;
     case SIM_FAULT_DRAIN:
         drain(sim);
+        break;
+    case SIM_FAULT_MOVE:
+        move(sim);
         break;
     case SIM_FAULT_COUNT:
         ASSERT(!"a fault");

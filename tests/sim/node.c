@@ -7,6 +7,7 @@
 /* A worker sleeps at least so long between turns, so that messages gather as they do in a process
  * that has other things to do. */
 #define TURN_US 30u
+#define DROP_REPORT_US 100000u /* as in rpc/node_peers.c */
 
 /* The stream between a router's process and a node's process. */
 struct sim_session {
@@ -61,12 +62,23 @@ static struct sim_session *session_of(struct sim_node *node, const struct sim_ho
     return *slot;
 }
 
+/* The store is told now and then, not of each frame. */
+static void find_no_way(struct sim_node *node, uint64_t node_id) {
+    if (node->host.sim->now_us < node->unreachable_us) return;
+    node->unreachable_us = node->host.sim->now_us + DROP_REPORT_US;
+    range_store_unreachable(node->store, node_id);
+}
+
 static void send_to_node(void *ctx, enum sim_message_kind kind, uint64_t node_id,
                          struct slice frame) {
     struct sim_node *node = ctx;
     struct sim_node *to = sim_node_by_id(node->host.sim, node_id);
     ASSERT(to);
     if (!node->host.up) return;
+    if (!sim_nodes_connected(node, to)) {
+        find_no_way(node, node_id);
+        return;
+    }
     if (kind == SIM_RAFT) sim_rules_raft_frame(node->host.sim, &node->host, &to->host, frame);
     sim_send(node->host.sim, kind, node->host.index, to->host.index, frame, NULL, 0);
 }
@@ -96,6 +108,9 @@ static void refuse(void *ctx, uint64_t from_node) {
 void sim_node_start(struct sim_node *node) {
     memset(node->drivers, 0, sizeof(node->drivers));
     memset(node->asks, 0, sizeof(node->asks));
+    node->book = (struct sim_book){0};
+    node->unreachable_us = 0;
+    sim_address_take(node);
     sim_node_placement_start(node);
 }
 

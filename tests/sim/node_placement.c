@@ -28,6 +28,7 @@ static void send_registration(struct sim_node *node) {
     body->node_id = node->node_id;
     body->incarnation = incarnation(node);
     body->number = node->opened_sequence;
+    body->address = node->address;
     sim_send(node->host.sim, SIM_REGISTER, node->host.index, member_host(node)->index,
              slice_make(node->uuid.bytes, sizeof(node->uuid.bytes)), body, 0);
     node->member = sim_next_member(node->host.sim, node->member); /* unless it answers */
@@ -81,6 +82,7 @@ static void send_heartbeat(struct sim_node *node) {
     list.body->cluster_id = node->cluster_id;
     list.body->node_id = node->node_id;
     list.body->incarnation = incarnation(node);
+    list.body->book_version = node->book.version;
     list.body->wall_ms = clock_wall_ms(&node->host.clock);
     list.body->number = storage_synced_sequence(node->host.engine);
     range_store_status(node->store, report_range, &list);
@@ -187,6 +189,7 @@ static void heartbeat_answered(struct sim_node *node, const struct sim_message *
     }
     node->member = sim->hosts[message->from]->number - 1;
     node->next_heartbeat_us = sim->now_us + body->next_heartbeat_ms * UINT64_C(1000);
+    sim_book_learn(&node->book, body);
     for (uint32_t i = 0; i < body->create_count; i++)
         range_store_create(node->store, &body->lists->creates[i].descriptor,
                            body->lists->creates[i].campaign);

@@ -9,6 +9,8 @@ static enum status send_requests(void *ctx, uint64_t node_id, struct slice frame
     struct sim *sim = router->host.sim;
     struct sim_node *node = sim_node_by_id(sim, node_id);
     if (!node || !router->host.up) return STATUS_UNAVAILABLE;
+    /* There is nobody, or somebody else, who refuses the handshake. */
+    if (node->host.up && !sim_router_reaches(router, node)) return STATUS_UNAVAILABLE;
     /* A process that is not there refuses the connection; a machine that is not there does not. */
     if (!node->host.up && sim_chance(sim, 500)) return STATUS_UNAVAILABLE;
     sim_send(sim, SIM_REQUESTS, router->host.index, node->host.index, frame, NULL, 0);
@@ -41,6 +43,7 @@ void sim_router_start(struct sim_router *router) {
                                    .attempt_timeout_us =
                                        router->host.sim->config.attempt_timeout_us};
     struct router_io io = {.ctx = router, .send = send_requests, .refresh = refresh};
+    router->book = (struct sim_book){0};
     router->map_asked = false;
     router->map_timeout.fire = map_timed_out;
     router->router = router_new(&config, &io);
@@ -78,6 +81,22 @@ void sim_router_wake(struct sim_router *router) {
     sim_router_settle(router);
 }
 
+/* And dials those who were elsewhere before. */
+static void learn_addresses(struct sim_router *router, const struct sim_body *body,
+                            uint64_t host_us) {
+    struct sim *sim = router->host.sim;
+    struct sim_book before = router->book;
+    sim_book_learn(&router->book, body);
+    for (uint32_t i = 0; i < sim->config.nodes; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        if (node->node_id == 0 || !node->store ||
+            before.addresses[node->node_id - 1] == router->book.addresses[node->node_id - 1])
+            continue;
+        if (sim_router_reaches(router, node))
+            router_node_up(router->router, node->node_id, host_us);
+    }
+}
+
 void sim_router_receive(struct sim_router *router, struct sim_message *message) {
     struct sim *sim = router->host.sim;
     const struct sim_host *from = sim->hosts[message->from];
@@ -96,12 +115,15 @@ void sim_router_receive(struct sim_router *router, struct sim_message *message) 
     } else if (message->kind == SIM_STREAM_DOWN) {
         if (node_id) router_node_down(router->router, node_id, host_us);
     } else if (message->kind == SIM_STREAM_UP) {
-        if (node_id) router_node_up(router->router, node_id, host_us);
+        /* It dials again and again, but where it knows the node to be. */
+        if (node_id && sim_router_reaches(router, CONTAINER_OF(from, struct sim_node, host)))
+            router_node_up(router->router, node_id, host_us);
     } else if (message->kind == SIM_MAP && router->map_asked &&
                message->body->status == STATUS_OK && message->body->range_count > 0) {
         router->map_asked = false;
         sim_timer_stop(sim, &router->map_timeout);
         router->member = from->number - 1;
+        learn_addresses(router, message->body, host_us);
         router_set_ranges(router->router, message->body->lists->ranges, message->body->range_count,
                           host_us);
     }

@@ -79,6 +79,8 @@ struct call_rules {
 struct sim_rules {
     uint64_t turns, next_walk; /* over a worker's invariants, in turns of all workers */
     uint64_t last_timestamp;
+    struct sim_book registered; /* where nodes are, as of the answers to their registrations */
+    uint32_t registering[SIM_NODES_MAX]; /* bits: addresses asked for since, without an answer */
     struct range_rules ranges[SIM_RANGES_MAX + 1];
     struct replica_rules replicas[SIM_NODES_MAX][SIM_RANGES_MAX + 1];
     struct speaker_rules speakers[SIM_HOSTS_MAX][SIM_RANGES_MAX + 1]; /* by group */

@@ -9,7 +9,8 @@
 #define NETWORK                                                                                  \
     (BIT(LOSS) | BIT(CLOG) | BIT(PARTITION) | BIT(ONE_WAY) | BIT(BRIDGE) | BIT(ISOLATE_LEADER) | \
      BIT(MUTE_LEADER) | BIT(FLAP) | BIT(SWIZZLE))
-#define MACHINES (BIT(CRASH) | BIT(CRASH_ALL) | BIT(KILL) | BIT(PAUSE) | BIT(ROUTER) | BIT(DRAIN))
+#define MACHINES \
+    (BIT(CRASH) | BIT(CRASH_ALL) | BIT(KILL) | BIT(PAUSE) | BIT(ROUTER) | BIT(DRAIN) | BIT(MOVE))
 #define DISKS                                                                              \
     (BIT(CRASH) | BIT(CRASH_ALL) | BIT(SLOW_DISK) | BIT(SYNC_FAILURE) | BIT(WRITE_ERROR) | \
      BIT(DISK_FULL) | BIT(READ_ERROR))
@@ -39,7 +40,8 @@ static const struct scenario scenarios[] = {
     {"mixed", "any fault, mixed anew by each seed", EVERYTHING, 0, 0, 0, false, false},
     {"calm", "no faults", 0, 0, 0, 0, false, false},
     {"network", "losses, delays, partitions", NETWORK, 0, 0, 0, false, false},
-    {"machines", "crashes, restarts, drains, pauses", MACHINES, 0, 0, 0, false, false},
+    {"machines", "crashes, restarts, drains, pauses, other addresses", MACHINES, 0, 0, 0, false,
+     false},
     {"disks", "unsynced writes lost, slow and full disks, failing syncs, writes and reads", DISKS,
      0, 0, 0, false, false},
     {.name = "leases",
@@ -85,8 +87,8 @@ static const struct scenario scenarios[] = {
      .members = true,
      .backlogs = true},
     {"placement", "trouble at placement and with its clocks",
-     BIT(PLACEMENT) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE) | BIT(DISK_FULL) |
-         BIT(READ_ERROR),
+     BIT(PLACEMENT) | BIT(MOVE) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE) |
+         BIT(DISK_FULL) | BIT(READ_ERROR),
      0, 0, 0, false, false},
     {"speed", "3 nodes, 16 ranges, one placement member, no faults: for measuring", 0, 16, 3, 0,
      false, false},

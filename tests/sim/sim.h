@@ -22,6 +22,7 @@ struct sim_options {
     X(transfers, "transfers asked for")                   \
     X(crashes, "machines without power")                  \
     X(kills, "processes killed")                          \
+    X(moves, "nodes that came back at another address")   \
     X(drains, "processes told to stop")                   \
     X(disk_failures, "processes ended by their disk")     \
     X(pauses, "pauses")                                   \

@@ -68,6 +68,18 @@ struct sim_create {
     bool campaign;
 };
 
+/* Of a node, as placement tells it. */
+struct sim_address {
+    uint64_t node_id;
+    uint32_t address;
+};
+
+/* What a process knows of where the nodes are. */
+struct sim_book {
+    uint64_t version;                  /* 0: nothing is known */
+    uint32_t addresses[SIM_NODES_MAX]; /* by node id, less 1; 0: not known */
+};
+
 /* Of all ranges: in heartbeats, their answers, and maps. */
 struct sim_lists {
     struct placement_replica_report reports[SIM_RANGES_MAX];
@@ -75,6 +87,7 @@ struct sim_lists {
     struct sim_create creates[SIM_RANGES_MAX];
     uint64_t wanted[SIM_RANGES_MAX];
     struct router_range ranges[SIM_RANGES_MAX]; /* the map */
+    struct sim_address addresses[SIM_NODES_MAX];
 };
 
 /* What calls to placement and their answers carry beside frames. */
@@ -83,12 +96,15 @@ struct sim_body {
     uint64_t cluster_id, node_id, incarnation; /* REGISTER, REGISTERED, HEARTBEAT */
     /* TIMESTAMPS, GRANT; number: of the ask. REGISTER, HEARTBEAT: number: synced sequence. */
     uint64_t first, count, number;
-    uint64_t wall_ms; /* HEARTBEAT */
+    uint64_t wall_ms;      /* HEARTBEAT */
+    uint64_t book_version; /* HEARTBEAT, HEARTBEAT_ANSWER */
+    uint32_t address;      /* REGISTER */
     uint32_t worker;
     uint32_t next_heartbeat_ms;
     uint32_t report_count;               /* HEARTBEAT */
     uint32_t create_count, wanted_count; /* HEARTBEAT_ANSWER */
     uint32_t range_count;                /* MAP */
+    uint32_t address_count;              /* HEARTBEAT_ANSWER, MAP */
     struct sim_lists *lists;             /* owned; NULL: all counts are 0 */
 };
 
@@ -157,7 +173,11 @@ struct sim_node {
     /* On disk since the first start: */
     struct placement_uuid uuid;
     uint64_t cluster_id, node_id; /* 0: not registered yet */
+    uint32_t address;             /* 0: none yet */
+    bool moves;                   /* with the next start, to another one */
     /* Of the process: */
+    struct sim_book book;
+    uint64_t unreachable_us;   /* when the store may be told again that frames found no way */
     struct range_store *store; /* NULL: not registered in this incarnation */
     struct sim_driver drivers[SIM_WORKERS_MAX];
     struct sim_session *sessions[SIM_ROUTERS];
@@ -180,6 +200,7 @@ struct sim_member {
 struct sim_router {
     struct sim_host host;
     struct router *router;
+    struct sim_book book;
     uint32_t member;
     bool map_asked;
     struct sim_timer map_timeout;
@@ -213,6 +234,7 @@ enum sim_fault {
     SIM_FAULT_PLACEMENT,
     SIM_FAULT_ROUTER,
     SIM_FAULT_DRAIN, /* a node is told to stop */
+    SIM_FAULT_MOVE,  /* a node comes back at another address */
     SIM_FAULT_COUNT,
 };
 
@@ -365,6 +387,25 @@ void sim_node_wake(struct sim_node *node);
 void sim_node_go_on(struct sim_node *node);
 void sim_node_schedule(struct sim_node *node);
 struct sim_node *sim_node_by_id(struct sim *sim, uint64_t node_id); /* NULL: none has it */
+
+/* addresses.c */
+void sim_address_take(struct sim_node *node); /* its process starts */
+void sim_address_text(uint32_t address, char *text, size_t size);
+uint32_t sim_address_parse(struct slice text);
+/* Whoever of the two dials knows where the other one is. */
+bool sim_nodes_connected(const struct sim_node *a, const struct sim_node *b);
+bool sim_router_reaches(const struct sim_router *router, const struct sim_node *node);
+void sim_book_learn(struct sim_book *book, const struct sim_body *body);
+void sim_book_tell(struct sim_body *body, const struct placement_node_address *nodes,
+                   uint32_t count);
+/* The node asks to be registered there; it is. */
+void sim_rules_registers(struct sim *sim, const struct sim_node *node, uint32_t address);
+void sim_rules_registered(struct sim *sim, const struct sim_node *node, uint64_t node_id,
+                          uint32_t address);
+/* What placement tells of all nodes, and the book of somebody to whom it tells that nothing in it
+ * has changed. */
+void sim_rules_addresses(struct sim *sim, const struct sim_body *body);
+void sim_rules_book(struct sim *sim, const struct sim_book *book);
 
 /* node_placement.c: what a node and placement say to each other */
 void sim_node_placement_start(struct sim_node *node);
