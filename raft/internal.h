@@ -65,8 +65,9 @@ struct raft {
 
     uint64_t now_us; /* 0: no time was ever handed in */
     uint64_t
-        guard_until_us; /* no vote, no candidacy before: some leader may hold a lease (6.4.1) */
-    bool grace_wanted;  /* start the guard with the first raft_set_now */
+        guard_until_us;   /* no vote, no candidacy before: some leader may hold a lease (6.4.1) */
+    bool grace_wanted;    /* start the guard with the first raft_set_now */
+    uint64_t grace_ticks; /* since the start, while that is awaited; nothing sets them back */
 
     uint64_t transfer_target;    /* leader handing over to; RAFT_NO_REPLICA: none */
     bool transfer_begun;         /* in this term: no leases any more */

@@ -22,7 +22,7 @@ void raft_guard_leader(struct raft *raft) {
 bool raft_guards_by_clock(const struct raft *raft) {
     /* Restarted, and nobody has said what time it is: ticks are all there is. */
     if (raft->grace_wanted)
-        return raft->election_elapsed * raft->config.tick_us < raft->config.restart_grace_us;
+        return raft->grace_ticks * raft->config.tick_us < raft->config.restart_grace_us;
     return raft->now_us < raft->guard_until_us;
 }
 

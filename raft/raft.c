@@ -444,6 +444,7 @@ static void tick_leader(struct raft *raft) {
 
 void raft_tick(struct raft *raft) {
     if (raft->quiet) return;
+    if (raft->grace_wanted) raft->grace_ticks++;
     if (raft->role == RAFT_LEADER) {
         tick_leader(raft);
     } else {

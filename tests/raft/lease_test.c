@@ -273,6 +273,33 @@ Test(raft_promise, is_not_shortened) {
     group_free(group);
 }
 
+/* Who has not been told the time since it restarted counts ticks: for as long as it promised, and
+ * not for as long as it would promise now, be that shorter or longer. Once, too: that it stands
+ * itself then, when its own time-out is the shorter one, does not bind it again. */
+Test(raft_promise, is_kept_by_ticks_until_somebody_says_the_time) {
+    static const uint32_t time_outs[] = {3, 30};
+    for (size_t at = 0; at < sizeof(time_outs) / sizeof(time_outs[0]); at++) {
+        struct raft_config config = lease_config();
+        struct group *group = group_new(3, &config);
+        struct group_node *node = &group->nodes[2];
+        node->config.election_ticks = time_outs[at];
+        node->config.restart_grace_us = ELECTION_US;
+        group_restart(group, 2);
+        struct raft_message vote = {.kind = RAFT_MSG_VOTE, .from = 3, .term = 9, .log = {8, 99}};
+        for (int ticks = 0; ticks < 10; ticks++) {
+            cr_assert_eq(raft_campaign(node->raft), STATUS_BUSY);
+            cr_assert_eq(group_step(group, 2, vote), STATUS_OK);
+            cr_assert_eq(group_view(group, 2).term, 1, "ignored after %d ticks", ticks);
+            group_tick(group, 2, 1);
+        }
+        cr_assert_eq(group_view(group, 2).role,
+                     time_outs[at] > 10 ? RAFT_FOLLOWER : RAFT_CANDIDATE);
+        cr_assert_eq(group_step(group, 2, vote), STATUS_OK);
+        cr_assert_eq(group_view(group, 2).vote, 3);
+        group_free(group);
+    }
+}
+
 /* An answer to a heartbeat is a promise that needs no sync: who forgot all of it, its term too,
  * keeps it all the same. */
 Test(raft_promise, outlives_a_term_that_was_not_durable) {
