@@ -63,6 +63,10 @@ bool sim_router_reaches(const struct sim_router *router, const struct sim_node *
     return has_right(&router->book, node);
 }
 
+bool sim_node_reaches(const struct sim_node *from, const struct sim_node *to) {
+    return has_right(&from->book, to);
+}
+
 bool sim_nodes_connected(const struct sim_node *a, const struct sim_node *b) {
     const struct sim_node *dials = a->node_id < b->node_id ? a : b;
     const struct sim_node *listens = dials == a ? b : a;

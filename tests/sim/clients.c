@@ -184,10 +184,31 @@ static void begin_operation(struct client *client) {
 
 /* ---- sending ---- */
 
+/* A router that has lost its way to a leader, and nobody else has, serves who has the time for it;
+ * but a write that must not run twice may have been under way when the way was lost. */
+static void check_served(const struct client *client, const struct router_reply *reply) {
+    const struct sim *sim = client->sim;
+    bool once = client_writes(&client->operation) && !client->operation.request_id[0];
+    uint64_t since_us =
+        client->sent_us > sim->ways_changed_us ? client->sent_us : sim->ways_changed_us;
+    if (!sim->config.only_lost_ways || !sim->hurting || sim->now_us < since_us + SIM_DETOUR_US)
+        return;
+    if (reply->code == ROUTER_TIMEOUT || reply->code == ROUTER_UNAVAILABLE ||
+        (reply->code == ROUTER_UNKNOWN && !once))
+        sim_broken(client->sim, "a router that is cut off from a leader alone serves its clients",
+                   "client %u, operation kind %d, through router %u: code %d after %u us, %u us "
+                   "after the last change: %.*s",
+                   client->number, (int)client->operation.kind, client->router + 1,
+                   (int)reply->code, (unsigned)(sim->now_us - client->sent_us),
+                   (unsigned)(sim->now_us - sim->ways_changed_us), (int)reply->text.len,
+                   (const char *)reply->text.data);
+}
+
 static void done(void *ctx, const struct router_reply *reply) {
     struct client *client = ctx;
     ASSERT(client->waiting && client->busy);
     client->waiting = false;
+    check_served(client, reply);
     client_told(client, reply);
     uint64_t pause_us = client->busy ? RETRY_US : client->sim->config.think_us;
     sim_timer_start(client->sim, &client->timer,
@@ -315,6 +336,7 @@ static void send_operation(struct client *client) {
                                                       : prng_between(&sim->prng, 300000, 5000000));
     operation->attempts++;
     client->waiting = true;
+    client->sent_us = sim->now_us;
     router_submit(router->router, &sending->request, host_us, done, client);
     memory_free(sending);
     sim_router_settle(router);

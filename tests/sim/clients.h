@@ -105,8 +105,9 @@ struct client {
     struct sim_timer timer; /* thinks, or waits before it tries again */
     struct sim *sim;
     uint32_t number, router;
-    bool busy;     /* `operation` is undecided */
-    bool waiting;  /* a router has it */
+    bool busy;    /* `operation` is undecided */
+    bool waiting; /* a router has it */
+    uint64_t sent_us;
     bool believes; /* that nothing was changed, when it is told so; and leaves */
     struct operation operation;
 };

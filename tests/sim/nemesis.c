@@ -136,6 +136,21 @@ static struct sim_host *isolate_leader(struct sim *sim, bool mute) {
     return &leader->host;
 }
 
+/* A cable, a route, a rule of a firewall: one router does not reach one leader, all others do. */
+static void lose_way(struct sim *sim) {
+    uint64_t range_id = prng_between(&sim->prng, 1, sim->config.ranges);
+    const struct sim_node *leader = sim_rules_leader(sim, range_id);
+    uint32_t router = sim->routers[prng_below(&sim->prng, SIM_ROUTERS)].host.index;
+    if (!leader) return;
+    for (uint32_t i = 0; i < sim->config.nodes; i++) {
+        uint32_t node = sim->nodes[i].host.index;
+        sim->cut[router][node] = sim->cut[node][router] = &sim->nodes[i] == leader;
+    }
+    sim->ways_changed_us = sim->now_us;
+    sim_note(sim, "network: host %u is cut off from node %u alone, leader of range %u", router,
+             leader->host.number, (unsigned)range_id);
+}
+
 /* Its leader is away until somebody stands in the range, and then reaches some nodes again, which
  * promise it not to help the candidate, while requests and refusals are still under way on links
  * that are slow. Some of those who promise come back with other settings, and some of those again.
@@ -500,6 +515,9 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
         break;
     case SIM_FAULT_MOVE:
         move(sim);
+        break;
+    case SIM_FAULT_LOST_WAY:
+        lose_way(sim);
         break;
     case SIM_FAULT_COUNT:
         ASSERT(!"a fault");

@@ -22,6 +22,13 @@ uint64_t sim_stream_turn(struct sim *sim, const struct sim_message *message, uin
     return at_us;
 }
 
+/* Where nothing gets through, also not by a detour. */
+static bool is_cut(const struct sim *sim, enum sim_message_kind kind, uint32_t from, uint32_t to) {
+    if (!sim->cut[from][to]) return false;
+    const struct sim_host *via = sim_detour(sim, kind, from, to);
+    return !via || !via->up || sim->cut[from][via->index] || sim->cut[via->index][to];
+}
+
 struct sim_body *sim_body_new(void) {
     return MEMORY_NEW(struct sim_body);
 }
@@ -76,7 +83,7 @@ static void receive(struct sim_host *to, void *message) {
 static bool is_there(struct sim *sim, const struct sim_message *message) {
     const struct sim_host *to = sim->hosts[message->to];
     sim->messages_under_way--;
-    bool there = to->up && !sim->cut[message->from][message->to] &&
+    bool there = to->up && !is_cut(sim, message->kind, message->from, message->to) &&
                  (message->to_incarnation == 0 || message->to_incarnation == to->incarnation);
     sim_trace(sim, (uint64_t)message->kind << 32 | message->from << 16 | message->to,
               slice_from_buf(&message->frame));
@@ -113,7 +120,7 @@ void sim_send(struct sim *sim, enum sim_message_kind kind, uint32_t from, uint32
     if (sim->hosts[from]->up && sim_disk_failed(sim->hosts[from]))
         sim_broken(sim, "a process whose disk failed says nothing more", "host %u sends to host %u",
                    from, to);
-    if (sim->cut[from][to] || sim_chance(sim, sim->loss_per_mille)) {
+    if (is_cut(sim, kind, from, to) || sim_chance(sim, sim->loss_per_mille)) {
         sim_body_free(body);
         return;
     }
@@ -146,6 +153,7 @@ void sim_isolate(struct sim *sim, const struct sim_host *host, bool cut) {
 
 void sim_heal(struct sim *sim) {
     memset(sim->cut, 0, sizeof(sim->cut));
+    sim->ways_changed_us = sim->now_us;
     memset(sim->clogged_until_us, 0, sizeof(sim->clogged_until_us));
     memset(sim->slow_us, 0, sizeof(sim->slow_us));
     sim->loss_per_mille = sim->duplicate_per_mille = 0;

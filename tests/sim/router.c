@@ -9,8 +9,7 @@ static enum status send_requests(void *ctx, uint64_t node_id, struct slice frame
     struct sim *sim = router->host.sim;
     struct sim_node *node = sim_node_by_id(sim, node_id);
     if (!node || !router->host.up) return STATUS_UNAVAILABLE;
-    /* There is nobody, or somebody else, who refuses the handshake. */
-    if (node->host.up && !sim_router_reaches(router, node)) return STATUS_UNAVAILABLE;
+    if (!sim_way_up(router, node)) return STATUS_UNAVAILABLE;
     /* A process that is not there refuses the connection; a machine that is not there does not. */
     if (!node->host.up && sim_chance(sim, 500)) return STATUS_UNAVAILABLE;
     sim_send(sim, SIM_REQUESTS, router->host.index, node->host.index, frame, NULL, 0);
@@ -48,10 +47,12 @@ void sim_router_start(struct sim_router *router) {
     router->map_timeout.fire = map_timed_out;
     router->router = router_new(&config, &io);
     sim_rules_router_began(router->host.sim, &router->host);
+    sim_detours_start(router);
 }
 
 void sim_router_stop(struct sim_router *router) {
     sim_timer_stop(router->host.sim, &router->map_timeout);
+    sim_detours_stop(router);
     struct router *old = router->router;
     router->router = NULL;
     router_free(old);

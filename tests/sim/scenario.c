@@ -8,7 +8,7 @@
 #define BIT(fault) (1u << SIM_FAULT_##fault)
 #define NETWORK                                                                                  \
     (BIT(LOSS) | BIT(CLOG) | BIT(PARTITION) | BIT(ONE_WAY) | BIT(BRIDGE) | BIT(ISOLATE_LEADER) | \
-     BIT(MUTE_LEADER) | BIT(FLAP) | BIT(SWIZZLE))
+     BIT(MUTE_LEADER) | BIT(FLAP) | BIT(SWIZZLE) | BIT(LOST_WAY))
 #define MACHINES \
     (BIT(CRASH) | BIT(CRASH_ALL) | BIT(KILL) | BIT(PAUSE) | BIT(ROUTER) | BIT(DRAIN) | BIT(MOVE))
 #define DISKS                                                                              \
@@ -86,6 +86,10 @@ static const struct scenario scenarios[] = {
      .nodes = 5,
      .members = true,
      .backlogs = true},
+    {.name = "detours",
+     .what =
+         "routers that lose the way to a leader, which everybody else reaches, and nothing else",
+     .faults = BIT(LOST_WAY)},
     {"placement", "trouble at placement and with its clocks",
      BIT(PLACEMENT) | BIT(MOVE) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE) |
          BIT(DISK_FULL) | BIT(READ_ERROR),
@@ -229,6 +233,8 @@ void sim_config_make(struct sim *sim) {
     /* Half of the seeds, and not by chance: seeds that found something stay what they were. */
     config->quiesce_ticks = sim->options.seed % 2 == 0 ? 15 : 0;
     config->check_every = 64;
+    config->only_lost_ways = scenario->faults == BIT(LOST_WAY);
+    if (config->only_lost_ways) config->fault_pause_us = prng_between(&sim->prng, 500000, 4000000);
     choose_weights(sim, scenario->faults);
     if (scenario->settings_differ) {
         config->fault_pause_us = prng_between(&sim->prng, 50000, 600000);

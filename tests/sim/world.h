@@ -197,10 +197,21 @@ struct sim_member {
     struct sim_driver disk;
 };
 
+/* A router's way to a node (detours.c). */
+struct sim_way {
+    uint64_t lost_us; /* when the network was found cut; 0: it is not */
+    uint64_t down_us; /* when the connection is found dead */
+    bool down;        /* it was, and the router knows */
+    /* Whose relay stands in for it; NULL: none. Frames in the direction that is cut go there. */
+    struct sim_node *via;
+};
+
 struct sim_router {
     struct sim_host host;
     struct router *router;
     struct sim_book book;
+    struct sim_way ways[SIM_NODES_MAX];
+    struct sim_timer ways_timer;
     uint32_t member;
     bool map_asked;
     struct sim_timer map_timeout;
@@ -233,8 +244,9 @@ enum sim_fault {
     SIM_FAULT_TRANSFER,
     SIM_FAULT_PLACEMENT,
     SIM_FAULT_ROUTER,
-    SIM_FAULT_DRAIN, /* a node is told to stop */
-    SIM_FAULT_MOVE,  /* a node comes back at another address */
+    SIM_FAULT_DRAIN,    /* a node is told to stop */
+    SIM_FAULT_MOVE,     /* a node comes back at another address */
+    SIM_FAULT_LOST_WAY, /* a router loses the way to a leader, and nobody else */
     SIM_FAULT_COUNT,
 };
 
@@ -264,6 +276,7 @@ struct sim_config {
     bool leases_fail; /* clocks pass the bound: what was read under a lease proves nothing */
     uint64_t delay_min_us, delay_max_us, sync_us;
     uint32_t stall_per_mille; /* of the turns on a slow disk: sim_disk_stall_time */
+    bool only_lost_ways;      /* nothing else is hurt: check_served, in clients.c */
     uint64_t order_pause_us;  /* of the operator between two orders, about; 0: there is none */
     bool careful_operator;    /* no range has fewer than three voters, in neither half */
     uint32_t check_every; /* turns at least between two walks over all of a worker's invariants */
@@ -296,7 +309,8 @@ struct sim {
     /* When the newest frame of each stream arrives: what is sent later comes later. */
     uint64_t arrives_us[SIM_HOSTS_MAX][SIM_HOSTS_MAX][SIM_STREAM_DOWN];
     uint32_t loss_per_mille, duplicate_per_mille;
-    uint64_t extra_delay_us; /* up to so much on top */
+    uint64_t extra_delay_us;  /* up to so much on top */
+    uint64_t ways_changed_us; /* when SIM_FAULT_LOST_WAY or its end last changed who is cut off */
     uint64_t messages_under_way;
     uint64_t memory_seen_us; /* when its use was looked at last */
 
@@ -395,6 +409,7 @@ uint32_t sim_address_parse(struct slice text);
 /* Whoever of the two dials knows where the other one is. */
 bool sim_nodes_connected(const struct sim_node *a, const struct sim_node *b);
 bool sim_router_reaches(const struct sim_router *router, const struct sim_node *node);
+bool sim_node_reaches(const struct sim_node *from, const struct sim_node *to);
 void sim_book_learn(struct sim_book *book, const struct sim_body *body);
 void sim_book_tell(struct sim_body *body, const struct placement_node_address *nodes,
                    uint32_t count);
@@ -427,6 +442,17 @@ void sim_router_stop(struct sim_router *router);
 void sim_router_receive(struct sim_router *router, struct sim_message *message);
 void sim_router_wake(struct sim_router *router);
 void sim_router_settle(struct sim_router *router); /* after each batch of events */
+
+/* detours.c: what rpc/'s node client and relays do for a router */
+/* Within so long a router that lost its way to a node has found another one, if there is one. */
+#define SIM_DETOUR_US 2000000u
+void sim_detours_start(struct sim_router *router);
+void sim_detours_stop(struct sim_router *router);
+/* Whether frames may be sent, directly or by a detour, as far as the router can know. */
+bool sim_way_up(const struct sim_router *router, const struct sim_node *node);
+/* The node that passes on what is sent from one host to another; NULL: nobody does. */
+const struct sim_host *sim_detour(const struct sim *sim, enum sim_message_kind kind, uint32_t from,
+                                  uint32_t to);
 
 /* clients.c */
 void sim_clients_new(struct sim *sim);
