@@ -159,7 +159,6 @@ static void admit_write(struct admission *call) {
     pending->arrived_us = call->frame->arrived_us;
     pending->admitted_us = call->worker->now_us;
     pending->has_request_id = command.request_id.len > 0;
-    pending->weight = txn_command_weight(&command);
     range_propose_enqueue(pending);
 }
 

@@ -6,6 +6,11 @@
  * (async_storage_writes), and the engine makes writes durable in order, so a crash that keeps these
  * effects keeps the log batch that was synced before them.
  *
+ * A round ends when it has done enough, also in the middle of an entry: what commands cost shows
+ * only in what they find, so nobody could cut entries to measure. What is written then has the
+ * entry before as the applied one, and the timestamp of the last command. Timestamps grow along the
+ * log: after a restart, or a snapshot of such a moment, that one tells where to go on.
+ *
  * Clients are answered from the round. Their frames leave at the end of the turn, or before its
  * write when they grow large (client.c): either way the outcome is durable, because a quorum has
  * the entry on disk, and visible to reads, because this worker serves them after the write. */
@@ -93,6 +98,8 @@ static struct range_pending *waiting_for(struct range_replica *replica, struct r
     struct range_pending *first = range_pending_of(replica->proposed.next);
     if (first->id.index != id.index) return NULL;
     ASSERT_CMP(first->id.term, ==, id.term); /* settle_lost: another's took no place of it */
+    /* None is passed over: who has the entry needs no snapshot with a part of it. */
+    ASSERT_CMP(first->position, >=, position);
     return first->position == position ? first : NULL;
 }
 
@@ -120,41 +127,6 @@ static void apply_command(struct range_replica *replica, const struct raft_entry
         range_apply_fail(replica, entry, "the storage engine: %s", status_text(status));
 }
 
-static void apply_commands(struct range_replica *replica, const struct raft_entry *entry) {
-    struct range_entry commands;
-    enum status status = range_entry_decode(payload_slice(entry->payload), &commands);
-    if (status != STATUS_OK)
-        range_apply_fail(replica, entry, "its commands: %s", status_text(status));
-    bool span_changed = commands.span_version != replica->descriptor.epoch.span_version;
-    for (uint32_t i = 0; i < commands.count; i++) {
-        struct txn_outcome outcome = {0};
-        struct slice command = range_entry_next(&commands);
-        arena_reset(&replica->worker->arena);
-        apply_command(replica, entry, command, span_changed, &outcome);
-        range_overload_apply(replica, entry, command.len);
-        struct range_pending *pending = waiting_for(replica, entry->id, i);
-        if (pending) reply_outcome(pending, &outcome);
-    }
-    replica->writes_total += commands.count;
-    replica->worker->round_commands += commands.count;
-    metric_add(&metric_range_commands_applied_total, commands.count);
-}
-
-static void apply_entry(struct range_replica *replica, const struct raft_entry *entry) {
-    ASSERT_CMP(entry->id.index, ==, replica->applying.applied.index + 1);
-    ASSERT_CMP(entry->id.term, >=, replica->applying.applied.term);
-    settle_lost(replica, entry->id);
-    struct slice bytes = payload_slice(entry->payload);
-    if (entry->kind != RAFT_ENTRY_NORMAL)
-        range_change_apply(replica, entry);
-    else if (bytes.len > 0) /* empty: a leader began its term */
-        apply_commands(replica, entry);
-    replica->applying.applied = entry->id;
-    if (!list_empty(&replica->changes)) range_change_settle(replica, entry->id);
-    replica->applying_bytes += bytes.len;
-    replica->worker->round_bytes += bytes.len;
-}
-
 static bool round_is_full(const struct range_worker *worker) {
     uint32_t commands_max = worker->store->config.apply_round_commands;
     if (commands_max == 0) commands_max = RANGE_APPLY_ROUND_COMMANDS;
@@ -163,7 +135,72 @@ static bool round_is_full(const struct range_worker *worker) {
            txn_apply_round_steps(worker->apply) >= RANGE_APPLY_ROUND_STEPS;
 }
 
-/* Entry by entry; what is left of the job when the round is full stays in it. */
+/* How many commands of the entry are applied already, by their timestamps. Not the last one: with
+ * it the entry would be an applied one. */
+static uint32_t count_applied(const struct range_replica *replica, struct range_entry commands) {
+    uint64_t last_ts = replica->applying.last_commit_ts;
+    for (uint32_t i = 0; i + 1 < commands.count; i++) {
+        uint64_t commit_ts = txn_command_commit_ts(range_entry_next(&commands));
+        if (commit_ts == last_ts) return i + 1;
+        if (commit_ts > last_ts) break;
+    }
+    return 0;
+}
+
+/* Passes over the commands that were applied before this round; returns how many they are. */
+static uint32_t pass_applied(const struct range_replica *replica, struct range_entry *commands) {
+    uint32_t applied = replica->entry_applied;
+    if (applied == RANGE_ENTRY_APPLIED_UNKNOWN) applied = count_applied(replica, *commands);
+    for (uint32_t i = 0; i < applied; i++)
+        (void)range_entry_next(commands); /* it has had its effect */
+    return applied;
+}
+
+/* False: the round is full, and there are more. */
+static bool apply_commands(struct range_replica *replica, const struct raft_entry *entry) {
+    struct range_worker *worker = replica->worker;
+    struct range_entry commands;
+    enum status status = range_entry_decode(payload_slice(entry->payload), &commands);
+    if (status != STATUS_OK)
+        range_apply_fail(replica, entry, "its commands: %s", status_text(status));
+    bool span_changed = commands.span_version != replica->descriptor.epoch.span_version;
+    uint32_t first = pass_applied(replica, &commands), i = first;
+    do {
+        struct txn_outcome outcome = {0};
+        struct slice command = range_entry_next(&commands);
+        arena_reset(&worker->arena);
+        apply_command(replica, entry, command, span_changed, &outcome);
+        range_overload_apply(replica, entry, command.len);
+        struct range_pending *pending = waiting_for(replica, entry->id, i);
+        if (pending) reply_outcome(pending, &outcome);
+        worker->round_commands++;
+        worker->round_bytes += command.len;
+        i++;
+    } while (i < commands.count && !round_is_full(worker));
+    replica->entry_applied = i;
+    replica->writes_total += i - first;
+    metric_add(&metric_range_commands_applied_total, i - first);
+    return i == commands.count;
+}
+
+/* False: a part of it is left for the next round. */
+static bool apply_entry(struct range_replica *replica, const struct raft_entry *entry) {
+    ASSERT_CMP(entry->id.index, ==, replica->applying.applied.index + 1);
+    ASSERT_CMP(entry->id.term, >=, replica->applying.applied.term);
+    settle_lost(replica, entry->id);
+    struct slice bytes = payload_slice(entry->payload);
+    if (entry->kind != RAFT_ENTRY_NORMAL)
+        range_change_apply(replica, entry);
+    else if (bytes.len > 0 && !apply_commands(replica, entry)) /* empty: a leader began its term */
+        return false;
+    replica->applying.applied = entry->id;
+    replica->entry_applied = 0;
+    if (!list_empty(&replica->changes)) range_change_settle(replica, entry->id);
+    replica->applying_bytes += bytes.len;
+    return true;
+}
+
+/* What is left of the job when the round is full stays in it. */
 static void apply_job(struct range_apply_job *job) {
     struct range_replica *replica = job->replica;
     if (list_empty(&replica->in_round)) {
@@ -172,7 +209,8 @@ static void apply_job(struct range_apply_job *job) {
         replica->applying_bytes = 0;
     }
     while (job->count > 0 && !replica->removed && !round_is_full(replica->worker)) {
-        apply_entry(replica, job->entries++);
+        if (!apply_entry(replica, job->entries)) break;
+        job->entries++;
         job->count--;
     }
     if (replica->removed) job->count = 0; /* what comes behind that does not concern it */

@@ -118,13 +118,13 @@ void range_check(const struct range_replica *replica) {
     check_reads(replica);
 }
 
-/* What the last turn did for reads, and its last round for commands: an entry may pass the bound of
- * a round, and putting the round's keys in order for intervals costs as much again. (An entry of a
- * version that knew no bound would pass it, too.) */
+/* What the last turn did for reads, and its last round for commands: one command may pass the bound
+ * of a round, and putting the round's keys in order for intervals costs as much again. (A command
+ * of a version that knew no bound would pass it, too.) */
 static void check_steps(const struct range_worker *worker) {
     ASSERT_CMP(worker->read_steps, <=, 3 * range_read_steps_max(worker));
     ASSERT_CMP(txn_apply_round_steps(worker->apply), <=,
-               2 * (RANGE_APPLY_ROUND_STEPS + RANGE_ENTRY_STEPS_MAX));
+               2 * (RANGE_APPLY_ROUND_STEPS + TXN_COMMAND_STEPS_MAX));
 }
 
 void range_worker_check(const struct range_worker *worker) {

@@ -42,7 +42,6 @@ struct range_pending {
     bool covered;        /* WAITING: the timestamp request under way counts it */
     bool has_request_id; /* a command: asking again settles an unknown outcome */
     bool quorum;         /* READ: a ReadIndex whatever the lease says */
-    uint32_t weight;     /* a command: txn_command_weight */
     uint32_t position;   /* PROPOSED: which command of its entry */
     bool changed;        /* CHANGE: its entry is applied; the joint configuration may not be left */
     struct raft_log_id id; /* PROPOSED, CHANGE */

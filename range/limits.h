@@ -103,10 +103,8 @@ static inline uint32_t range_limit(uint32_t configured, uint32_t limit) {
  * beats, and sends what is to be replicated before it goes on applying. */
 #define RANGE_APPLY_ROUND_COMMANDS 4096u
 #define RANGE_APPLY_ROUND_BYTES (8u << 20)
-/* The same in steps of commands (txn/limits.h), and what the commands of one entry, which are
- * applied in one round, may weigh. */
+/* The same in steps of commands (txn/limits.h): rows and KiB that they look at. */
 #define RANGE_APPLY_ROUND_STEPS 16384u
-#define RANGE_ENTRY_STEPS_MAX TXN_COMMAND_STEPS_MAX
 
 /* ---- apply states (positions.h) ---- */
 #define RANGE_POSITION_SLOTS 64u /* rows that hold the states of a round each, per worker */

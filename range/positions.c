@@ -99,11 +99,16 @@ static int compare_ids(uint64_t a, uint64_t b) {
     return a < b ? -1 : a > b;
 }
 
+static int compare_states(const struct range_apply_state *a, const struct range_apply_state *b) {
+    int order = compare_ids(a->applied.index, b->applied.index);
+    return order ? order : compare_ids(a->last_commit_ts, b->last_commit_ts);
+}
+
 static int compare(const void *a, const void *b) {
     const struct range_position *x = a, *y = b;
     int order = compare_ids(x->range_id, y->range_id);
     if (order == 0) order = compare_ids(x->replica_id, y->replica_id);
-    return order ? order : compare_ids(x->state.applied.index, y->state.applied.index);
+    return order ? order : compare_states(&x->state, &y->state);
 }
 
 static void add(struct range_position_table *table, const struct range_position *position) {
@@ -172,7 +177,7 @@ bool range_positions_resolve(const struct range_position_table *table, uint64_t 
     if (low == 0) return false;
     const struct range_position *newest = &table->items[low - 1];
     if (newest->range_id != range_id || newest->replica_id != replica_id ||
-        newest->state.applied.index <= state->applied.index)
+        compare_states(&newest->state, state) <= 0)
         return false;
     *state = newest->state;
     return true;

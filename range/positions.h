@@ -7,8 +7,9 @@
  * the batch that overwrites it: at every instant the newest state of each range is in the engine,
  * in a slot or in its own row.
  *
- * P1  The state of a replica is the one with the highest applied index among its own row and the
- *     rows of all slots that name it. (States of one replica only move forward.)
+ * P1  The state of a replica is the one with the highest applied index, and of these the one with
+ *     the highest timestamp, among its own row and the rows of all slots that name it. (States of
+ *     one replica only move forward, also in the middle of an entry.)
  * P2  A replica whose own row is older than its state is in the list of one slot, and the row of
  *     that slot holds its state.
  * P3  A row names the replica, not only the range: what an earlier life of the range on this node
@@ -53,7 +54,7 @@ struct range_position {
 
 /* What the slots hold, of all workers that ever were. */
 struct range_position_table {
-    struct range_position *items; /* by range, replica, and applied index */
+    struct range_position *items; /* by range, replica, and state */
     size_t count, cap;
 };
 

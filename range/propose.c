@@ -108,7 +108,7 @@ void range_propose_ask(struct range_worker *worker) {
 /* How many of the first covered commands share the next entry. Those that would be late in the log
  * are refused while that is certain. */
 static uint32_t entry_share(struct range_replica *replica, uint32_t timestamps) {
-    uint32_t count = 0, weight = 0;
+    uint32_t count = 0;
     size_t bytes = 0;
     uint64_t work = 0, room = range_overload_log_room(replica);
     LIST_FOR_EACH_SAFE (link, &replica->waiting) {
@@ -120,10 +120,8 @@ static uint32_t entry_share(struct range_replica *replica, uint32_t timestamps) 
             continue;
         }
         if (count > 0 && bytes + pending->bytes.len > RANGE_ENTRY_BYTES_MAX) break;
-        if (count > 0 && weight + pending->weight > RANGE_ENTRY_STEPS_MAX) break;
         bytes += pending->bytes.len;
         work += range_overload_work(pending);
-        weight += pending->weight;
         count++;
     }
     return count;

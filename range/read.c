@@ -15,7 +15,7 @@
  *
  * Reads see the newest version of every key: only this worker writes to the range, and nothing is
  * served while an apply round is half written, so the engine's latest state is the state at
- * applied.applied. */
+ * applied.applied, or some commands further where a round ended in the middle of an entry. */
 #include <inttypes.h>
 
 #include "base/assert.h"

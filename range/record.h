@@ -28,9 +28,10 @@ struct range_replica_record {
 };
 
 struct range_apply_state {
-    struct raft_log_id applied;   /* last entry whose effects are in the engine */
+    struct raft_log_id applied;   /* last entry all of whose effects are in the engine */
     struct raft_log_id truncated; /* last entry that is no longer in the log */
-    uint64_t last_commit_ts;      /* of the last command applied; the next one is above */
+    uint64_t last_commit_ts;      /* of the last command applied, perhaps of the entry behind that;
+                                     the next one is above */
 };
 
 #define RANGE_RECORD_KEY_BYTES 10u

@@ -151,6 +151,7 @@ void range_replica_activate(struct range_replica *replica, const struct raft_har
     /* What is applied was committed; the commit index on disk may lag (ready.c). */
     if (initial.commit < replica->applied.applied.index)
         initial.commit = replica->applied.applied.index;
+    replica->entry_applied = RANGE_ENTRY_APPLIED_UNKNOWN;
     replica->written = initial;
     replica->conf_entry = replica->log.last_index; /* whether one is there is not known */
     replica->raft =

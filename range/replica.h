@@ -11,8 +11,9 @@
  * Invariants (range_check walks them):
  *   R1  applied.applied, descriptor, conf and the engine's content of the span are of one moment:
  *       they change together, after the batch or snapshot that holds them was written. (Within
- *       the round of a change of replicas, descriptor and conf are ahead: change.c.) The descriptor
- *       and conf say the same.
+ *       the round of a change of replicas, descriptor and conf are ahead: change.c. The content
+ *       may have the first commands of the next entry, up to last_commit_ts: apply.c.) The
+ *       descriptor and conf say the same.
  *   R2  truncated <= applied <= the durable end of the log; log.first_index == truncated.index + 1.
  *   R3  waiting commands, unanswered ReadIndex rounds and snapshot sends exist only while it leads,
  *       in the term `lead_term`.
@@ -43,6 +44,9 @@ struct range_read_round {
     struct list_node reads; /* struct range_pending */
 };
 
+/* range_replica.entry_applied after a start and after a snapshot. */
+#define RANGE_ENTRY_APPLIED_UNKNOWN UINT32_MAX
+
 struct range_replica {
     /* What most turns need comes first, down to the first replicas of the descriptor:
      * range_prefetch_replica fetches it before its turn comes. */
@@ -67,6 +71,7 @@ struct range_replica {
     struct range_apply_state applied;  /* what the engine holds */
     struct range_apply_state applying; /* while in a round: what the engine will hold */
     size_t applying_bytes;             /* payload bytes of the round, for raft_apply_done */
+    uint32_t entry_applied;            /* commands of the entry behind applying.applied */
     struct list_node in_round;         /* worker->round */
     struct list_node in_slot;          /* positions.h: its newest state is only there */
 

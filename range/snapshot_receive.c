@@ -473,6 +473,7 @@ void range_snapshot_install(struct range_replica *replica) {
     range_descriptor_done(&before);
     replica->conf = receive->conf;
     replica->applied = receive->state;
+    replica->entry_applied = RANGE_ENTRY_APPLIED_UNKNOWN;
     range_replica_put_apply_state(replica, receive->batch, &replica->applied);
     range_positions_forget(replica);
     range_replica_put_record(replica, receive->batch);

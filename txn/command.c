@@ -194,15 +194,16 @@ void txn_command_stamp(uint8_t *encoded, size_t len, uint64_t commit_ts) {
         encoded[COMMIT_TS_OFFSET + i] = (uint8_t)(commit_ts >> (8 * i));
 }
 
+uint64_t txn_command_commit_ts(struct slice encoded) {
+    ASSERT_CMP(encoded.len, >, CONTENT_OFFSET);
+    struct decoder in = decoder_make(
+        slice_make(encoded.data + COMMIT_TS_OFFSET, CONTENT_OFFSET - COMMIT_TS_OFFSET));
+    return decode_u64(&in);
+}
+
 uint64_t txn_command_fingerprint(struct slice encoded) {
     ASSERT_CMP(encoded.len, >, CONTENT_OFFSET);
     return checksum64(slice_make(encoded.data + CONTENT_OFFSET, encoded.len - CONTENT_OFFSET));
-}
-
-uint32_t txn_command_weight(const struct txn_command *command) {
-    for (uint32_t i = 0; i < command->guard_count; i++)
-        if (command->guards[i].end.len > 0) return TXN_COMMAND_STEPS_MAX;
-    return command->guard_count + command->op_count;
 }
 
 static void widen(struct slice key, struct slice *first, struct slice *last) {

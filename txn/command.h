@@ -98,12 +98,10 @@ enum status txn_command_decode(struct slice bytes, struct arena *arena,
 /* Whether txn_command_decode would take it, without its memory; and its timestamp. */
 enum status txn_command_walk(struct slice bytes, uint64_t *ret_commit_ts) MUST_CHECK;
 void txn_command_stamp(uint8_t *encoded, size_t len, uint64_t commit_ts);
+uint64_t txn_command_commit_ts(struct slice encoded); /* of one that can be decoded */
 /* Identity of what was asked, apart from commit_ts: detects a request id reused for something else.
  */
 uint64_t txn_command_fingerprint(struct slice encoded);
-/* What evaluating the command may take at most, in steps, as far as that shows without the state:
- * its guards and operations, and for intervals as much as there may be. */
-uint32_t txn_command_weight(const struct txn_command *command);
 /* Smallest and largest key named. An interval counts with both its ends, although the upper one is
  * not part of it: whether a command fits a range is what txn_command_within answers. */
 void txn_command_span(const struct txn_command *command, struct slice *ret_first,

@@ -321,7 +321,10 @@ static enum status find_record(struct evaluation *eval, struct arena *arena,
     if (status == STATUS_OK) status = take_live(eval, bytes, arena, ret_record, ret_live);
     if (status != STATUS_OK || *ret_live || !txn_command_inserts(eval->command)) return status;
     struct txn_overlay_key *anchor = txn_overlay_key(overlay, txn_command_anchor(eval->command));
+    bool known = anchor->known;
     status = txn_overlay_read_noted_record(overlay, anchor, eval->command->request_id, &bytes);
+    /* The command is not charged for it, and the round has it to do. */
+    if (!known) eval->apply->round_steps += anchor->newest.value.len / TXN_STEP_BYTES;
     if (status == STATUS_OK) status = take_live(eval, bytes, arena, ret_record, ret_live);
     return status;
 }

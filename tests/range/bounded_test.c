@@ -196,44 +196,6 @@ Test(range_bounded, another_range_is_read_while_many_scans_wait) {
     cluster_free(cluster);
 }
 
-/* Commands that may take long share no entry, and rounds with them end when they have done enough:
- * an entry is applied in one piece. */
-Test(range_bounded, commands_over_intervals_have_entries_of_their_own) {
-    enum { COMMANDS = 20 };
-    struct cluster *cluster = new_cluster(5, 0, true);
-    struct range_request requests[COMMANDS];
-    struct cluster_call *calls[COMMANDS];
-    struct buf encoded[COMMANDS];
-    int64_t entries = metric_range_entries_proposed_total.value;
-    for (uint32_t i = 0; i < COMMANDS; i++) {
-        struct txn_guard guard = {.kind = TXN_GUARD_UNCHANGED,
-                                  .key = cluster_key(1, "d"),
-                                  .end = cluster_key(1, "e"),
-                                  .version = UINT64_MAX};
-        struct txn_op op = {
-            .kind = TXN_OP_PUT, .key = cluster_key(1, "z"), .value = SLICE_LITERAL("w")};
-        struct txn_command command = {
-            .guard_count = 1, .guards = &guard, .op_count = 1, .ops = &op};
-        encoded[i] = cluster_command(&command);
-        requests[i] = (struct range_request){.kind = RANGE_WRITE,
-                                             .range_id = 1,
-                                             .timeout_us = 5 * SECOND,
-                                             .command = slice_from_buf(&encoded[i])};
-    }
-    cluster_send_many(cluster, cluster_leader(cluster, 1), requests, COMMANDS, calls);
-    for (uint32_t i = 0; i < COMMANDS; i++) {
-        cr_assert(cluster_await(cluster, calls[i], 5 * SECOND));
-        cr_assert_eq(calls[i]->reply.code, RANGE_REPLY_OK);
-        cr_assert_eq(calls[i]->reply.outcome.result, TXN_DONE);
-        cluster_call_free(cluster, calls[i]);
-        buf_done(&encoded[i]);
-    }
-    entries = metric_range_entries_proposed_total.value - entries;
-    cr_assert_eq(entries, COMMANDS, "%ld entries", entries);
-    cr_assert(cluster_converge(cluster, SECOND));
-    cluster_free(cluster);
-}
-
 /* The key behind the longest one is one byte longer: a scan that goes on there is a sound one. */
 Test(range_bounded, a_scan_may_begin_behind_the_longest_key) {
     static uint8_t longest[TXN_KEY_BYTES_MAX + 2];

@@ -149,6 +149,11 @@ Test(range_positions, are_those_of_the_replica_that_applied_furthest) {
     cr_expect_eq(state.truncated.index, 10);
     cr_expect_eq(state.last_commit_ts, 1030);
     cr_expect_not(range_positions_resolve(&table, 4, 2, &state), "its own row is as new");
+    state.last_commit_ts--; /* further in the next entry */
+    cr_expect(range_positions_resolve(&table, 4, 2, &state));
+    cr_expect_eq(state.last_commit_ts, 1030);
+    state.last_commit_ts++;
+    cr_expect_not(range_positions_resolve(&table, 4, 2, &state), "its own row is newer");
     state = (struct range_apply_state){.applied = {.term = 5, .index = 11}};
     cr_expect_not(range_positions_resolve(&table, 4, 3, &state), "another replica's");
     cr_expect_not(range_positions_resolve(&table, 5, 9, &state), "another range's");

@@ -252,15 +252,17 @@ static bool content_is_due(uint64_t index) {
 static void check_content(struct sim *sim, struct sim_node *node,
                           const struct range_replica *replica) {
     uint64_t index = replica->applied.applied.index;
+    uint64_t last_commit_ts = replica->applied.last_commit_ts; /* of the next entry, perhaps */
     uint64_t range_id = replica->descriptor.range_id;
     uint64_t hash = sim_rules_content_hash(node, &replica->descriptor);
     struct content *content =
         &sim->rules->ranges[range_id].contents[index / CONTENT_EVERY % CONTENTS_KEPT];
-    if (content->index == index && content->hash != hash)
+    if (content->index == index && content->last_commit_ts == last_commit_ts &&
+        content->hash != hash)
         sim_broken(sim, "replicas at one index have one content",
                    "node %u differs at range %" PRIu64 " index %" PRIu64, node->host.number,
                    range_id, index);
-    *content = (struct content){index, hash};
+    *content = (struct content){index, last_commit_ts, hash};
 }
 
 /* ---- leaders ---- */

@@ -10,7 +10,7 @@
 #define CALLS_KEPT 1024u /* of one router at one node; call ids count up */
 
 struct content {
-    uint64_t index, hash;
+    uint64_t index, last_commit_ts, hash;
 };
 
 struct leader {

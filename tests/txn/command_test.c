@@ -102,17 +102,6 @@ Test(txn_command, stamping_makes_an_older_format_the_present_one) {
     buf_done(&older);
 }
 
-/* The leader packs commands by it: an interval may take as much as a command may take at all. */
-Test(txn_command, weighs_what_shows_without_the_state) {
-    struct build build;
-    build_begin(&build, "");
-    build_unchanged(&build, "a", "", 7);
-    build_put(&build, "k", "value");
-    cr_assert_eq(txn_command_weight(&build.command), 2);
-    build_unchanged(&build, "a", "b", 7);
-    cr_assert_eq(txn_command_weight(&build.command), TXN_COMMAND_STEPS_MAX);
-}
-
 /* A count that the bytes cannot hold must not reserve memory. */
 Test(txn_command, believes_no_count_beyond_its_bytes) {
     struct buf bytes = {0};
