@@ -79,6 +79,9 @@ struct range_store_config {
     uint32_t log_work_min;         /* work that a range's log is always given; 0: as much as pays
                                     * (RANGE_LOG_WORK_MIN). Tests keep it shallow. */
     uint32_t read_steps_max; /* of one read; 0: RANGE_READ_STEPS_MAX. Tests cut reads short. */
+    /* Of one command; 0: TXN_COMMAND_STEPS_MAX. Part of what commands mean, so the same on every
+     * node for ever. Tests refuse sooner. */
+    uint32_t command_steps_max;
     /* 0: as range/limits.h has them. Tests reach their ends. */
     uint32_t mailbox_items_max, pending_max, position_row_max;
     uint32_t turn_nodes_bytes, turn_clients_bytes;

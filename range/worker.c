@@ -34,6 +34,8 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
     worker->log_batch = storage_batch_new(store->engine);
     worker->apply_batch = storage_batch_new(store->engine);
     worker->apply = txn_apply_new(store->engine);
+    if (store->config.command_steps_max > 0)
+        txn_apply_set_steps_max(worker->apply, store->config.command_steps_max);
     ASSERT(pthread_mutex_init(&worker->status_lock, NULL) == 0);
     ASSERT(pthread_mutex_init(&worker->turn_lock, NULL) == 0);
     return worker;

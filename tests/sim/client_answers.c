@@ -16,12 +16,29 @@ static struct reservation *reservation_of(struct client *client) {
     return &client->sim->clients->issuers[operation->issuer].reservations[operation->reservation];
 }
 
+/* It has changed nothing, for a reason that says nothing about what is there. */
+static void withdraw(struct client *client) {
+    struct operation *operation = &client->operation;
+    if (operation->kind == OPERATION_RESERVE) {
+        reservation_of(client)->state = RESERVATION_REFUSED;
+    } else if (operation->kind == OPERATION_CANCEL) {
+        reservation_of(client)->cancelling = false;
+    } else {
+        struct register_op *op = client_record(client->sim->clients, operation, 0);
+        op->kind = REGISTER_GET; /* as a read without an answer it says nothing */
+    }
+}
+
 /* ---- Harbor Point ---- */
 
 static void told_reserve(struct client *client, const struct txn_outcome *outcome) {
     struct reservation *reservation = reservation_of(client);
     bool reserve = client->operation.kind == OPERATION_RESERVE;
     bool refused = reserve && outcome->result == TXN_REFUSED_BOUND;
+    if (outcome->result == TXN_REFUSED_WORK) {
+        withdraw(client);
+        return;
+    }
     bool right = outcome->result == TXN_DONE && outcome->number_count == 1 &&
                  outcome->numbers[0] >= 0 && outcome->numbers[0] <= ISSUER_LIMIT;
     if (!right && !refused)
@@ -77,6 +94,10 @@ static int64_t check_row(struct client *client, struct issuer *issuer,
         sim_broken(client->sim, "only what was approved is reserved",
                    "issuer %u holds reservation %" PRIu64 " of %" PRId64, client->operation.issuer,
                    number, amount);
+    if (reservation->shown == client->operation.number)
+        sim_broken(client->sim, "a statement shows a reservation once",
+                   "issuer %u: reservation %" PRIu64 " is there again", client->operation.issuer,
+                   number);
     reservation->shown = client->operation.number;
     return amount;
 }
@@ -102,7 +123,7 @@ static void check_page_size(struct client *client, const struct router_reply *re
     const struct operation *operation = &client->operation;
     size_t bytes = 0;
     for (uint32_t i = 0; i < reply->row_count; i++) {
-        bytes += reply->rows[i].key.len + reply->rows[i].value.len;
+        bytes += RANGE_ROW_BYTES + reply->rows[i].key.len + reply->rows[i].value.len;
         if (operation->keys_only && reply->rows[i].value.len > 0)
             sim_broken(client->sim, "a scan of keys shows no values", "client %u", client->number);
     }
@@ -143,6 +164,7 @@ static void go_on_from(struct client *client, const struct router_reply *reply) 
         sim_broken(client->sim, "a scan that is not over gets on", "client %u: from %s to %.*s",
                    client->number, operation->from, (int)reply->resume.len,
                    (const char *)reply->resume.data);
+    client->sim->life.pages++;
     memcpy(operation->from, reply->resume.data, reply->resume.len);
     operation->from[reply->resume.len] = 0;
 }
@@ -153,6 +175,7 @@ static void told_statement(struct client *client, const struct router_reply *rep
     struct operation *operation = &client->operation;
     struct issuer *issuer = &client->sim->clients->issuers[operation->issuer];
     size_t approved = 0;
+    check_page_size(client, reply);
     for (uint32_t i = 0; i < reply->row_count; i++) {
         int64_t amount = check_row(client, issuer, &reply->rows[i]);
         if (amount < 0) {
@@ -272,20 +295,31 @@ static struct register_state state_after(const struct register_op *op, struct re
 }
 
 static void told_change(struct client *client, const struct txn_outcome *outcome) {
+    struct sim_clients *clients = client->sim->clients;
     const struct operation *operation = &client->operation;
-    struct register_op *op = client_record(client->sim->clients, operation, 0);
+    struct register_op *op = client_record(clients, operation, 0);
     struct register_state seen = {.present = true};
     bool done = outcome->result == TXN_DONE;
-    bool guarded = operation->guard != 0 && outcome->result == TXN_REFUSED_GUARD;
+    bool guarded = outcome->result == TXN_REFUSED_GUARD && outcome->index < operation->guard_count;
     bool refused =
         (operation->change == REGISTER_INSERT && outcome->result == TXN_REFUSED_EXISTS) ||
         (operation->change == REGISTER_ADD && outcome->result == TXN_REFUSED_BOUND);
-    if (!done && !refused && !guarded)
+    bool too_much = outcome->result == TXN_REFUSED_WORK;
+    if (!done && !refused && !guarded && !too_much)
         sim_broken(client->sim, "a change is done, or refused for its own reason",
                    "register %u: %s", operation->registers[0], txn_result_text(outcome->result));
+    for (uint32_t i = 0; i < operation->guard_count; i++)
+        if (operation->guards[i].by_versions && (done || (guarded && outcome->index == i)))
+            client_guards_note(client, &operation->guards[i], outcome);
+    if (too_much || (guarded && operation->guards[outcome->index].by_versions)) {
+        withdraw(client);
+        return;
+    }
     if (operation->change == REGISTER_ADD)
         seen.number = done ? outcome->numbers[0] : outcome->number;
     op->answer = done ? REGISTER_DONE : guarded ? REGISTER_GUARDED : REGISTER_REFUSED;
+    clients->histories[operation->registers[0]].versions[operation->positions[0]] =
+        outcome->commit_ts;
     told_register(client, 0, seen, state_after(op, seen), done ? outcome->commit_ts : 0);
 }
 
@@ -296,13 +330,23 @@ static void told_change(struct client *client, const struct txn_outcome *outcome
 static void told_again(struct client *client, const struct txn_outcome *outcome) {
     const struct operation *operation = &client->operation;
     int64_t number = outcome->number_count ? outcome->numbers[0] : outcome->number;
-    if (!outcome->replayed || number != operation->told_number ||
+    if (!outcome->replayed || outcome->result != operation->told_result ||
+        number != operation->told_number ||
         (outcome->result == TXN_DONE && outcome->commit_ts != operation->told_ts))
         sim_broken(client->sim, "a request id is decided once",
-                   "%s was told %" PRIu64 ", then %" PRIu64 "%s", operation->request_id,
-                   operation->told_ts, outcome->commit_ts,
+                   "%s was told %s at %" PRIu64 ", then %s at %" PRIu64 "%s", operation->request_id,
+                   txn_result_text(operation->told_result), operation->told_ts,
+                   txn_result_text(outcome->result), outcome->commit_ts,
                    outcome->replayed ? "" : ", evaluated again");
     decided(client);
+}
+
+static void count_life(struct sim_life *life, const struct operation *operation,
+                       enum txn_result result) {
+    if (result == TXN_DONE) life->guards_held += operation->guard_count;
+    if (result == TXN_REFUSED_GUARD) life->guards_refused++;
+    if (result == TXN_REFUSED_BOUND) life->bounds_refused++;
+    if (result == TXN_REFUSED_WORK) life->works_refused++;
 }
 
 static void told_outcome(struct client *client, const struct txn_outcome *outcome) {
@@ -311,12 +355,15 @@ static void told_outcome(struct client *client, const struct txn_outcome *outcom
         told_again(client, outcome);
         return;
     }
+    count_life(&client->sim->life, operation, outcome->result);
+    client_guards_check_work(client, outcome->result);
     if (operation->kind == OPERATION_CHANGE)
         told_change(client, outcome);
     else
         told_reserve(client, outcome);
     if (operation->request_id[0] && sim_chance(client->sim, 50)) {
         operation->repeated = true;
+        operation->told_result = outcome->result;
         operation->told_ts = outcome->commit_ts;
         operation->told_number = outcome->number_count ? outcome->numbers[0] : outcome->number;
         return; /* still busy: it is sent once more */
@@ -331,14 +378,7 @@ static void told_unchanged(struct client *client) {
     if (!client->believes || !client_writes(operation) || operation->doubtful ||
         operation->repeated)
         return;
-    if (operation->kind == OPERATION_RESERVE) {
-        reservation_of(client)->state = RESERVATION_REFUSED;
-    } else if (operation->kind == OPERATION_CANCEL) {
-        reservation_of(client)->cancelling = false;
-    } else {
-        struct register_op *op = client_record(client->sim->clients, operation, 0);
-        op->kind = REGISTER_GET; /* as a read without an answer it says nothing */
-    }
+    withdraw(client);
     decided(client);
 }
 

@@ -4,9 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "txn/number.h"
-
 #define RETRY_US 20000u
+/* Of a page's limit, about (range/request.h): key, value, what is around them. */
+#define SCAN_ROW_BYTES 60u
+#define STATEMENT_ROW_BYTES 70u
 #define STALE_EVERY 8u /* operations, if they are reads: no chance of its own */
 
 /* ---- keys: ranges are cut so that an issuer, or a group of registers, has one of its own ---- */
@@ -40,7 +41,10 @@ static void begin_register_ops(struct client *client, enum register_op_kind kind
         if (history->count == history->cap) {
             history->cap = history->cap ? history->cap * 2 : 64;
             history->ops = memory_realloc(history->ops, history->cap * sizeof(*history->ops));
+            history->versions =
+                memory_realloc(history->versions, history->cap * sizeof(*history->versions));
         }
+        history->versions[history->count] = 0;
         operation->registers[i] = first + i;
         operation->positions[i] = history->count++;
         operation->floors[i] = history->newest_ts;
@@ -49,46 +53,22 @@ static void begin_register_ops(struct client *client, enum register_op_kind kind
     }
 }
 
-/* Up or down, within bounds that are sometimes in the way. */
-static void choose_sum(struct sim *sim, const struct operation *operation, struct register_op *op) {
-    int64_t among = ((int64_t)operation->number - (int64_t)prng_below(&sim->prng, 60)) *
-                    REGISTER_STEP; /* the values of now */
-    op->argument = (int64_t)prng_between(&sim->prng, 1, REGISTER_ADD_MAX);
-    if (sim_chance(sim, 300)) op->argument = -op->argument;
-    if (sim_chance(sim, 250)) op->maximum = among;
-    if (sim_chance(sim, 250)) op->minimum = op->maximum < among ? op->maximum : among;
+/* The sum itself, if the register holds what clients think, or one beside it; or any of the values
+ * of now. */
+static int64_t choose_bound(struct sim *sim, const struct operation *operation, int64_t sum) {
+    if (sim_chance(sim, 600)) return sum + (int64_t)prng_below(&sim->prng, 3) - 1;
+    return ((int64_t)operation->number - (int64_t)prng_below(&sim->prng, 60)) * REGISTER_STEP;
 }
 
-/* About what is thought to be there, from what clients were told last. */
-static void choose_guard(struct sim *sim, struct operation *operation,
-                         const struct history *history, struct register_op *op) {
-    const struct register_state *known = &history->newest_state;
-    enum txn_guard_kind kind =
-        (enum txn_guard_kind)prng_between(&sim->prng, TXN_GUARD_EXISTS, TXN_GUARD_UNCHANGED);
-    operation->guard_version = known->present ? history->newest_ts : 0;
-    switch (kind) {
-    case TXN_GUARD_EXISTS:
-        op->guard = REGISTER_IF_PRESENT;
-        break;
-    case TXN_GUARD_ABSENT:
-        op->guard = REGISTER_IF_ABSENT;
-        break;
-    case TXN_GUARD_EQUALS:
-        op->guard = REGISTER_IF_STATE;
-        op->guard_state =
-            (struct register_state){true, known->present ? known->number : op->argument};
-        break;
-    case TXN_GUARD_UNCHANGED:
-        if (!known->present) return; /* deleted: it may have been there and gone again since */
-        op->guard = REGISTER_IF_STATE;
-        op->guard_state = *known;
-        break;
-    case TXN_GUARD_VERSION:
-        op->guard = REGISTER_IF_STATE;
-        op->guard_state = *known;
-        break;
-    }
-    operation->guard = kind;
+/* Up or down, within bounds that are sometimes in the way. */
+static void choose_sum(struct sim *sim, const struct operation *operation, struct register_op *op) {
+    const struct history *history = &sim->clients->histories[operation->registers[0]];
+    op->argument = (int64_t)prng_between(&sim->prng, 1, REGISTER_ADD_MAX);
+    if (sim_chance(sim, 300)) op->argument = -op->argument;
+    int64_t sum = history->newest_state.number + op->argument;
+    if (sim_chance(sim, 250)) op->maximum = choose_bound(sim, operation, sum);
+    if (sim_chance(sim, 250)) op->minimum = choose_bound(sim, operation, sum);
+    if (op->minimum > op->maximum) op->minimum = op->maximum;
 }
 
 static void begin_change(struct client *client) {
@@ -104,9 +84,18 @@ static void begin_change(struct client *client) {
     op->minimum = INT64_MIN;
     op->maximum = INT64_MAX;
     if (operation->change == REGISTER_ADD) choose_sum(sim, operation, op);
-    if (sim_chance(sim, 350)) choose_guard(sim, operation, &clients->histories[number], op);
+    client_guards_choose(client);
     if (clients->histories[number].unknown < UNKNOWN_MAX && sim_chance(sim, 200))
         operation->request_id[0] = 0;
+}
+
+/* In which order, and in pages of which size, of rows of which size. */
+static void choose_pages(struct sim *sim, struct operation *operation, uint32_t rows,
+                         uint32_t row_bytes) {
+    operation->reverse = sim_chance(sim, 400);
+    if (sim_chance(sim, 400)) operation->row_limit = (uint32_t)prng_between(&sim->prng, 1, rows);
+    if (sim_chance(sim, 200))
+        operation->byte_limit = (uint32_t)prng_between(&sim->prng, 1, rows * row_bytes);
 }
 
 static void begin_issuer(struct client *client) {
@@ -122,6 +111,7 @@ static void begin_issuer(struct client *client) {
         operation->kind = OPERATION_STATEMENT;
         operation->called = ++clients->moment;
         operation->request_id[0] = 0;
+        choose_pages(sim, operation, 40, STATEMENT_ROW_BYTES);
         return;
     }
     if (dice < 37 && issuer->count > 0) {
@@ -147,13 +137,6 @@ static void begin_issuer(struct client *client) {
                              .insert_first = sim_chance(sim, 500)};
 }
 
-static void choose_scan(struct sim *sim, struct operation *operation) {
-    operation->reverse = sim_chance(sim, 400);
-    operation->keys_only = sim_chance(sim, 250);
-    if (sim_chance(sim, 400)) operation->row_limit = (uint32_t)prng_between(&sim->prng, 1, 4);
-    if (sim_chance(sim, 200)) operation->byte_limit = (uint32_t)prng_between(&sim->prng, 1, 200);
-}
-
 static void begin_operation(struct client *client) {
     struct sim *sim = client->sim;
     struct sim_clients *clients = sim->clients;
@@ -171,7 +154,10 @@ static void begin_operation(struct client *client) {
         uint32_t first = (uint32_t)prng_below(&sim->prng, clients->register_count - count + 1);
         client->operation.kind = dice < 92 ? OPERATION_READ : OPERATION_SCAN;
         client->operation.request_id[0] = 0;
-        if (client->operation.kind == OPERATION_SCAN) choose_scan(sim, &client->operation);
+        if (client->operation.kind == OPERATION_SCAN) {
+            choose_pages(sim, &client->operation, 4, SCAN_ROW_BYTES);
+            client->operation.keys_only = sim_chance(sim, 250);
+        }
         begin_register_ops(client, client->operation.keys_only ? REGISTER_LOOK : REGISTER_GET,
                            first, count);
     }
@@ -218,11 +204,12 @@ static void done(void *ctx, const struct router_reply *reply) {
 struct sending {
     struct router_request request;
     struct txn_command command;
-    struct txn_guard guard;
+    struct txn_guard guards[GUARDS_MAX];
+    struct client_guard_texts guard_texts;
     struct txn_op ops[2];
     char keys[KEYS_PER_OPERATION_MAX][64];
     struct slice key_slices[KEYS_PER_OPERATION_MAX];
-    uint8_t number[TXN_NUMBER_TEXT_BYTES_MAX], guarded[TXN_NUMBER_TEXT_BYTES_MAX];
+    uint8_t number[TXN_NUMBER_TEXT_BYTES_MAX];
     char end[64 + 1]; /* a key, and something behind it */
 };
 
@@ -257,7 +244,7 @@ static void fill_issuer(struct client *client, struct sending *sending) {
     *row = (struct txn_op){.kind = reserve ? TXN_OP_INSERT : TXN_OP_DELETE,
                            .key = slice_from_text(sending->keys[1])};
     if (reserve) row->value = number_text(sending, reservation->amount);
-    sending->guard =
+    sending->guards[0] =
         (struct txn_guard){.kind = TXN_GUARD_EXISTS, .key = slice_from_text(sending->keys[1])};
     sending->command.guard_count = reserve ? 0 : 1;
     sending->command.op_count = 2;
@@ -280,10 +267,6 @@ static void fill_register(struct client *client, struct sending *sending) {
         sending->request.op = ROUTER_SCAN;
         sending->request.start = sending->key_slices[0];
         sending->request.end = slice_from_text(sending->end);
-        sending->request.reverse = operation->reverse;
-        sending->request.keys_only = operation->keys_only;
-        sending->request.row_limit = operation->row_limit;
-        sending->request.byte_limit = operation->byte_limit;
     } else {
         static const enum txn_op_kind kinds[] = {0, TXN_OP_PUT, TXN_OP_DELETE, TXN_OP_INSERT,
                                                  TXN_OP_ADD};
@@ -297,15 +280,8 @@ static void fill_register(struct client *client, struct sending *sending) {
         } else if (operation->change != REGISTER_DELETE) {
             sending->ops[0].value = number_text(sending, op->argument);
         }
-        if (operation->guard) {
-            sending->guard = (struct txn_guard){.kind = operation->guard,
-                                                .key = sending->key_slices[0],
-                                                .version = operation->guard_version};
-            if (operation->guard == TXN_GUARD_EQUALS)
-                sending->guard.value = slice_make(
-                    sending->guarded, txn_number_format(op->guard_state.number, sending->guarded));
-            sending->command.guard_count = 1;
-        }
+        sending->command.guard_count =
+            client_guards_fill(client, &sending->guard_texts, sending->guards);
         sending->command.op_count = 1;
         sending->request.op = ROUTER_WRITE;
     }
@@ -317,7 +293,7 @@ static void send_operation(struct client *client) {
     struct sim_router *router = &sim->routers[client->router];
     struct sending *sending = MEMORY_NEW(struct sending);
     sending->command.request_id = slice_from_text(operation->request_id);
-    sending->command.guards = &sending->guard;
+    sending->command.guards = sending->guards;
     sending->command.ops = sending->ops;
     sending->request.command = &sending->command;
     if (sim->config.leases_fail ? !operation->unjudged : sim_chance(sim, 200))
@@ -327,6 +303,10 @@ static void send_operation(struct client *client) {
         fill_issuer(client, sending);
     else
         fill_register(client, sending);
+    sending->request.reverse = operation->reverse;
+    sending->request.keys_only = operation->keys_only;
+    sending->request.row_limit = operation->row_limit;
+    sending->request.byte_limit = operation->byte_limit;
     if (operation->from[0])
         *(operation->reverse ? &sending->request.end : &sending->request.start) =
             slice_from_text(operation->from);
@@ -349,6 +329,7 @@ static void verify_next(struct client *client) {
                                            .verify = true,
                                            .called = ++clients->moment,
                                            .issuer = clients->verify_next++};
+    choose_pages(client->sim, &client->operation, 100, STATEMENT_ROW_BYTES);
     client->busy = true;
 }
 
@@ -399,8 +380,11 @@ void sim_clients_free(struct sim *sim) {
     struct sim_clients *clients = sim->clients;
     for (uint32_t i = 0; i < ISSUERS_MAX; i++)
         memory_free(clients->issuers[i].reservations);
-    for (uint32_t i = 0; i < REGISTERS_MAX; i++)
+    for (uint32_t i = 0; i < REGISTERS_MAX; i++) {
         memory_free(clients->histories[i].ops);
+        memory_free(clients->histories[i].versions);
+    }
+    memory_free(clients->guarded);
     memory_free(clients);
 }
 
@@ -440,6 +424,7 @@ void sim_clients_judge(struct sim *sim, uint64_t *ret_histories, uint64_t *ret_u
     *ret_histories = clients->register_count;
     for (uint32_t i = 0; i < clients->issuer_count; i++)
         ASSERT(clients->issuers[i].verified);
+    client_guards_judge(sim);
     for (uint32_t i = 0; i < clients->register_count; i++) {
         const struct history *history = &clients->histories[i];
         size_t culprit = 0;

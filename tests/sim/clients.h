@@ -11,6 +11,7 @@
 #include "tests/sim/linearizability.h"
 #include "tests/sim/world.h"
 #include "txn/command.h"
+#include "txn/number.h"
 
 #define CLIENTS_MAX 64u
 #define REGISTERS_PER_GROUP 3u
@@ -24,6 +25,7 @@
 #define REGISTER_ADD_MAX 1000000u
 /* Writes of unknown outcome make a history hard to judge: no more than so many per register. */
 #define UNKNOWN_MAX 6u
+#define GUARDS_MAX 2u /* of one change */
 
 enum reservation_state {
     RESERVATION_ASKED,
@@ -50,10 +52,29 @@ struct issuer {
 
 struct history {
     struct register_op *ops;
+    uint64_t *versions; /* as many: when a change was committed; 0: not told, or none */
     size_t count, cap;
     uint64_t newest_ts;                 /* highest commit timestamp that a client was told */
     struct register_state newest_state; /* what the register held then */
     uint32_t unknown;
+};
+
+struct client_guard {
+    enum txn_guard_kind kind;
+    uint64_t version; /* VERSION, UNCHANGED */
+    /* UNCHANGED, of registers `first` to `last`: judged by what was written when, and no part of
+     * the history of the register that is changed. */
+    bool by_versions;
+    bool interval; /* sent with its end; else `first` is `last` */
+    uint32_t first, last;
+};
+
+/* A guard by versions that was answered. */
+struct guarded {
+    struct client_guard guard;
+    bool held;
+    uint64_t commit_ts; /* held: of the write */
+    uint64_t returned;  /* moment */
 };
 
 enum operation_kind {
@@ -76,10 +97,11 @@ struct operation {
     bool unjudged; /* read under a lease although leases fail: the answer may be anything */
     bool verify;   /* STATEMENT: nothing else is under way */
     bool stale;    /* STATEMENT, READ, SCAN: of whatever some replicas have */
+    enum txn_result told_result;
     uint64_t told_ts;
     int64_t told_number;
-    /* STATEMENT, SCAN: where the next page begins (empty: at the start), and what the pages before
-     * it showed. */
+    /* STATEMENT, SCAN: where the next page begins (empty: at the start; of a reverse one where it
+     * ends), and what the pages before it showed. */
     char from[64];
     uint32_t pages, keys_passed;
     int64_t exposure, sum;
@@ -93,12 +115,13 @@ struct operation {
     size_t positions[KEYS_PER_OPERATION_MAX]; /* in the registers' histories */
     uint64_t floors[KEYS_PER_OPERATION_MAX];  /* newest_ts when it was called */
     uint64_t called;                          /* STATEMENT: moment */
-    /* SCAN: how. Of a reverse one `from` is where the next page ends. */
+    /* STATEMENT, SCAN: how. */
     bool reverse, keys_only;
     uint32_t row_limit, byte_limit; /* 0: none of its own */
+    /* CHANGE */
     enum register_op_kind change;
-    enum txn_guard_kind guard; /* CHANGE; 0: none */
-    uint64_t guard_version;    /* VERSION, UNCHANGED */
+    uint32_t guard_count;
+    struct client_guard guards[GUARDS_MAX];
 };
 
 struct client {
@@ -117,6 +140,8 @@ struct sim_clients {
     uint32_t issuer_count, group_count, register_count;
     struct issuer issuers[ISSUERS_MAX];
     struct history histories[REGISTERS_MAX];
+    struct guarded *guarded;
+    size_t guarded_count, guarded_cap;
     uint64_t moment, last_number, decided;
     bool finishing;
     uint32_t verify_next; /* issuer to be verified next; UINT32_MAX: not yet */
@@ -135,6 +160,25 @@ static inline bool client_writes(const struct operation *operation) {
 /* Keys as text, in the buffer given. */
 void client_issuer_key(char *text, size_t size, uint32_t issuer, const char *rest);
 void client_register_key(char *text, size_t size, uint32_t number);
+
+/* ---- client_guards.c ---- */
+
+struct client_guard_texts {
+    char keys[GUARDS_MAX][48], ends[GUARDS_MAX][48 + 1];
+    uint8_t number[TXN_NUMBER_TEXT_BYTES_MAX];
+};
+
+/* For a change whose operation is drawn; often none. */
+void client_guards_choose(struct client *client);
+/* Returns how many; they borrow from `texts`. */
+uint32_t client_guards_fill(const struct client *client, struct client_guard_texts *texts,
+                            struct txn_guard *guards);
+/* An answer to a write: whether it is or is not refused for the steps that it takes. */
+void client_guards_check_work(struct client *client, enum txn_result result);
+/* The answer to a guard by versions; judged when all are known. */
+void client_guards_note(struct client *client, const struct client_guard *guard,
+                        const struct txn_outcome *outcome);
+void client_guards_judge(struct sim *sim);
 
 /* client_answers.c: what a decided operation means; broken rules end the run. */
 void client_told(struct client *client, const struct router_reply *reply);

@@ -132,6 +132,37 @@ Test(linearizability, holds_refusals_to_the_state) {
     cr_assert_eq(check(bad, COUNT(bad)), NOT_LINEARIZABLE);
     cr_assert_eq(check(insert, COUNT(insert)), NOT_LINEARIZABLE);
 }
+/* At its lower bound a sum is done, below it refused; the same above. */
+Test(linearizability, holds_sums_to_both_bounds) {
+    static const struct {
+        int64_t delta, minimum, maximum;
+        bool fits; /* from 8 */
+    } cases[] = {{-5, 3, 100, true}, {-5, 4, 100, false}, {-5, 4, 4, false},
+                 {5, 0, 13, true},   {5, 0, 12, false},   {5, 14, 20, false}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct register_op done = add(3, 4, cases[i].delta, 8 + cases[i].delta);
+        done.minimum = cases[i].minimum;
+        done.maximum = cases[i].maximum;
+        struct register_op refused = answered(done, REGISTER_REFUSED);
+        refused.seen.number = 8;
+        struct register_op as_done[] = {put(1, 2, 8), done};
+        struct register_op as_refused[] = {put(1, 2, 8), refused};
+        cr_expect_eq(check(as_done, 2), cases[i].fits ? LINEARIZABLE : NOT_LINEARIZABLE, "%zu", i);
+        cr_expect_eq(check(as_refused, 2), cases[i].fits ? NOT_LINEARIZABLE : LINEARIZABLE, "%zu",
+                     i);
+    }
+}
+
+/* A look sees whether there is something, and nothing more. */
+Test(linearizability, holds_looks_to_what_is_there) {
+    struct register_op look = get(3, 4, 0), look_absent = get_absent(3, 4);
+    look.kind = look_absent.kind = REGISTER_LOOK;
+    struct register_op right[] = {put(1, 2, 8), look}, wrong[] = {put(1, 2, 8), look_absent};
+    cr_expect_eq(check(right, 2), LINEARIZABLE);
+    cr_expect_eq(check(wrong, 2), NOT_LINEARIZABLE);
+    cr_expect_eq(check(&look, 1), NOT_LINEARIZABLE);
+    cr_expect_eq(check(&look_absent, 1), LINEARIZABLE);
+}
 
 static struct register_op guarded_put(uint64_t called, uint64_t returned, int64_t number,
                                       enum register_guard guard, struct register_state state) {

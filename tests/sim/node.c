@@ -141,6 +141,7 @@ void sim_node_open(struct sim_node *node) {
         .apply_round_commands = config->apply_round_commands,
         .log_work_min = config->log_work_min,
         .read_steps_max = config->read_steps_max,
+        .command_steps_max = config->command_steps_max,
         .mailbox_items_max = config->mailbox_items_max,
         .turn_nodes_bytes = config->turn_nodes_bytes,
         .turn_clients_bytes = config->turn_clients_bytes,

@@ -142,6 +142,11 @@ static void choose_limits(struct sim *sim, const struct scenario *scenario) {
         config->turn_nodes_bytes = (uint32_t)prng_between(&sim->prng, 1, 4000);
         config->turn_clients_bytes = (uint32_t)prng_between(&sim->prng, 1, 1000);
     }
+    /* An interval alone takes 16 (txn/limits.h), and one for each key in it; a cancellation 3. */
+    if (sim_chance(sim, 250))
+        config->command_steps_max =
+            (uint32_t)(sim_chance(sim, 750) ? TXN_INTERVAL_STEPS + prng_below(&sim->prng, 9)
+                                            : prng_between(&sim->prng, 1, 3));
     if (sim_chance(sim, 200)) config->pending_max = (uint32_t)prng_between(&sim->prng, 1, 8);
     config->raft_in_order = !scenario->hasty && !scenario->settings_differ && sim_chance(sim, 500);
 }

@@ -34,6 +34,11 @@ struct sim_options {
     X(removed, "replicas removed")                        \
     X(reads_leased, "reads under a lease")                \
     X(reads_stale, "stale reads")                         \
+    X(pages, "pages of scans that were not over")         \
+    X(guards_held, "guards that held")                    \
+    X(guards_refused, "guards that did not")              \
+    X(bounds_refused, "sums outside of their bounds")     \
+    X(works_refused, "commands of too much work")         \
     X(busy, "requests refused by a full queue")           \
     X(memory_mib, "MiB at most, all processes, summed over seeds")
 

@@ -264,6 +264,7 @@ struct sim_config {
     uint32_t apply_round_commands; /* 0: as in production */
     uint32_t log_work_min;         /* 0: as in production */
     uint32_t read_steps_max;       /* 0: as in production */
+    uint32_t command_steps_max;    /* 0: as in production */
     /* The ends of queues, arrays and windows (range/store.h); 0: as in production. */
     uint32_t mailbox_items_max, pending_max, position_row_max, snapshot_chunk_bytes, snapshots_max;
     uint32_t turn_nodes_bytes, turn_clients_bytes;
