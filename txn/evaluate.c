@@ -29,10 +29,11 @@ struct txn_apply {
 struct evaluation {
     struct txn_apply *apply;
     const struct txn_command *command;
+    struct arena *arena; /* of the outcome's numbers, and of records */
     struct txn_outcome *outcome;
     uint64_t fingerprint; /* of a command with a request id */
-    uint64_t steps_left;
-    bool record_staged; /* its record goes with the anchor's row */
+    uint64_t steps;       /* spent so far */
+    bool record_staged;   /* its record goes with the anchor's row */
 };
 
 static bool is_idempotent(const struct txn_command *command) {
@@ -86,17 +87,12 @@ static void refuse(struct evaluation *eval, enum txn_result result, uint32_t ind
     eval->outcome->index = index;
 }
 
-static __attribute__((noinline, cold)) bool refuse_work(struct evaluation *eval, uint32_t index) {
-    eval->steps_left = 0;
-    refuse(eval, TXN_REFUSED_WORK, index);
-    return false;
-}
-
 /* False: that is more than the command may take; it is refused. */
 static bool spend(struct evaluation *eval, uint64_t steps, uint32_t index) {
-    if (steps > eval->steps_left) return refuse_work(eval, index);
-    eval->steps_left -= steps;
-    return true;
+    eval->steps += steps;
+    if (eval->steps <= eval->apply->steps_max || eval->command->unbounded) return true;
+    refuse(eval, TXN_REFUSED_WORK, index);
+    return false;
 }
 
 /* Makes the newest version of a key known, at the price of its value. Every replica has the same
@@ -184,6 +180,12 @@ static enum status evaluate_guards(struct evaluation *eval) {
     return STATUS_OK;
 }
 
+/* Room for the results of this add and of whatever follows. */
+static void make_room(struct evaluation *eval, uint32_t index) {
+    if (eval->outcome->numbers) return;
+    eval->outcome->numbers = ARENA_NEW_ARRAY(eval->arena, int64_t, eval->command->op_count - index);
+}
+
 static void add_number(struct evaluation *eval, uint32_t index, struct txn_overlay_key *key) {
     const struct txn_op *op = &eval->command->ops[index];
     struct txn_outcome *outcome = eval->outcome;
@@ -198,7 +200,7 @@ static void add_number(struct evaluation *eval, uint32_t index, struct txn_overl
         outcome->number = present;
     } else {
         txn_overlay_stage_number(&eval->apply->overlay, key, sum);
-        ASSERT(outcome->numbers); /* room was made for every add of the command */
+        make_room(eval, index);
         outcome->numbers[outcome->number_count++] = sum;
     }
 }
@@ -236,16 +238,7 @@ static enum status evaluate_op(struct evaluation *eval, uint32_t index) {
     return STATUS_CORRUPTION;
 }
 
-static uint32_t count_adds(const struct txn_command *command) {
-    uint32_t adds = 0;
-    for (uint32_t i = 0; i < command->op_count; i++)
-        adds += command->ops[i].kind == TXN_OP_ADD;
-    return adds;
-}
-
-static enum status evaluate_ops(struct evaluation *eval, struct arena *arena) {
-    uint32_t adds = count_adds(eval->command);
-    if (adds > 0) eval->outcome->numbers = ARENA_NEW_ARRAY(arena, int64_t, adds);
+static enum status evaluate_ops(struct evaluation *eval) {
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < eval->command->op_count; i++) {
         status = evaluate_op(eval, i);
@@ -274,17 +267,15 @@ static void stage_record(struct evaluation *eval) {
 }
 
 /* Guards, operations and effects. After it nothing is staged. */
-static enum status decide(struct evaluation *eval, struct arena *arena) {
+static enum status decide(struct evaluation *eval) {
     struct txn_apply *apply = eval->apply;
     struct txn_outcome *outcome = eval->outcome;
-    const uint64_t steps_max = eval->command->unbounded ? UINT64_MAX : apply->steps_max;
-    eval->steps_left = steps_max;
     enum status status = STATUS_OK;
     /* Guards and operations are paid for at once: what costs more, costs it on top. */
     if (spend(eval, eval->command->guard_count + eval->command->op_count, 0))
         status = evaluate_guards(eval);
-    if (status == STATUS_OK && outcome->result == TXN_DONE) status = evaluate_ops(eval, arena);
-    apply->round_steps += steps_max - eval->steps_left;
+    if (status == STATUS_OK && outcome->result == TXN_DONE) status = evaluate_ops(eval);
+    apply->round_steps += eval->steps;
     if (status == STATUS_OK && outcome->result == TXN_DONE) {
         outcome->commit_ts = eval->command->commit_ts;
         if (is_idempotent(eval->command) && txn_command_inserts(eval->command)) stage_record(eval);
@@ -298,10 +289,10 @@ static enum status decide(struct evaluation *eval, struct arena *arena) {
 }
 
 /* Takes the record out of `bytes`, unless there is none or it has expired. */
-static enum status take_live(const struct evaluation *eval, struct slice bytes, struct arena *arena,
+static enum status take_live(const struct evaluation *eval, struct slice bytes,
                              struct txn_request_record *ret_record, bool *ret_live) {
     if (bytes.len == 0) return STATUS_OK;
-    enum status status = txn_request_record_decode(bytes, arena, ret_record);
+    enum status status = txn_request_record_decode(bytes, eval->arena, ret_record);
     if (status == STATUS_OK)
         *ret_live = txn_request_record_live(ret_record, eval->command->commit_ts);
     return status;
@@ -310,29 +301,29 @@ static enum status take_live(const struct evaluation *eval, struct slice bytes, 
 /* The record of the request in either of its places (request_record.h). An expired one in `meta`
  * may stand beside a live one in the row, not the other way round: a row is born once. Leaves the
  * record's key in apply->record_key. */
-static enum status find_record(struct evaluation *eval, struct arena *arena,
-                               struct txn_request_record *ret_record, bool *ret_live) {
+static enum status find_record(struct evaluation *eval, struct txn_request_record *ret_record,
+                               bool *ret_live) {
     struct txn_overlay *overlay = &eval->apply->overlay;
     struct buf *key = &eval->apply->record_key;
     struct slice bytes;
     buf_clear(key);
     txn_request_record_key(key, eval->command);
     enum status status = txn_overlay_read_record(overlay, slice_from_buf(key), &bytes);
-    if (status == STATUS_OK) status = take_live(eval, bytes, arena, ret_record, ret_live);
+    if (status == STATUS_OK) status = take_live(eval, bytes, ret_record, ret_live);
     if (status != STATUS_OK || *ret_live || !txn_command_inserts(eval->command)) return status;
     struct txn_overlay_key *anchor = txn_overlay_key(overlay, txn_command_anchor(eval->command));
     bool known = anchor->known;
     status = txn_overlay_read_noted_record(overlay, anchor, eval->command->request_id, &bytes);
     /* The command is not charged for it, and the round has it to do. */
     if (!known) eval->apply->round_steps += anchor->newest.value.len / TXN_STEP_BYTES;
-    if (status == STATUS_OK) status = take_live(eval, bytes, arena, ret_record, ret_live);
+    if (status == STATUS_OK) status = take_live(eval, bytes, ret_record, ret_live);
     return status;
 }
 
 /* Answers from a live record of the request id. *ret_found stays false when there is none. */
-static enum status replay(struct evaluation *eval, struct arena *arena, bool *ret_found) {
+static enum status replay(struct evaluation *eval, bool *ret_found) {
     struct txn_request_record record;
-    enum status status = find_record(eval, arena, &record, ret_found);
+    enum status status = find_record(eval, &record, ret_found);
     if (status != STATUS_OK || !*ret_found) return status;
     if (record.fingerprint == eval->fingerprint) {
         *eval->outcome = record.outcome;
@@ -370,7 +361,8 @@ enum status txn_evaluate(struct txn_apply *apply, const struct txn_span *span, s
     ASSERT(apply->batch);
     ASSERT_CMP(command->commit_ts, >, 0);
     struct txn_outcome outcome = {.result = TXN_DONE};
-    struct evaluation eval = {.apply = apply, .command = command, .outcome = &outcome};
+    struct evaluation eval = {
+        .apply = apply, .command = command, .arena = arena, .outcome = &outcome};
     bool idempotent = is_idempotent(command);
     if (idempotent) eval.fingerprint = txn_command_fingerprint(encoded);
     enum status status = STATUS_OK;
@@ -380,13 +372,13 @@ enum status txn_evaluate(struct txn_apply *apply, const struct txn_span *span, s
         goto out;
     }
     bool replayed = false;
-    if (idempotent) status = replay(&eval, arena, &replayed);
+    if (idempotent) status = replay(&eval, &replayed);
     if (status != STATUS_OK || replayed) goto out;
     if (!txn_command_within(command, span->start, span->end)) {
         refuse(&eval, TXN_REFUSED_WRONG_RANGE, 0);
         goto out;
     }
-    status = decide(&eval, arena);
+    status = decide(&eval);
     if (status == STATUS_OK && idempotent) remember(&eval);
 out:
     if (status == STATUS_OK) *ret_outcome = outcome;
