@@ -496,6 +496,8 @@ enum status mvcc_scan(const struct mvcc_reader *reader, struct slice start, stru
     else
         scan_forward(&walk, read_ts, &sink);
     enum status status = walk.status;
+    /* A reverse walk has left a key before its row was handed over, and that may have ended it. */
+    if (status == STATUS_OK) status = storage_iterator_status(walk.iterator);
     if (pace) pace->steps_left -= walk.steps < pace->steps_left ? walk.steps : pace->steps_left;
     walk_done(&walk);
     buf_done(&sink.user_key);

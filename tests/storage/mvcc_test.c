@@ -5,6 +5,7 @@
 
 #include "base/codec.h"
 #include "base/prng.h"
+#include "storage/memory_engine.h"
 #include "tests/storage/harness.h"
 
 /* Random bytes from the values that are special to the encoding. */
@@ -266,6 +267,38 @@ ENGINE_TEST(mvcc_scan_sees_live_rows_both_ways) {
     cr_assert_str_eq(scan(harness, "", "", 0, true, 9), "");
     cr_assert_str_eq(scan(harness, "", "", MVCC_TS_MAX, false, 2), "a=1@10 c=1@30 ");
     cr_assert_str_eq(scan(harness, "", "", MVCC_TS_MAX, true, 1), "e=1@5 ");
+}
+
+static bool scan_meets_fault(struct harness *harness, bool reverse, unsigned limit,
+                             uint64_t countdown) {
+    struct scan_text result = {.rows_left = limit};
+    struct mvcc_reader reader = {harness->engine, NULL};
+    memory_engine_fail(harness->engine, MEMORY_ENGINE_READ, countdown, STATUS_IO);
+    enum status status = mvcc_scan(&reader, SLICE_EMPTY, SLICE_EMPTY, MVCC_TS_MAX, reverse,
+                                   append_row, &result, NULL);
+    bool met = memory_engine_failed(harness->engine);
+    cr_assert_eq(status, met ? STATUS_IO : STATUS_OK, "reverse %d limit %u read %u", reverse, limit,
+                 (unsigned)countdown);
+    return met;
+}
+
+/* Whichever read of a scan fails, the scan says so: what was read for nothing, because the page was
+ * full, failed all the same, and whoever goes on has a disk that it must not trust. */
+Test(mvcc_scan, tells_of_every_read_that_fails) {
+    for (unsigned limit = 1; limit <= 4; limit++) {
+        for (int reverse = 0; reverse <= 1; reverse++) {
+            for (uint64_t countdown = 0, met = 1; met; countdown++) {
+                struct harness harness;
+                harness_init(&harness, ENGINE_MEMORY);
+                put_version(&harness, "a", 10, "1");
+                put_version(&harness, "b", 10, "1");
+                for (uint64_t ts = 1; ts <= 40; ts++)
+                    put_version(&harness, "c", ts, "1");
+                met = scan_meets_fault(&harness, reverse == 1, limit, countdown);
+                harness_done(&harness);
+            }
+        }
+    }
 }
 
 /* Bounds long enough for the prefix filters, but of no key that is there: the filters say that
