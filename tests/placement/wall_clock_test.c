@@ -40,6 +40,18 @@ Test(placement_wall, parts_of_milliseconds_add_up) {
     cr_assert_leq(wall.limit_ms, 1000 + 1000000);
 }
 
+/* What another clock said is older by now: it agrees with the time that it would show today. */
+Test(placement_wall, what_was_heard_goes_on_until_it_is_compared) {
+    const uint64_t heard_ms = 1000000, age_us = 20 * SECOND_US, age_ms = age_us / 1000;
+    cr_expect(placement_wall_agrees(heard_ms + age_ms, heard_ms, age_us));
+    cr_expect(placement_wall_agrees(heard_ms + age_ms + PLACEMENT_CLOCK_STEP_MS, heard_ms, age_us));
+    cr_expect(placement_wall_agrees(heard_ms + age_ms - PLACEMENT_CLOCK_STEP_MS, heard_ms, age_us));
+    cr_expect_not(
+        placement_wall_agrees(heard_ms + age_ms + PLACEMENT_CLOCK_STEP_MS + 1, heard_ms, age_us));
+    cr_expect_not(
+        placement_wall_agrees(heard_ms + age_ms - PLACEMENT_CLOCK_STEP_MS - 1, heard_ms, age_us));
+}
+
 /* A jump is not believed, however long it lasts; time goes on at the steady clock's rate, and what
  * is believed in all is a small part of the 24 hours that request ids live. */
 Test(placement_wall, a_jump_is_refused_and_time_goes_on) {

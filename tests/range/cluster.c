@@ -435,6 +435,7 @@ void cluster_start(struct cluster *cluster, uint64_t id) {
                                               .apply_round_commands = config->apply_round_commands,
                                               .log_work_min = config->log_work_min,
                                               .turn_clients_bytes = config->turn_clients_bytes,
+                                              .position_row_max = config->position_row_max,
                                               .read_steps_max = config->read_steps_max,
                                               .catch_up_bytes = config->catch_up_bytes,
                                               .log_snapshot_entries = config->log_snapshot_entries,

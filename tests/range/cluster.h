@@ -30,7 +30,7 @@ struct cluster_config {
     uint64_t log_entries_kept, log_bytes_kept, snapshot_bytes_per_s;
     uint32_t log_compact_step, apply_round_commands, read_steps_max; /* as range_store_config */
     uint32_t log_work_min, log_snapshot_entries, catch_up_bytes;     /* likewise */
-    uint32_t turn_clients_bytes;                                     /* likewise */
+    uint32_t turn_clients_bytes, position_row_max;                   /* likewise */
     uint64_t slow_us;                                                /* as range_store_config */
     int32_t clock_ppm; /* node n's clock runs off by up to this, alternating in sign */
 };

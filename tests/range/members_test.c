@@ -198,15 +198,19 @@ Test(range_members, a_late_snapshot_brings_nobody_back) {
                                          .stream_checksum = range_snapshot_chain(0, SLICE_EMPTY)};
     range_snapshot_encode_chunk(&last, 1, 11, 1, &chunk, SLICE_EMPTY);
     struct range_store *store = cluster_store(cluster, gone);
-    cr_assert_eq(range_store_snapshot_frame(store, leader, slice_from_buf(&header_frame)),
-                 STATUS_OK);
-    cr_assert_eq(range_store_snapshot_frame(store, leader, slice_from_buf(&last)), STATUS_OK);
-    cluster_run_us(cluster, 5000);
-    cr_assert_eq(metric_range_snapshots_installed_total.value, installed);
-    cr_assert(!cluster_status(cluster, gone, 1, &status));
-    change(cluster, RANGE_ADD_LEARNER, gone);
-    cr_assert(cluster_converge(cluster, 2 * SECOND));
-    cr_assert_eq(metric_range_snapshots_installed_total.value, installed + 1);
+    for (int later_replicas = 0; later_replicas < 2; later_replicas++) {
+        cr_assert_eq(range_store_snapshot_frame(store, leader, slice_from_buf(&header_frame)),
+                     STATUS_OK);
+        cr_assert_eq(range_store_snapshot_frame(store, leader, slice_from_buf(&last)), STATUS_OK);
+        cluster_run_us(cluster, 5000);
+        cr_assert_eq(metric_range_snapshots_installed_total.value, installed);
+        cr_assert(!cluster_status(cluster, gone, 1, &status), "%d", later_replicas);
+        change(cluster, RANGE_ADD_LEARNER, gone);
+        cr_assert(cluster_converge(cluster, 2 * SECOND));
+        cr_assert_eq(metric_range_snapshots_installed_total.value, ++installed);
+        change(cluster, RANGE_REMOVE, gone);
+        wait_absent(cluster, gone);
+    }
     range_descriptor_done(&before);
     buf_done(&encoded);
     buf_done(&header_frame);

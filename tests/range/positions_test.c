@@ -106,6 +106,68 @@ Test(range_positions, are_put_into_own_rows_by_recovery) {
     cluster_free(cluster);
 }
 
+static struct cluster_call *send_one(struct cluster *cluster, uint64_t range, uint64_t leader) {
+    struct buf command = cluster_add(cluster_key(range, "n"), 1, SLICE_EMPTY);
+    struct range_request write = {.kind = RANGE_WRITE,
+                                  .range_id = range,
+                                  .timeout_us = SECOND,
+                                  .command = slice_from_buf(&command)};
+    struct cluster_call *call = cluster_send(cluster, leader, &write);
+    buf_done(&command);
+    return call;
+}
+
+/* What a recovery would find (P1), without one, which would put all into rows of their own. */
+static uint64_t applied_by_rows(struct cluster *cluster, uint64_t node, uint64_t range) {
+    struct range_status status;
+    struct range_position_table table = {0};
+    struct range_apply_state state = {
+        .applied = {.index = applied_by_own_row(cluster, node, range)}};
+    struct storage_engine *engine = cluster_engine(cluster, node);
+    struct storage_batch *unwritten = storage_batch_new(engine);
+    cr_assert(cluster_status(cluster, node, range, &status));
+    cr_assert_eq(range_positions_read(engine, unwritten, &table), STATUS_OK);
+    (void)range_positions_resolve(&table, range, status.replica_id,
+                                  &state); /* or its own is newer */
+    storage_batch_free(unwritten);
+    range_position_table_done(&table);
+    return state.applied.index;
+}
+
+/* Who has no room in the row of a round has a row of its own, of the same batch, that says where it
+ * is after the round. */
+Test(range_positions, of_those_beyond_the_row_are_as_new_as_those_in_it) {
+    enum { ROUNDS = 10 };
+    struct cluster_config config = cluster_config_default(3);
+    config.ranges = RANGES;
+    config.nodes = config.workers = 1;
+    config.delay_min_us = config.delay_max_us = 100; /* what is sent at once is one round */
+    config.position_row_max = 1;
+    struct cluster *cluster = cluster_new(&config);
+    for (uint64_t range = 1; range <= RANGES; range++)
+        cr_assert_eq(cluster_wait_leader(cluster, range), 1);
+    uint32_t in_own_row = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct cluster_call *calls[RANGES];
+        for (uint64_t range = 1; range <= RANGES; range++)
+            calls[range - 1] = send_one(cluster, range, 1);
+        for (uint64_t range = 1; range <= RANGES; range++) {
+            cr_assert(cluster_await(cluster, calls[range - 1], SECOND));
+            cr_assert_eq(calls[range - 1]->reply.code, RANGE_REPLY_OK);
+            cluster_call_free(cluster, calls[range - 1]);
+        }
+        for (uint64_t range = 1; range <= RANGES; range++) {
+            uint64_t now = applied(cluster, 1, range);
+            cr_expect_eq(applied_by_rows(cluster, 1, range), now, "range %lu",
+                         (unsigned long)range);
+            if (applied_by_own_row(cluster, 1, range) == now) in_own_row++;
+        }
+    }
+    cr_expect_eq(in_own_row, ROUNDS * (RANGES - 1), "%u: one of each round is in the row",
+                 in_own_row);
+    cluster_free(cluster);
+}
+
 static void encode(struct buf *row, uint64_t range_id, uint64_t replica_id, uint64_t index) {
     encode_varint(row, range_id);
     encode_varint(row, replica_id);
