@@ -7,6 +7,7 @@
 #include "range/limits.h"
 #include "range/metrics.h"
 #include "range/snapshot.h"
+#include "range/worker.h"
 #include "tests/range/cluster.h"
 
 #define SECOND 1000000u
@@ -66,6 +67,15 @@ static struct cluster *with_straggler(const struct cluster_config *config, size_
     return cluster;
 }
 
+/* Writes, a few at a time, while a snapshot is on its slow way. */
+static void write_until_installed(struct cluster *cluster, int64_t installed) {
+    uint64_t end_us = cluster_now_us(cluster) + 100 * SECOND;
+    while (metric_range_snapshots_installed_total.value < installed) {
+        cr_assert_lt(cluster_now_us(cluster), end_us, "it never gets there");
+        fill(cluster, 4, 100);
+    }
+}
+
 /* With everybody up, logs stay short on every replica, and the range recovers from what is left. */
 Test(range_snapshots, are_not_needed_while_logs_are_compacted_behind_all_replicas) {
     struct cluster_config config = small_logs(1);
@@ -123,6 +133,24 @@ Test(range_snapshots, are_not_prepared_for_on_followers_more_than_on_the_leader)
     cr_assert(cluster_converge(cluster, SECOND));
     for (uint64_t node = 1; node <= 3; node++)
         cr_expect_leq(entries_held(cluster, node), most, "node %lu", (unsigned long)node);
+    cluster_free(cluster);
+}
+
+/* Limits are settings of each node: who has less room than its leader cuts its log all the same. */
+Test(range_snapshots, are_not_prepared_for_beyond_a_followers_own_limits) {
+    struct cluster_config config = cluster_config_default(18);
+    struct cluster *cluster = cluster_new(&config);
+    uint64_t leader = cluster_wait_leader(cluster, 1);
+    uint64_t straggler = leader % 3 + 1, narrow = straggler % 3 + 1;
+    struct range_store_config *own = &cluster_store(cluster, narrow)->config;
+    own->log_entries_kept = own->log_snapshot_entries = ENTRIES / 2;
+    cluster_isolate(cluster, straggler, true);
+    fill(cluster, 3 * ENTRIES, 10);
+    cluster_run_us(cluster, SECOND);
+    cr_assert_eq(cluster_leader(cluster, 1), leader);
+    cr_expect_gt(entries_held(cluster, leader), 3 * ENTRIES, "for who is away");
+    cr_expect_geq(entries_held(cluster, narrow), ENTRIES / 2);
+    cr_expect_leq(entries_held(cluster, narrow), ENTRIES / 2 + RANGE_COMPACT_STEP + RANGE_LOG_TAIL);
     cluster_free(cluster);
 }
 
@@ -270,8 +298,7 @@ Test(range_snapshots, are_not_repeated_for_who_is_slow_behind_them) {
     struct cluster *cluster = with_straggler(&config, 2000, &straggler);
     int64_t installed = metric_range_snapshots_installed_total.value;
     cluster_heal(cluster);
-    while (metric_range_snapshots_installed_total.value == installed)
-        fill(cluster, 4, 100);
+    write_until_installed(cluster, installed + 1);
     uint64_t began_us = cluster_now_us(cluster);
     bool caught_up = false;
     for (int i = 0; i < 10000 && !caught_up; i++) {
@@ -283,6 +310,31 @@ Test(range_snapshots, are_not_repeated_for_who_is_slow_behind_them) {
     cr_assert_gt(cluster_now_us(cluster) - began_us, RANGE_SNAPSHOT_ABANDON_US + SECOND,
                  "%lu: too quick to show anything", cluster_now_us(cluster) - began_us);
     cr_assert_eq(metric_range_snapshots_installed_total.value, installed + 1);
+    cluster_free(cluster);
+}
+
+/* One that falls silent behind its snapshot is waited for as long as one that is silent during it,
+ * and not for ever. */
+Test(range_snapshots, keep_nothing_for_who_fell_silent_behind_them) {
+    uint64_t straggler = 0;
+    struct cluster_config config = small_logs(19);
+    config.log_compact_step = 10;
+    config.snapshot_bytes_per_s = 35000;
+    config.catch_up_bytes = 1; /* an entry at a time */
+    config.delay_min_us = config.delay_max_us = 2000;
+    struct cluster *cluster = with_straggler(&config, 2000, &straggler);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    cluster_heal(cluster);
+    write_until_installed(cluster, installed + 1);
+    cluster_isolate(cluster, straggler, true);
+    uint64_t leader = cluster_leader(cluster, 1);
+    fill(cluster, 30, 100);
+    cr_expect_leq(status_of(cluster, leader).log_first_index,
+                  status_of(cluster, straggler).applied_index + 1, "it may go on");
+    cluster_run_us(cluster, RANGE_SNAPSHOT_ABANDON_US + SECOND);
+    fill(cluster, 30, 100);
+    cr_assert_eq(cluster_leader(cluster, 1), leader);
+    cr_expect_leq(entries_held(cluster, leader), 20 + 10 + RANGE_LOG_TAIL);
     cluster_free(cluster);
 }
 
