@@ -156,6 +156,7 @@ void sim_host_stop(struct sim_host *host, enum sim_end end) {
     ASSERT(host->up);
     host->up = host->paused = false; /* first: what the process still says is not sent */
     host->stopped.reads = 0;
+    host->stopped.turn = false;
     sim_note(host->sim, "%s %u: %s", names[host->kind], host->number, ends[end]);
     struct sim_life *life = &host->sim->life;
     *(end == SIM_END_KILL    ? &life->kills

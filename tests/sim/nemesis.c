@@ -519,6 +519,9 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
     case SIM_FAULT_LOST_WAY:
         lose_way(sim);
         break;
+    case SIM_FAULT_STRAND:
+        sim_strand_leader(sim);
+        break;
     case SIM_FAULT_COUNT:
         ASSERT(!"a fault");
     }

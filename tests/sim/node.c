@@ -266,7 +266,9 @@ void sim_node_go_on(struct sim_node *node) {
     const struct sim_driver *driver = &node->drivers[index];
     if (driver->syncing && driver->sync_done_us > host->stopped.began_us) return;
     host->stopped.reads = (uint32_t)prng_between(&host->sim->prng, 1, CLOCK_READS_OF_A_TURN);
+    host->stopped.turn = true;
     worker_turn(node, index);
+    host->stopped.turn = false;
     if (host->stopped.reads > 0) sim_host_take_backlog(host); /* it read the clock less often */
     host->stopped.reads = 0;
     sim_node_schedule(node);

@@ -7,6 +7,7 @@
 
 #define LEADERS_KEPT 256u
 #define CONTENTS_KEPT 64u
+#define HANDED_OVER_KEPT 16u
 #define CALLS_KEPT 1024u /* of one router at one node; call ids count up */
 
 struct content {
@@ -64,9 +65,11 @@ struct speaker_rules {
 /* What a replica promised to leaders, over restarts. */
 struct promise_rules {
     uint64_t replica_id;
-    uint64_t until_us;         /* by its host's clock */
-    uint64_t term;             /* of the newest */
-    uint64_t handed_over_term; /* in which it stands because a leader told it to (3.10) */
+    uint64_t until_us; /* by its host's clock */
+    uint64_t term;     /* of the newest */
+    /* In which it stood because a leader told it to (3.10): a ring, since some hear of it late. */
+    uint64_t handed_over_terms[HANDED_OVER_KEPT];
+    uint32_t handed_over_count;
 };
 
 /* What a node was asked for. */

@@ -9,14 +9,19 @@
 #include "tests/sim/rules.h"
 
 /* A node's answer to a heartbeat leaves in the turn that took the heartbeat: the promise began
- * then. A member's leaves when what its turn wrote is synced. */
+ * then, or before the node was stopped in the middle of that turn. A member's leaves when what its
+ * turn wrote is synced. */
+static uint64_t promised_since_us(const struct sim_host *from) {
+    if (from->kind == SIM_MEMBER) return from->turn_began_us;
+    return from->stopped.turn ? from->stopped.host_us : sim_host_now_us(from);
+}
+
 static void note_promise(struct sim *sim, const struct sim_host *from, uint64_t group,
                          const struct raft_message *message) {
     struct promise_rules *promise = &sim->rules->promises[from->index][group];
-    if (promise->replica_id != message->from)
-        *promise = (struct promise_rules){.replica_id = message->from};
-    uint64_t since_us = from->kind == SIM_MEMBER ? from->turn_began_us : sim_host_now_us(from);
-    uint64_t until_us = since_us + message->promised_us;
+    if (promise->replica_id != message->from) promise->until_us = promise->term = 0;
+    promise->replica_id = message->from;
+    uint64_t until_us = promised_since_us(from) + message->promised_us;
     if (until_us > promise->until_us) promise->until_us = until_us;
     if (message->term > promise->term) promise->term = message->term;
 }
@@ -35,6 +40,17 @@ static void check_bound(struct sim *sim, const struct sim_host *from, uint64_t g
                    promise->until_us - now_us);
 }
 
+static bool was_handed_over(const struct promise_rules *promise, uint64_t term) {
+    for (uint32_t i = 0; i < HANDED_OVER_KEPT; i++)
+        if (promise->handed_over_terms[i] == term) return true;
+    return false;
+}
+
+static void note_handed_over(struct promise_rules *promise, uint64_t term) {
+    if (was_handed_over(promise, term)) return;
+    promise->handed_over_terms[promise->handed_over_count++ % HANDED_OVER_KEPT] = term;
+}
+
 void sim_rules_lease_speech(struct sim *sim, const struct sim_host *from, const struct sim_host *to,
                             uint64_t group, const struct raft_message *message) {
     struct promise_rules *asked = &sim->rules->promises[to->index][group];
@@ -44,11 +60,11 @@ void sim_rules_lease_speech(struct sim *sim, const struct sim_host *from, const 
         if (message->promised_us > 0) note_promise(sim, from, group, message);
         break;
     case RAFT_MSG_VOTE:
-        if (message->force) asks->handed_over_term = message->term;
+        if (message->force) note_handed_over(asks, message->term);
         if (!message->force) check_bound(sim, from, group, message, "stands");
         break;
     case RAFT_MSG_VOTE_RESPONSE:
-        if (!message->reject && asked->handed_over_term != message->term)
+        if (!message->reject && !was_handed_over(asked, message->term))
             check_bound(sim, from, group, message, "votes");
         break;
     default:

@@ -81,7 +81,7 @@ static const struct scenario scenarios[] = {
     {.name = "backlogs",
      .what = "nodes that apply far behind their logs, cut off, short of log, replicas changed",
      .faults = BIT(SLOW_DISK) | BIT(FLAP) | BIT(PARTITION) | BIT(ISOLATE_LEADER) | BIT(PAUSE) |
-               BIT(TRANSFER),
+               BIT(TRANSFER) | BIT(STRAND),
      .ranges = 4,
      .nodes = 5,
      .members = true,
@@ -249,4 +249,5 @@ void sim_config_make(struct sim *sim) {
     if (!scenario->members) return;
     config->order_pause_us = prng_between(&sim->prng, 10000, 200000);
     config->careful_operator = sim_chance(sim, 500);
+    if (sim_chance(sim, 300)) config->weights[SIM_FAULT_STRAND] = 20;
 }

@@ -29,6 +29,7 @@ struct sim_options {
     X(snapshots, "snapshots installed")                   \
     X(compacted, "log entries compacted")                 \
     X(transfers_routed, "leaders handed over by routers") \
+    X(stranded, "leaders that reached nobody who votes")  \
     X(changes, "changes of replicas done")                \
     X(changes_routed, "of them by routers")               \
     X(removed, "replicas removed")                        \

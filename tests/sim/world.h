@@ -143,7 +143,8 @@ struct sim_host {
     /* The process was stopped in the middle of a turn, and goes on in it: the clock still shows
      * then, as often as it was read before; behind that comes what waited meanwhile. */
     struct {
-        uint32_t reads;    /* 0: not in such a turn */
+        bool turn;         /* it is in that turn */
+        uint32_t reads;    /* 0: the clock goes right again */
         uint64_t host_us;  /* what it shows */
         uint64_t began_us; /* of the pause */
     } stopped;
@@ -247,6 +248,7 @@ enum sim_fault {
     SIM_FAULT_DRAIN,    /* a node is told to stop */
     SIM_FAULT_MOVE,     /* a node comes back at another address */
     SIM_FAULT_LOST_WAY, /* a router loses the way to a leader, and nobody else */
+    SIM_FAULT_STRAND,   /* a leader reaches only who has no vote */
     SIM_FAULT_COUNT,
 };
 
@@ -471,6 +473,9 @@ void sim_clients_split_keys(const struct sim *sim, struct buf *out);
 void sim_nemesis_start(struct sim *sim);
 /* Ends all faults; `down` of the nodes stay down, a minority. */
 void sim_nemesis_heal(struct sim *sim, uint32_t down);
+
+/* nemesis_members.c */
+void sim_strand_leader(struct sim *sim); /* of a range that has replicas without a vote, if any */
 
 /* operator.c */
 void sim_operator_start(struct sim *sim);
