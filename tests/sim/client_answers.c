@@ -170,7 +170,8 @@ static void go_on_from(struct client *client, const struct router_reply *reply) 
 }
 
 /* The rows of one page are of one instant, and so they add up; those of several do if nobody
- * changes anything meanwhile. */
+ * changes anything meanwhile. But a router goes on by itself from a page without rows, and what is
+ * written behind it then is not shown: the exposure, which comes last backwards, may tell of it. */
 static void told_statement(struct client *client, const struct router_reply *reply) {
     struct operation *operation = &client->operation;
     struct issuer *issuer = &client->sim->clients->issuers[operation->issuer];
@@ -192,7 +193,7 @@ static void told_statement(struct client *client, const struct router_reply *rep
         go_on_from(client, reply);
         return;
     }
-    bool one_instant = operation->pages == 1 || operation->verify;
+    bool one_instant = (operation->pages == 1 && !operation->reverse) || operation->verify;
     if ((one_instant && operation->exposure != operation->sum) ||
         operation->exposure > ISSUER_LIMIT)
         sim_broken(client->sim, "an issuer's exposure is the sum of its reservations",

@@ -24,7 +24,8 @@ static void session_send(struct range_session *base, struct slice frame) {
     struct sim_session *session = CONTAINER_OF(base, struct sim_session, base);
     struct sim_host *host = &session->node->host;
     if (!host->up || host->incarnation != session->node_incarnation) return;
-    sim_rules_replies(host->sim, session->node, host->sim->hosts[session->router], frame);
+    sim_rules_replies(host->sim, session->node, host->sim->hosts[session->router],
+                      session->router_incarnation, frame);
     sim_send(host->sim, SIM_REPLIES, host->index, session->router, frame, NULL,
              session->router_incarnation);
 }

@@ -279,7 +279,7 @@ static void check_write(struct sim *sim, const struct sim_node *node, const stru
 }
 
 void sim_rules_replies(struct sim *sim, const struct sim_node *node, const struct sim_host *router,
-                       struct slice frame) {
+                       uint64_t router_incarnation, struct slice frame) {
     struct decoder calls;
     struct slice encoded;
     struct arena arena;
@@ -295,7 +295,7 @@ void sim_rules_replies(struct sim *sim, const struct sim_node *node, const struc
         range_descriptor_done(&descriptor);
         const struct call_rules *call = call_slot(sim, node, router, reply.call_id);
         if (reply.code != RANGE_REPLY_OK || call->call_id != reply.call_id ||
-            call->router_incarnation != router->incarnation)
+            call->router_incarnation != router_incarnation)
             continue;
         if (reply.kind == RANGE_WRITE) check_write(sim, node, call, &reply);
         /* Without leases that hold, clients know which reads had none. */

@@ -536,7 +536,7 @@ void sim_rules_member_frame(struct sim *sim, const struct sim_host *from, const 
 void sim_rules_requests(struct sim *sim, const struct sim_node *node, const struct sim_host *router,
                         struct slice frame);
 void sim_rules_replies(struct sim *sim, const struct sim_node *node, const struct sim_host *router,
-                       struct slice frame);
+                       uint64_t router_incarnation, struct slice frame);
 void sim_rules_router_began(struct sim *sim, const struct sim_host *host);
 void sim_rules_router(struct sim *sim, const struct sim_host *host, const struct router *router);
 
