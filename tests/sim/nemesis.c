@@ -522,6 +522,9 @@ static void inflict(struct sim *sim, enum sim_fault fault) {
     case SIM_FAULT_STRAND:
         sim_strand_leader(sim);
         break;
+    case SIM_FAULT_INTERRUPT:
+        sim_interrupt_change(sim);
+        break;
     case SIM_FAULT_COUNT:
         ASSERT(!"a fault");
     }

@@ -1,5 +1,5 @@
 /* Hurts ranges whose replicas are being changed, where it hurts most: a leader is left with those
- * who have no vote. */
+ * who have no vote; and whoever has a part in a change ends in the middle of it. */
 #include <inttypes.h>
 
 #include "tests/sim/rules.h"
@@ -122,4 +122,125 @@ void sim_strand_leader(struct sim *sim) {
     uint64_t first = prng_below(&sim->prng, sim->config.ranges);
     for (uint32_t i = 0; i < sim->config.ranges; i++)
         if (strand(sim, (first + i) % sim->config.ranges + 1)) return;
+}
+
+/* ---- in the middle of a change ---- */
+
+/* When somebody ends. */
+enum moment {
+    MOMENT_PROPOSED, /* the leader has a change in its log, and has not applied it */
+    MOMENT_JOINT,    /* a replica has entered a joint configuration */
+    MOMENT_FED,      /* a node takes a snapshot */
+    MOMENT_LEAVING,  /* a replica has applied its removal, and is not deleted yet */
+    MOMENT_ASKED,    /* a router sees a change through */
+    MOMENT_COUNT,
+};
+
+/* Waits for its moment in any range. */
+struct interruption {
+    struct sim_timer timer;
+    enum moment moment;
+    uint64_t until_us;
+};
+
+static void drop_interruption(struct sim_timer *timer) {
+    memory_free(CONTAINER_OF(timer, struct interruption, timer));
+}
+
+static bool takes_snapshot(const struct sim_node *node) {
+    if (!node->store) return false;
+    for (uint32_t i = 0; i < range_store_worker_count(node->store); i++)
+        if (range_store_worker(node->store, i)->snapshot_receive_count > 0) return true;
+    return false;
+}
+
+static bool is_leaving(const struct sim_node *node) {
+    if (!node->store) return false;
+    for (uint32_t i = 0; i < range_store_worker_count(node->store); i++)
+        if (!list_empty(&range_store_worker(node->store, i)->leaving)) return true;
+    return false;
+}
+
+static bool is_in_change(const struct sim_node *node, uint64_t range_id, enum moment moment) {
+    const struct range_replica *replica = sim_replica_on(node, range_id);
+    if (!replica) return false;
+    if (moment == MOMENT_JOINT) return replica->descriptor.joint;
+    return replica->leads && replica->change_index > replica->applied.applied.index;
+}
+
+/* Whether it has come on this node; of which range, if that is known. */
+static bool has_come(const struct sim *sim, const struct sim_node *node, enum moment moment,
+                     uint64_t *ret_range_id) {
+    *ret_range_id = 0;
+    if (!node->host.up || node->host.paused) return false;
+    if (moment == MOMENT_FED) return takes_snapshot(node);
+    if (moment == MOMENT_LEAVING) return is_leaving(node);
+    for (uint64_t range_id = 1; range_id <= sim->config.ranges; range_id++) {
+        if (!is_in_change(node, range_id, moment)) continue;
+        *ret_range_id = range_id;
+        return true;
+    }
+    return false;
+}
+
+static void end(struct sim *sim, struct sim_host *host) {
+    if (!host->up) return;
+    sim_host_stop(host, sim_chance(sim, 400) ? SIM_END_KILL : SIM_END_CRASH);
+    sim_timer_start(sim, &host->restart,
+                    sim->now_us + prng_between(&sim->prng, 1000, sim->config.while_max_us));
+}
+
+/* The node itself, the leader, somebody of the range, or all of it: those who know of the change
+ * may all forget what was not synced. */
+static void end_somebody(struct sim *sim, struct sim_node *node, uint64_t range_id) {
+    struct sim_node *leader = range_id ? sim_rules_leader(sim, range_id) : NULL;
+    uint64_t dice = prng_below(&sim->prng, 10);
+    sim->life.interrupted++;
+    sim_note(sim, "in the middle of a change of replicas, at node %u:", node->host.number);
+    if (range_id == 0 || dice < 4) {
+        end(sim, &node->host);
+    } else if (dice < 6 && leader) {
+        end(sim, &leader->host);
+    } else if (dice < 8) {
+        end(sim, &sim->nodes[prng_below(&sim->prng, sim->config.nodes)].host);
+    } else {
+        for (uint32_t i = 0; i < sim->config.nodes; i++)
+            if (sim_replica_on(&sim->nodes[i], range_id)) end(sim, &sim->nodes[i].host);
+    }
+}
+
+static bool strikes(struct sim *sim, const struct interruption *interruption) {
+    uint32_t first = (uint32_t)prng_below(&sim->prng, sim->config.nodes);
+    uint64_t range_id;
+    if (interruption->moment == MOMENT_ASKED && sim->errands > 0) {
+        sim->life.interrupted++;
+        end(sim, &sim->routers[prng_below(&sim->prng, SIM_ROUTERS)].host);
+        return true;
+    }
+    for (uint32_t i = 0; i < sim->config.nodes; i++) {
+        struct sim_node *node = &sim->nodes[(first + i) % sim->config.nodes];
+        if (!has_come(sim, node, interruption->moment, &range_id)) continue;
+        end_somebody(sim, node, range_id);
+        return true;
+    }
+    return false;
+}
+
+static void wait_for_moment(struct sim *sim, struct sim_timer *timer) {
+    struct interruption *interruption = CONTAINER_OF(timer, struct interruption, timer);
+    if (!sim->hurting || sim->now_us >= interruption->until_us || strikes(sim, interruption)) {
+        memory_free(interruption);
+        return;
+    }
+    sim_timer_start(sim, timer, sim->now_us + prng_between(&sim->prng, 50, 400));
+}
+
+void sim_interrupt_change(struct sim *sim) {
+    if (!sim->operator) return;
+    struct interruption *interruption = MEMORY_NEW(struct interruption);
+    interruption->timer.fire = wait_for_moment;
+    interruption->timer.drop = drop_interruption;
+    interruption->moment = (enum moment)prng_below(&sim->prng, MOMENT_COUNT);
+    interruption->until_us = sim->now_us + SIM_SECOND_US;
+    sim_timer_start(sim, &interruption->timer, sim->now_us);
 }

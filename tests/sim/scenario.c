@@ -250,4 +250,5 @@ void sim_config_make(struct sim *sim) {
     config->order_pause_us = prng_between(&sim->prng, 10000, 200000);
     config->careful_operator = sim_chance(sim, 500);
     if (sim_chance(sim, 300)) config->weights[SIM_FAULT_STRAND] = 20;
+    if (!scenario->backlogs && sim_chance(sim, 500)) config->weights[SIM_FAULT_INTERRUPT] = 30;
 }

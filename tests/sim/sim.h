@@ -17,30 +17,31 @@ struct sim_options {
 };
 
 /* What the cluster lived through; a scenario whose numbers are zero tests little. */
-#define SIM_LIFE(X)                                       \
-    X(leaders, "leaders elected")                         \
-    X(transfers, "transfers asked for")                   \
-    X(crashes, "machines without power")                  \
-    X(kills, "processes killed")                          \
-    X(moves, "nodes that came back at another address")   \
-    X(drains, "processes told to stop")                   \
-    X(disk_failures, "processes ended by their disk")     \
-    X(pauses, "pauses")                                   \
-    X(snapshots, "snapshots installed")                   \
-    X(compacted, "log entries compacted")                 \
-    X(transfers_routed, "leaders handed over by routers") \
-    X(stranded, "leaders that reached nobody who votes")  \
-    X(changes, "changes of replicas done")                \
-    X(changes_routed, "of them by routers")               \
-    X(removed, "replicas removed")                        \
-    X(reads_leased, "reads under a lease")                \
-    X(reads_stale, "stale reads")                         \
-    X(pages, "pages of scans that were not over")         \
-    X(guards_held, "guards that held")                    \
-    X(guards_refused, "guards that did not")              \
-    X(bounds_refused, "sums outside of their bounds")     \
-    X(works_refused, "commands of too much work")         \
-    X(busy, "requests refused by a full queue")           \
+#define SIM_LIFE(X)                                              \
+    X(leaders, "leaders elected")                                \
+    X(transfers, "transfers asked for")                          \
+    X(crashes, "machines without power")                         \
+    X(kills, "processes killed")                                 \
+    X(moves, "nodes that came back at another address")          \
+    X(drains, "processes told to stop")                          \
+    X(disk_failures, "processes ended by their disk")            \
+    X(pauses, "pauses")                                          \
+    X(snapshots, "snapshots installed")                          \
+    X(compacted, "log entries compacted")                        \
+    X(transfers_routed, "leaders handed over by routers")        \
+    X(interrupted, "ends in the middle of a change of replicas") \
+    X(stranded, "leaders that reached nobody who votes")         \
+    X(changes, "changes of replicas done")                       \
+    X(changes_routed, "of them by routers")                      \
+    X(removed, "replicas removed")                               \
+    X(reads_leased, "reads under a lease")                       \
+    X(reads_stale, "stale reads")                                \
+    X(pages, "pages of scans that were not over")                \
+    X(guards_held, "guards that held")                           \
+    X(guards_refused, "guards that did not")                     \
+    X(bounds_refused, "sums outside of their bounds")            \
+    X(works_refused, "commands of too much work")                \
+    X(busy, "requests refused by a full queue")                  \
     X(memory_mib, "MiB at most, all processes, summed over seeds")
 
 struct sim_life {

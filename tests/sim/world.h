@@ -245,10 +245,11 @@ enum sim_fault {
     SIM_FAULT_TRANSFER,
     SIM_FAULT_PLACEMENT,
     SIM_FAULT_ROUTER,
-    SIM_FAULT_DRAIN,    /* a node is told to stop */
-    SIM_FAULT_MOVE,     /* a node comes back at another address */
-    SIM_FAULT_LOST_WAY, /* a router loses the way to a leader, and nobody else */
-    SIM_FAULT_STRAND,   /* a leader reaches only who has no vote */
+    SIM_FAULT_DRAIN,     /* a node is told to stop */
+    SIM_FAULT_MOVE,      /* a node comes back at another address */
+    SIM_FAULT_LOST_WAY,  /* a router loses the way to a leader, and nobody else */
+    SIM_FAULT_STRAND,    /* a leader reaches only who has no vote */
+    SIM_FAULT_INTERRUPT, /* somebody ends in the middle of a change of replicas */
     SIM_FAULT_COUNT,
 };
 
@@ -476,6 +477,7 @@ void sim_nemesis_heal(struct sim *sim, uint32_t down);
 
 /* nemesis_members.c */
 void sim_strand_leader(struct sim *sim); /* of a range that has replicas without a vote, if any */
+void sim_interrupt_change(struct sim *sim); /* the next one, of whatever range */
 
 /* operator.c */
 void sim_operator_start(struct sim *sim);
