@@ -122,8 +122,10 @@ static void apply_command(struct placement_driver *driver, const struct raft_ent
 }
 
 static void compact(struct placement_driver *driver) {
-    if (driver->applied.index < driver->log.first_index + 2 * PLACEMENT_LOG_ENTRIES_KEPT) return;
-    uint64_t to = driver->applied.index - PLACEMENT_LOG_ENTRIES_KEPT;
+    uint64_t kept = driver->config.log_entries_kept;
+    if (kept == 0 || kept > PLACEMENT_LOG_ENTRIES_KEPT) kept = PLACEMENT_LOG_ENTRIES_KEPT;
+    if (driver->applied.index < driver->log.first_index + 2 * kept) return;
+    uint64_t to = driver->applied.index - kept;
     uint64_t reachable = driver->log.first_index + PLACEMENT_COMPACT_ENTRIES_MAX - 1;
     if (to > reachable) to = reachable;
     struct raft_storage storage = placement_driver_storage(driver);

@@ -49,6 +49,7 @@ struct placement_config {
     uint64_t timestamp_window_ms; /* how far ahead the bound is persisted; 3,000 */
     uint64_t silence_ms;          /* a node not heard from for so long counts as down; 3,000 */
     uint64_t node_heartbeat_ms;   /* what nodes are told; 1,000 */
+    uint32_t log_entries_kept;    /* applied ones; 0: PLACEMENT_LOG_ENTRIES_KEPT. Tests keep few */
     bool trust_clock; /* a person says that this member's wall clock is right at its first lead */
     uint64_t seed;    /* of the cluster id and of election time-outs */
 };

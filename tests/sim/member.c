@@ -50,6 +50,7 @@ void sim_member_start(struct sim_member *member) {
     config.replication_factor = sim->config.replication_factor;
     config.split_keys = (const char *)split_keys.data;
     config.lease_drift_ppm = SIM_LEASE_DRIFT_PPM;
+    config.log_entries_kept = sim->config.member_log_entries_kept;
     config.seed = prng_next(&sim->prng);
     struct placement_transport transport = {.ctx = member, .send = send_frame};
     member->disk = (struct sim_driver){0};

@@ -147,6 +147,8 @@ static void choose_limits(struct sim *sim, const struct scenario *scenario) {
         config->command_steps_max =
             (uint32_t)(sim_chance(sim, 750) ? TXN_INTERVAL_STEPS + prng_below(&sim->prng, 9)
                                             : prng_between(&sim->prng, 1, 3));
+    if (sim_chance(sim, 300))
+        config->member_log_entries_kept = (uint32_t)prng_between(&sim->prng, 1, 10);
     if (sim_chance(sim, 200)) config->pending_max = (uint32_t)prng_between(&sim->prng, 1, 8);
     config->raft_in_order = !scenario->hasty && !scenario->settings_differ && sim_chance(sim, 500);
 }

@@ -271,9 +271,10 @@ struct sim_config {
     /* The ends of queues, arrays and windows (range/store.h); 0: as in production. */
     uint32_t mailbox_items_max, pending_max, position_row_max, snapshot_chunk_bytes, snapshots_max;
     uint32_t turn_nodes_bytes, turn_clients_bytes;
-    bool raft_in_order;          /* frames of Raft's streams, as over one connection */
-    uint64_t attempt_timeout_us; /* of routers */
-    uint32_t quiesce_ticks;      /* 0: ranges never go quiet */
+    uint32_t member_log_entries_kept; /* of placement */
+    bool raft_in_order;               /* frames of Raft's streams, as over one connection */
+    uint64_t attempt_timeout_us;      /* of routers */
+    uint32_t quiesce_ticks;           /* 0: ranges never go quiet */
     bool lease_reads;
     bool settings_differ; /* election time-outs and lease reads, of nodes, anew at each start */
     uint32_t replication_factor;
