@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,10 @@ static size_t describe_file(const char *path, const struct stat *info, char *lin
     return len;
 }
 
+/* One sync at a time: the last line about a name or file is believed, so the threads' lines must
+ * stand in the order in which they looked. */
+static pthread_mutex_t in_order = PTHREAD_MUTEX_INITIALIZER;
+
 static int sync_and_note(int fd, const char *name) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
     char link[64], path[PATH_MAX];
@@ -77,11 +82,14 @@ static int sync_and_note(int fd, const char *name) {
     if (path_len <= 0 || !below_root(path) || fstat(fd, &info) < 0) return real(fd);
     char *line = malloc(LINE_BYTES);
     if (!line) abort();
+    pthread_mutex_lock(&in_order);
+    if (fstat(fd, &info) < 0) abort(); /* what another thread has added since counts, too */
     size_t len =
         S_ISDIR(info.st_mode) ? describe_directory(path, line) : describe_file(path, &info, line);
     int result = real(fd);
     line[len++] = '\n';
     if (result == 0 && len > 1) note(line, len);
+    pthread_mutex_unlock(&in_order);
     free(line);
     return result;
 }
