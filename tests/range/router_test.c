@@ -410,6 +410,29 @@ Test(router, a_leader_that_answers_others_is_not_silent) {
     fake_done(&fake);
 }
 
+/* Who answers a stale read is not the leader, and does not speak for it. */
+Test(router, a_replica_that_answers_stale_reads_does_not_speak_for_its_leader) {
+    struct fake fake;
+    struct answer with_id, reads[30];
+    struct slice key = slice_from_text("h");
+    fake_start_warm(&fake, 1);
+    fake_freeze(&fake, 1);
+    uint64_t began_us = fake.now_us;
+    fake_put(&fake, "h", "1", "id-1", &with_id);
+    for (int i = 0; i < 30; i++) {
+        struct router_request stale = {
+            .op = ROUTER_GET, .key_count = 1, .keys = &key, .read_mode = RANGE_READ_STALE};
+        fake_submit(&fake, &stale, &reads[i]);
+        fake_run(&fake, began_us + (uint64_t)(i + 1) * 100000);
+        if (i == 2) fake_lead(&fake, "h", 2);
+    }
+    cr_assert(with_id.times == 1 && with_id.code == ROUTER_OK);
+    cr_assert_lt(with_id.at_us - began_us, 600000);
+    fake_thaw(&fake, 1);
+    fake_run(&fake, fake.now_us + 10 * FAKE_SECOND);
+    fake_done(&fake);
+}
+
 /* What waits too long at the node already is refused here, at once and for certain. */
 Test(router, refuses_what_cannot_be_done_in_time) {
     struct fake fake;
