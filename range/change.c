@@ -116,23 +116,13 @@ void range_change_settle(struct range_replica *replica, struct raft_log_id appli
 
 /* ---- applying ---- */
 
-/* What is kept by place in the descriptor moves with the replicas. */
-static uint32_t moved_bits(uint32_t bits, const struct range_descriptor *before,
-                           const struct range_descriptor *after) {
-    uint32_t moved = 0;
-    for (uint32_t i = 0; i < after->replica_count; i++) {
-        const struct range_replica_ref *old =
-            range_descriptor_replica(before, after->replicas[i].replica_id);
-        if (old && (bits >> (old - before->replicas) & 1)) moved |= UINT32_C(1) << i;
-    }
-    return moved;
-}
-
 /* The descriptor has changed, and everything that was derived from the one before follows. */
 void range_change_follow(struct range_replica *replica, const struct range_descriptor *before) {
     const struct range_descriptor *after = &replica->descriptor;
-    replica->drain_offered = moved_bits(replica->drain_offered, before, after);
-    replica->drain_returned = moved_bits(replica->drain_returned, before, after);
+    replica->drain_offered =
+        range_descriptor_move_bits(replica->drain_offered, before, after);
+    replica->drain_returned =
+        range_descriptor_move_bits(replica->drain_returned, before, after);
     range_stages_changed(replica);
     range_liveness_watch(replica);
     range_snapshot_abort_gone(replica);

@@ -60,6 +60,17 @@ const struct range_replica_ref *range_descriptor_replica(const struct range_desc
     return NULL;
 }
 
+uint32_t range_descriptor_move_bits(uint32_t bits, const struct range_descriptor *before,
+                                    const struct range_descriptor *after) {
+    uint32_t moved = 0;
+    for (uint32_t i = 0; i < after->replica_count; i++) {
+        const struct range_replica_ref *old =
+            range_descriptor_replica(before, after->replicas[i].replica_id);
+        if (old && (bits >> (old - before->replicas) & 1)) moved |= UINT32_C(1) << i;
+    }
+    return moved;
+}
+
 bool range_replica_stays_voter(const struct range_replica_ref *replica) {
     return replica->role == RANGE_VOTER || replica->role == RANGE_VOTER_INCOMING;
 }

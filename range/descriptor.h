@@ -51,6 +51,9 @@ const struct range_replica_ref *range_descriptor_on_node(const struct range_desc
                                                          uint64_t node_id);
 const struct range_replica_ref *range_descriptor_replica(const struct range_descriptor *descriptor,
                                                          uint64_t replica_id);
+/* What is kept by place in the descriptor, bit i for replicas[i], moved to where they are after. */
+uint32_t range_descriptor_move_bits(uint32_t bits, const struct range_descriptor *before,
+                                    const struct range_descriptor *after);
 /* It will be a voter once no change is under way: leadership may go there. */
 bool range_replica_stays_voter(const struct range_replica_ref *replica);
 bool range_descriptor_equal(const struct range_descriptor *a, const struct range_descriptor *b);

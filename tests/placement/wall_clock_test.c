@@ -75,6 +75,16 @@ Test(placement_wall, small_steps_do_not_add_up_to_a_jump) {
     cr_assert_leq(believed_ms, 1000 * 1000 + HOUR_MS / 6 + 10000);
 }
 
+/* The budget is ten minutes, to the millisecond, however it is spent; each second gives back 8 ms. */
+Test(placement_wall, the_budget_is_spent_to_the_millisecond) {
+    struct placement_wall wall = confirmed_at(0, 0);
+    cr_assert_eq(placement_wall_read(&wall, 0, 1), 1);
+    cr_assert_eq(placement_wall_read(&wall, 0, 1000), 1000);
+    cr_assert_eq(placement_wall_read(&wall, 0, PLACEMENT_CLOCK_STEP_MS), PLACEMENT_CLOCK_STEP_MS);
+    cr_assert_eq(placement_wall_read(&wall, 0, HOUR_MS), PLACEMENT_CLOCK_STEP_MS);
+    cr_assert_eq(placement_wall_read(&wall, SECOND_US, HOUR_MS), PLACEMENT_CLOCK_STEP_MS + 1008);
+}
+
 /* What was set back and is set right again is no jump. */
 Test(placement_wall, a_clock_that_comes_back_from_the_past_is_believed) {
     struct placement_wall wall = confirmed_at(50 * HOUR_MS, 0);

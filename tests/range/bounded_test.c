@@ -114,6 +114,7 @@ static void expect_all_served(enum range_read_mode mode, bool lease_reads) {
     uint64_t leader = cluster_leader(cluster, 1);
     uint64_t node = mode == RANGE_READ_STALE ? leader % 3 + 1 : leader;
     int64_t turns = metric_range_turns_total.value;
+    uint64_t began_us = cluster_now_us(cluster);
     for (uint32_t i = 0; i < READS; i++)
         requests[i] = scan_of(mode, i % 2);
     cluster_send_many(cluster, node, requests, READS, calls);
@@ -125,6 +126,7 @@ static void expect_all_served(enum range_read_mode mode, bool lease_reads) {
     }
     turns = metric_range_turns_total.value - turns;
     cr_assert_geq(turns, READS / 3, "%ld turns", turns);
+    cr_expect_lt(cluster_now_us(cluster) - began_us, SECOND / 10, "they wait for ticks");
     cluster_free(cluster);
 }
 

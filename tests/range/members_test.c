@@ -128,6 +128,20 @@ static void wait_absent(struct cluster *cluster, uint64_t node) {
     cr_assert(cluster_run_until(cluster, 5 * SECOND, is_absent, &absence));
 }
 
+/* The range rests without a node that nobody has ever heard; it knows nothing of its replica and
+ * asks for nothing, so it is for the others to notice that it is heard. */
+Test(range_members, a_node_that_was_never_heard_joins_when_it_is) {
+    enum { LATE = 4 };
+    struct cluster *cluster = five_nodes(31);
+    cluster_kill(cluster, LATE);
+    change(cluster, RANGE_ADD_LEARNER, LATE);
+    cluster_run_us(cluster, 2 * SECOND);
+    cr_assert_eq(atomic_load(&metric_range_quiet.value), 3, "it rests");
+    cluster_start(cluster, LATE);
+    cr_assert(cluster_converge(cluster, 2 * SECOND));
+    cluster_free(cluster);
+}
+
 /* A node that has nothing of a range gets all of it, first as a learner, then as a voter that the
  * range can live on. */
 Test(range_members, learner_joins_by_a_snapshot_and_is_promoted) {

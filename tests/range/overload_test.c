@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "range/limits.h"
 #include "range/metrics.h"
+#include "range/worker.h"
 #include "tests/range/cluster.h"
 
 #define SECOND 1000000u
@@ -256,4 +257,66 @@ Test(range_overload, tells_many_to_stay_away_longer) {
     cr_assert_gt(first_us, 0);
     cr_assert_gt(last_us, 20 * first_us, "%u, then %u", first_us, last_us);
     end();
+}
+
+/* ---- the arithmetic, of a replica and a worker that exist only here ---- */
+
+#define KNOWN_US (2 * PACE_SAMPLE_US)
+
+struct shared {
+    struct range_store store;
+    struct range_worker worker;
+    struct range_replica replica, neighbour;
+};
+
+static struct shared *shared_new(void) {
+    static struct shared shared;
+    memset(&shared, 0, sizeof(shared));
+    shared.store.config.election_ticks = 15;
+    shared.store.config.tick_us = 10000;
+    shared.store.config.log_work_min = 1000;
+    shared.worker.store = &shared.store;
+    shared.worker.now_us = KNOWN_US;
+    shared.replica.worker = shared.neighbour.worker = &shared.worker;
+    return &shared;
+}
+
+/* It does a thousand units in a second, and `queued` are there. */
+static void make_pace(struct pace *pace, uint64_t queued) {
+    *pace = (struct pace){.queued = queued, .rate_per_s = 1000, .since_us = KNOWN_US};
+}
+
+/* Half of the time that there is must do for what is there, on the range and on the worker. */
+Test(range_overload, the_longer_of_two_queues_decides) {
+    struct shared *shared = shared_new();
+    uint64_t second_us = KNOWN_US + SECOND;
+    make_pace(&shared->replica.pace, 400);
+    make_pace(&shared->worker.pace, 400);
+    cr_expect(range_overload_admits(&shared->replica, second_us));
+    make_pace(&shared->replica.pace, 600);
+    cr_expect_not(range_overload_admits(&shared->replica, second_us), "the range is a hot one");
+    make_pace(&shared->replica.pace, 400);
+    make_pace(&shared->worker.pace, 600);
+    cr_expect_not(range_overload_admits(&shared->replica, second_us), "they share a disk");
+    cr_expect(range_overload_admits(&shared->replica, second_us + SECOND));
+    cr_expect_not(range_overload_admits(&shared->replica, 0), "it is over");
+}
+
+/* The log is given what it does in half an election time-out, 75 ms; the least is 1,000 units for a
+ * range and 2,000 for all of a worker. What only waits for the log is not in it. */
+Test(range_overload, the_log_is_given_the_smaller_of_two_rooms) {
+    struct shared *shared = shared_new();
+    cr_expect_eq(range_overload_log_room(&shared->replica), 1000, "a range without a rate");
+    make_pace(&shared->replica.pace, 700);
+    make_pace(&shared->worker.pace, 700);
+    cr_expect_eq(range_overload_log_room(&shared->replica), 300);
+    shared->replica.waiting_work = shared->worker.waiting_work = 100;
+    cr_expect_eq(range_overload_log_room(&shared->replica), 400);
+    make_pace(&shared->worker.pace, 1900);
+    cr_expect_eq(range_overload_log_room(&shared->replica), 200, "the neighbours' work counts");
+    make_pace(&shared->worker.pace, 5000);
+    cr_expect_eq(range_overload_log_room(&shared->replica), 0, "the worker's is full");
+    cr_expect_eq(range_overload_log_room(&shared->neighbour), 1, "one is let in nevertheless");
+    shared->replica.pace.rate_per_s = shared->worker.pace.rate_per_s = 100000;
+    cr_expect_eq(range_overload_log_room(&shared->replica), 7500 - 5000 + 100);
 }

@@ -42,6 +42,27 @@ Test(range_descriptor, reads_back_what_it_writes) {
     buf_done(&bytes);
 }
 
+/* Who handed the leadership back is known by its place: the note follows the replica, not the place,
+ * and goes when the replica does. */
+Test(range_descriptor, notes_by_place_follow_their_replicas) {
+    struct range_descriptor before, after;
+    sample_descriptor(&before);
+    before.replica_count = 3;
+    before.replicas[2] = (struct range_replica_ref){2, 3, RANGE_VOTER};
+    sample_descriptor(&after);
+    after.replica_count = 3;
+    after.replicas[0] = (struct range_replica_ref){2, 3, RANGE_VOTER};
+    after.replicas[1] = (struct range_replica_ref){7, 4, RANGE_VOTER};
+    after.replicas[2] = (struct range_replica_ref){4, 1, RANGE_VOTER};
+    cr_expect_eq(range_descriptor_move_bits(1, &before, &after), 4);
+    cr_expect_eq(range_descriptor_move_bits(2, &before, &after), 0);
+    cr_expect_eq(range_descriptor_move_bits(4, &before, &after), 1);
+    cr_expect_eq(range_descriptor_move_bits(7, &before, &after), 5);
+    cr_expect_eq(range_descriptor_move_bits(7, &before, &before), 7);
+    range_descriptor_done(&before);
+    range_descriptor_done(&after);
+}
+
 /* Cut bytes are refused and leave nothing behind. */
 Test(range_descriptor, refuses_cut_bytes) {
     struct range_descriptor one, two = {0};

@@ -338,6 +338,38 @@ Test(range_snapshots, keep_nothing_for_who_fell_silent_behind_them) {
     cluster_free(cluster);
 }
 
+static uint32_t staged(struct cluster *cluster, uint64_t node) {
+    return range_store_owner(cluster_store(cluster, node), 1)->snapshot_receive_count;
+}
+
+/* Silence ends a snapshot on both sides, after RANGE_SNAPSHOT_ABANDON_US and not before; how long
+ * the cluster has been there says nothing. */
+Test(range_snapshots, are_given_up_by_both_sides_when_nothing_is_heard) {
+    uint64_t straggler = 0;
+    struct cluster_config config = small_logs(23);
+    config.snapshot_bytes_per_s = 200000; /* of some 1.2 MB */
+    config.delay_min_us = config.delay_max_us = 25000;
+    struct cluster *cluster = with_straggler(&config, 2000, &straggler);
+    cluster_run_us(cluster, 2 * RANGE_SNAPSHOT_ABANDON_US);
+    int64_t failed = metric_range_snapshots_failed_total.value;
+    cluster_heal(cluster);
+    cluster_run_us(cluster, 2 * SECOND);
+    cr_assert_eq(metric_range_snapshot_followers.value, 1);
+    cr_assert_eq(staged(cluster, straggler), 1);
+    cr_assert_eq(metric_range_snapshots_failed_total.value, failed, "it is under way");
+    cluster_isolate(cluster, straggler, true);
+    cluster_run_us(cluster, RANGE_SNAPSHOT_ABANDON_US - SECOND);
+    cr_expect_eq(metric_range_snapshots_failed_total.value, failed);
+    cr_expect_eq(staged(cluster, straggler), 1);
+    cluster_run_us(cluster, 2 * SECOND);
+    cr_expect_eq(metric_range_snapshots_failed_total.value, failed + 1);
+    cr_expect_eq(staged(cluster, straggler), 0);
+    cluster_heal(cluster);
+    cr_assert(cluster_converge(cluster, 30 * SECOND));
+    cr_expect_eq(metric_range_snapshots_failed_total.value, failed + 1);
+    cluster_free(cluster);
+}
+
 /* A follower that never gets there does not keep the log for ever, and the leader says so. */
 Test(range_snapshots, keep_a_bounded_part_of_the_log) {
     uint64_t straggler = 0;
