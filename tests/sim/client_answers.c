@@ -350,24 +350,41 @@ static void count_life(struct sim_life *life, const struct operation *operation,
     if (result == TXN_REFUSED_WORK) life->works_refused++;
 }
 
+static void remember(struct client *client) {
+    const struct sim *sim = client->sim;
+    bool changes = client->operation.kind == OPERATION_CHANGE;
+    if (sim->night_ms > 0) return; /* there is one night */
+    if (sim->config.night_hours > SIM_REMEMBERED_HOURS && !changes) return;
+    client->remembered = client->operation;
+    client->remembered.repeated = true;
+    client->memory = MEMORY_FRESH;
+}
+
 static void told_outcome(struct client *client, const struct txn_outcome *outcome) {
     struct operation *operation = &client->operation;
     if (operation->repeated) {
         told_again(client, outcome);
         return;
     }
+    /* Replayed it may be: the router asks again, too. But not what was decided before the night. */
+    if (operation->reused && outcome->result == TXN_DONE &&
+        outcome->commit_ts <= client->remembered.told_ts)
+        sim_broken(client->sim, "a request id is forgotten after its time",
+                   "%s was decided %" PRIu64 " hours ago", operation->request_id,
+                   client->sim->night_ms / 3600000);
     count_life(&client->sim->life, operation, outcome->result);
     client_guards_check_work(client, outcome->result);
     if (operation->kind == OPERATION_CHANGE)
         told_change(client, outcome);
     else
         told_reserve(client, outcome);
-    if (operation->request_id[0] && sim_chance(client->sim, 50)) {
-        operation->repeated = true;
+    if (operation->request_id[0]) {
         operation->told_result = outcome->result;
         operation->told_ts = outcome->commit_ts;
         operation->told_number = outcome->number_count ? outcome->numbers[0] : outcome->number;
-        return; /* still busy: it is sent once more */
+        remember(client);
+        operation->repeated = sim_chance(client->sim, 50);
+        if (operation->repeated) return; /* still busy: it is sent once more */
     }
     decided(client);
 }

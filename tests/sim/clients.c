@@ -71,11 +71,10 @@ static void choose_sum(struct sim *sim, const struct operation *operation, struc
     if (op->minimum > op->maximum) op->minimum = op->maximum;
 }
 
-static void begin_change(struct client *client) {
+static void begin_change(struct client *client, uint32_t number) {
     struct sim *sim = client->sim;
     struct sim_clients *clients = sim->clients;
     struct operation *operation = &client->operation;
-    uint32_t number = (uint32_t)prng_below(&sim->prng, clients->register_count);
     operation->kind = OPERATION_CHANGE;
     operation->change = (enum register_op_kind)prng_between(&sim->prng, REGISTER_PUT, REGISTER_ADD);
     begin_register_ops(client, operation->change, number, 1);
@@ -137,9 +136,30 @@ static void begin_issuer(struct client *client) {
                              .insert_first = sim_chance(sim, 500)};
 }
 
+/* What was decided the day before, once more; or its request id for another change of the same
+ * register, which is served as if there had been no other. */
+static void begin_remembered(struct client *client) {
+    struct operation *operation = &client->operation;
+    const struct operation *remembered = &client->remembered;
+    if (client->memory == MEMORY_REPEAT) {
+        *operation = *remembered;
+    } else {
+        *operation = (struct operation){.number = ++client->sim->clients->last_number};
+        begin_change(client, remembered->registers[0]);
+        memcpy(operation->request_id, remembered->request_id, sizeof(operation->request_id));
+        operation->reused = true;
+    }
+    client->memory = MEMORY_NONE;
+    client->busy = true;
+}
+
 static void begin_operation(struct client *client) {
     struct sim *sim = client->sim;
     struct sim_clients *clients = sim->clients;
+    if (client->memory >= MEMORY_REPEAT) {
+        begin_remembered(client);
+        return;
+    }
     client->operation = (struct operation){.number = ++clients->last_number};
     (void)snprintf(client->operation.request_id, sizeof(client->operation.request_id),
                    "c%u-%" PRIu64, client->number, client->operation.number);
@@ -147,7 +167,7 @@ static void begin_operation(struct client *client) {
     if (dice < 45) {
         begin_issuer(client);
     } else if (dice < 70) {
-        begin_change(client);
+        begin_change(client, (uint32_t)prng_below(&sim->prng, clients->register_count));
     } else {
         uint32_t count =
             dice < 96 ? (uint32_t)prng_between(&sim->prng, 1, 3) : clients->register_count;
@@ -339,7 +359,7 @@ static void act(struct sim *sim, struct sim_timer *timer) {
     if (!client->busy) {
         if (clients->verify_next < clients->issuer_count)
             verify_next(client);
-        else if (clients->finishing)
+        else if (clients->finishing || clients->resting)
             return;
         else
             begin_operation(client);
@@ -390,6 +410,21 @@ void sim_clients_free(struct sim *sim) {
 
 void sim_clients_finish(struct sim *sim) {
     sim->clients->finishing = true;
+}
+
+void sim_clients_rest(struct sim *sim) {
+    sim->clients->resting = true;
+}
+
+void sim_clients_go_on(struct sim *sim) {
+    bool forgotten = sim->config.night_hours > SIM_REMEMBERED_HOURS;
+    sim->clients->resting = false;
+    for (uint32_t i = 0; i < sim->config.clients; i++) {
+        struct client *client = &sim->clients->clients[i];
+        if (client->memory == MEMORY_FRESH)
+            client->memory = forgotten ? MEMORY_REUSE : MEMORY_REPEAT;
+        sim_timer_start(sim, &client->timer, sim->now_us + sim_around(sim, sim->config.think_us));
+    }
 }
 
 bool sim_clients_idle(const struct sim *sim) {

@@ -25,6 +25,8 @@
 #define REGISTER_ADD_MAX 1000000u
 /* Writes of unknown outcome make a history hard to judge: no more than so many per register. */
 #define UNKNOWN_MAX 6u
+/* The promise, not the constant that keeps it. */
+#define SIM_REMEMBERED_HOURS 24u
 #define GUARDS_MAX 2u /* of one change */
 
 enum reservation_state {
@@ -93,6 +95,7 @@ struct operation {
     uint32_t attempts;
     enum router_code last_code; /* of the last attempt that was answered */
     bool doubtful; /* an attempt ended UNKNOWN: no later answer says that nothing was changed */
+    bool reused;   /* its request id is one that was forgotten */
     bool repeated; /* sent again although it was decided: the answer must be the same */
     bool unjudged; /* read under a lease although leases fail: the answer may be anything */
     bool verify;   /* STATEMENT: nothing else is under way */
@@ -133,6 +136,11 @@ struct client {
     uint64_t sent_us;
     bool believes; /* that nothing was changed, when it is told so; and leaves */
     struct operation operation;
+    /* Its last write that was decided, or change of a register. After a night within the hours that
+     * are promised it is sent again, and answered as it was; after a longer one its request id is
+     * any other, and serves for something new. */
+    struct operation remembered;
+    enum { MEMORY_NONE, MEMORY_FRESH, MEMORY_REPEAT, MEMORY_REUSE } memory;
 };
 
 struct sim_clients {
@@ -143,7 +151,7 @@ struct sim_clients {
     struct guarded *guarded;
     size_t guarded_count, guarded_cap;
     uint64_t moment, last_number, decided;
-    bool finishing;
+    bool finishing, resting;
     uint32_t verify_next; /* issuer to be verified next; UINT32_MAX: not yet */
 };
 

@@ -38,7 +38,7 @@ static uint64_t read_monotonic(void *ctx) {
 }
 
 uint64_t sim_wall_ms(const struct sim *sim) {
-    return WALL_MS_AT_START + sim->now_us / 1000;
+    return WALL_MS_AT_START + sim->night_ms + sim->now_us / 1000;
 }
 
 static uint64_t read_wall(void *ctx) {

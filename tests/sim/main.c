@@ -37,8 +37,8 @@ static const char *const usage =
     "Scenarios:\n";
 
 static const char *const every_scenario[] = {
-    "mixed",     "calm",      "network",   "machines", "disks",     "leases", "snapshots",
-    "placement", "elections", "handovers", "clocks",   "overdrawn", "members"};
+    "mixed",     "calm",      "network", "machines",  "disks",   "leases", "snapshots", "placement",
+    "elections", "handovers", "clocks",  "overdrawn", "members", "nights", "backlogs",  "detours"};
 
 struct arguments {
     uint64_t seeds, from, minutes, seconds, jobs;

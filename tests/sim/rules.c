@@ -511,6 +511,12 @@ void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_
     sim->rules->last_timestamp = first + count - 1;
 }
 
+bool sim_rules_wall_believed(struct sim *sim) {
+    const struct sim_member *leader = sim_rules_placement_leader(sim);
+    return leader && leader->driver->wall.confirmed &&
+           leader->driver->wall.limit_ms + PLACEMENT_CLOCK_STEP_MS >= sim_wall_ms(sim);
+}
+
 /* ---- all replicas of a range ---- */
 
 struct range_replica *sim_replica_on(const struct sim_node *node, uint64_t range_id) {

@@ -33,6 +33,7 @@ struct scenario {
     bool hasty;           /* faults come and go within election time-outs */
     bool sluggish;        /* every sync is slow: much happens during each */
     bool members;         /* an operator changes the replicas of ranges */
+    bool night;           /* all machines are off for a day or so in the middle of the run */
     bool backlogs;        /* a turn applies little, and on a slow disk takes long */
 };
 
@@ -90,6 +91,10 @@ static const struct scenario scenarios[] = {
      .what =
          "routers that lose the way to a leader, which everybody else reaches, and nothing else",
      .faults = BIT(LOST_WAY)},
+    {.name = "nights",
+     .what = "everything is off for a day or a weekend; request ids are remembered, or forgotten",
+     .faults = BIT(CRASH) | BIT(KILL) | BIT(PAUSE) | BIT(CLOCK) | BIT(PLACEMENT) | BIT(TRANSFER),
+     .night = true},
     {"placement", "trouble at placement and with its clocks",
      BIT(PLACEMENT) | BIT(MOVE) | BIT(CLOCK) | BIT(PAUSE) | BIT(KILL) | BIT(SYNC_FAILURE) |
          BIT(DISK_FULL) | BIT(READ_ERROR),
@@ -248,6 +253,9 @@ void sim_config_make(struct sim *sim) {
         if (sim_chance(sim, 700)) config->weights[SIM_FAULT_HICCUP] = 40;
     }
     if (!speed) choose_limits(sim, scenario);
+    if (scenario->night)
+        config->night_hours =
+            sim_chance(sim, 500) ? 23 : (uint32_t)prng_between(&sim->prng, 25, 100);
     if (!scenario->members) return;
     config->order_pause_us = prng_between(&sim->prng, 10000, 200000);
     config->careful_operator = sim_chance(sim, 500);

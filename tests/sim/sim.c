@@ -174,6 +174,28 @@ static void lose_a_leader(struct sim *sim) {
     run_until(sim, sim_rules_converged, "a node that was away while ranges rest catches up");
 }
 
+/* The end of a day: everybody is answered, and everything is switched off. In the morning the
+ * clocks on the wall have gone on, and nobody knows for certain that they are right until enough of
+ * them say the same. */
+static void pass_night(struct sim *sim) {
+    uint32_t machines = sim->config.nodes + sim->config.members;
+    sim_nemesis_heal(sim, 0);
+    sim_clients_rest(sim);
+    run_until(sim, clients_idle, "with everybody healthy every request comes to an end");
+    for (uint32_t i = 0; i < sim->host_count; i++) {
+        sim_timer_stop(sim, &sim->hosts[i]->restart);
+        if (sim->hosts[i]->up)
+            sim_host_stop(sim->hosts[i], i < machines ? SIM_END_CRASH : SIM_END_KILL);
+    }
+    sim->night_ms = sim->config.night_hours * UINT64_C(3600000);
+    sim_note(sim, "%u hours pass", sim->config.night_hours);
+    for (uint32_t i = 0; i < sim->host_count; i++)
+        sim_host_start(sim->hosts[i]);
+    run_until(sim, sim_rules_led, "what was switched off goes on");
+    run_until(sim, sim_rules_wall_believed, "right clocks are believed, however late it is");
+    sim_clients_go_on(sim);
+}
+
 /* ---- the world ---- */
 
 static void create(struct sim *sim) {
@@ -238,6 +260,11 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result) {
     run_us(sim, PEACE_AT_START_US);
     sim_nemesis_start(sim);
     sim_operator_start(sim);
+    if (sim->config.night_hours > 0) {
+        run_us(sim, options->hurt_us / 2);
+        pass_night(sim);
+        sim_nemesis_start(sim);
+    }
     run_us(sim, options->hurt_us);
 
     sim_nemesis_heal(sim, nodes_away(sim));

@@ -283,6 +283,7 @@ struct sim_config {
     uint32_t stall_per_mille; /* of the turns on a slow disk: sim_disk_stall_time */
     bool only_lost_ways;      /* nothing else is hurt: check_served, in clients.c */
     uint64_t order_pause_us;  /* of the operator between two orders, about; 0: there is none */
+    uint32_t night_hours;     /* all machines are off for so long, once; 0: never */
     bool careful_operator;    /* no range has fewer than three voters, in neither half */
     uint32_t check_every; /* turns at least between two walks over all of a worker's invariants */
 };
@@ -299,6 +300,7 @@ struct sim {
     struct prng prng;
     uint64_t now_us;
     struct heap timers;
+    uint64_t night_ms; /* passed while everything was off: by wall clocks, and by no others */
     uint64_t events, trace_hash;
     struct sim_life life;
 
@@ -463,6 +465,9 @@ const struct sim_host *sim_detour(const struct sim *sim, enum sim_message_kind k
 void sim_clients_new(struct sim *sim);
 void sim_clients_free(struct sim *sim);
 void sim_clients_finish(struct sim *sim); /* no new operations */
+void sim_clients_rest(struct sim *sim);   /* likewise, until they go on */
+/* After a night: they remember their last writes (clients.h). */
+void sim_clients_go_on(struct sim *sim);
 bool sim_clients_idle(const struct sim *sim);
 void sim_clients_note_busy(struct sim *sim); /* who still waits, for the report */
 uint64_t sim_clients_decided(const struct sim *sim);
@@ -504,7 +509,9 @@ void sim_rules_granted(struct sim *sim, const struct sim_member *member, uint64_
                        uint64_t count);
 /* Every replica of every range at one index and one content. */
 bool sim_rules_converged(struct sim *sim);
-bool sim_rules_led(struct sim *sim);   /* every range, by a node that is up */
+bool sim_rules_led(struct sim *sim); /* every range, by a node that is up */
+/* Timestamps are as late as it is: a day that has passed is over for request ids, too. */
+bool sim_rules_wall_believed(struct sim *sim);
 bool sim_rules_quiet(struct sim *sim); /* every replica is */
 void sim_rules_compare_content(struct sim *sim);
 /* rules_membership.c: no node holds anything of a range that it has no replica of. */
