@@ -94,22 +94,9 @@ static const struct rpc_stream_events target_events = {.on_open = target_open,
 
 /* ---- the caller's side ---- */
 
-/* 0: the message is none that names a node. */
-static uint64_t named_node(struct slice message) {
-    struct decoder frames;
-    struct slice frame, none;
-    if (!rpc_frame_open(message, &frames) || !rpc_frame_next(&frames, &frame)) return 0;
-    struct decoder in = decoder_make(frame);
-    uint8_t version = decode_u8(&in);
-    uint64_t node_id = decode_varint(&in);
-    /* It has nothing to say before it hears that the target is there. */
-    if (rpc_frame_next(&frames, &none)) return 0;
-    return version == RPC_RELAY_VERSION && decoder_finished(&in) ? node_id : 0;
-}
-
 static void dial_target(struct node_relay *relay, struct slice message) {
     struct rpc_node *node = relay->node;
-    relay->to_node = named_node(message);
+    relay->to_node = rpc_relay_decode_target(message);
     if (relay->to_node == 0 || relay->to_node == node->identity.node_id) {
         rpc_stream_close(relay->caller, RPC_INVALID_ARGUMENT,
                          "a relay of node %" PRIu64 " begins with a frame that names another node",

@@ -26,6 +26,23 @@ struct rpc_relay {
     struct rpc_timer timer;            /* DIALLING: patience; LINGERING: its end */
 };
 
+void rpc_relay_encode_target(struct buf *out, uint64_t node_id) {
+    encode_u8(out, RPC_RELAY_VERSION);
+    encode_varint(out, node_id);
+}
+
+uint64_t rpc_relay_decode_target(struct slice message) {
+    struct decoder frames;
+    struct slice frame, none;
+    if (!rpc_frame_open(message, &frames) || !rpc_frame_next(&frames, &frame)) return 0;
+    struct decoder in = decoder_make(frame);
+    uint8_t version = decode_u8(&in);
+    uint64_t node_id = decode_varint(&in);
+    /* It has nothing to say before it hears that the target is there. */
+    if (rpc_frame_next(&frames, &none)) return 0;
+    return version == RPC_RELAY_VERSION && decoder_finished(&in) ? node_id : 0;
+}
+
 static void start_timer(struct rpc_relay *relay, uint32_t after_ms) {
     rpc_timer_start(relay->loop, &relay->timer,
                     rpc_loop_now_us(relay->loop) + (uint64_t)after_ms * 1000);
@@ -55,8 +72,7 @@ static void dial_next(struct rpc_relay *relay) {
     relay->via_node = via.node_id;
     relay->connection = rpc_connection_new(relay->loop, &config, &stream_events, relay);
     relay->state = RELAY_DIALLING;
-    encode_u8(&name, RPC_RELAY_VERSION);
-    encode_varint(&name, relay->to_node);
+    rpc_relay_encode_target(&name, relay->to_node);
     enum status status =
         rpc_frame_send(rpc_connection_stream(relay->connection), slice_from_buf(&name));
     ASSERT_CMP(status, ==, STATUS_OK); /* the first message of a new stream */

@@ -19,6 +19,11 @@
 /* Of the first frame: version u8 ‖ node id varint. */
 #define RPC_RELAY_VERSION 1u
 
+/* The bytes of that frame. */
+void rpc_relay_encode_target(struct buf *out, uint64_t node_id);
+/* The node that a message of such a frame, and of nothing else, names; 0: it is none. */
+uint64_t rpc_relay_decode_target(struct slice message);
+
 struct rpc_relay;
 
 struct rpc_relay_via {
