@@ -110,15 +110,19 @@ static struct group *group_with_denial(uint64_t sent_us) {
     return group;
 }
 
-static uint64_t commit_after_ack(struct group *group, uint64_t from) {
+static uint64_t ack_from(struct group *group, uint64_t from, uint64_t index) {
     struct raft_message ack = {.kind = RAFT_MSG_APPEND_RESPONSE,
                                .from = from,
                                .term = group_view(group, 1).term,
-                               .log = {0, 12},
+                               .log = {0, index},
                                .sent_us = 1500000};
     cr_assert_eq(group_step(group, 1, ack), STATUS_OK);
     raft_check(group->nodes[1].raft);
     return group_view(group, 1).commit;
+}
+
+static uint64_t commit_after_ack(struct group *group, uint64_t from) {
+    return ack_from(group, from, 12);
 }
 
 /* An acknowledgement that was taken back is none: with it three of five would commit what is on two
@@ -131,6 +135,12 @@ Test(raft_replication, does_not_count_who_has_lost_its_log) {
     cr_assert_eq(raft_min_match(group->nodes[1].raft), 11, "the log is not kept for it");
     cr_assert_eq(commit_after_ack(group, 4), 12);
     cr_assert_not(group_view(group, 1).progress[1].recently_active);
+    cr_assert_eq(group_propose(group, 1, "y"), STATUS_OK);
+    group_settle(group);
+    for (uint64_t from = 3; from <= 5; from++)
+        (void)ack_from(group, from, 13); /* the commit is asked for below */
+    cr_assert_eq(group_view(group, 1).commit, 13);
+    cr_assert_eq(raft_min_match(group->nodes[1].raft), 13, "not for what it once had, either");
     group_free(group);
 }
 

@@ -599,8 +599,8 @@ void cluster_stop_oracle(struct cluster *cluster, bool stopped) {
     cluster->oracle_stopped = stopped;
 }
 
-void cluster_turn_back_oracle(struct cluster *cluster, uint64_t by) {
-    cluster->next_timestamp -= by;
+void cluster_set_oracle(struct cluster *cluster, uint64_t next) {
+    cluster->next_timestamp = next;
 }
 
 struct range_store *cluster_store(struct cluster *cluster, uint64_t node) {

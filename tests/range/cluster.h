@@ -70,7 +70,7 @@ void cluster_set_loss(struct cluster *cluster, uint32_t drop_per_mille,
                       uint32_t duplicate_per_mille);
 void cluster_drop_snapshots(struct cluster *cluster, bool drop); /* frames of the snapshot stream */
 void cluster_stop_oracle(struct cluster *cluster, bool stopped); /* requests wait */
-void cluster_turn_back_oracle(struct cluster *cluster, uint64_t by);
+void cluster_set_oracle(struct cluster *cluster, uint64_t next); /* the next timestamp */
 
 /* ---- looking ---- */
 struct range_store *cluster_store(struct cluster *cluster, uint64_t node); /* NULL: down */

@@ -365,6 +365,20 @@ Test(range_refusals, while_the_oracle_is_silent_come_before_the_deadline) {
     cluster_free(cluster);
 }
 
+/* Who has all the time in the world is served like anybody else. */
+Test(range_refusals, not_of_who_waits_for_ever) {
+    struct cluster *cluster = new_cluster(13, 1);
+    struct buf command = cluster_add(cluster_key(1, "sum"), 1, SLICE_EMPTY);
+    struct range_request request = write_of(&command, UINT64_MAX);
+    expect_only(cluster, &request, RANGE_REPLY_OK);
+    struct slice key = cluster_key(1, "sum");
+    request = get_of(&key);
+    request.timeout_us = UINT64_MAX - 1;
+    expect_only(cluster, &request, RANGE_REPLY_OK);
+    buf_done(&command);
+    cluster_free(cluster);
+}
+
 /* An oracle that goes back is not believed: refused at the leader, never in the log. */
 Test(range_refusals, of_timestamps_from_the_past) {
     struct cluster *cluster = new_cluster(12, 1);
@@ -372,13 +386,18 @@ Test(range_refusals, of_timestamps_from_the_past) {
     struct range_request request = write_of(&command, SECOND);
     for (int i = 0; i < 40; i++)
         expect_only(cluster, &request, RANGE_REPLY_OK);
-    cluster_turn_back_oracle(cluster, 30);
+    uint64_t last_ts = cluster_write(cluster, 1, slice_from_buf(&command)).commit_ts;
+    cluster_set_oracle(cluster, last_ts - 30);
     struct cluster_call *call = expect(cluster, &request, RANGE_REPLY_UNAVAILABLE);
     cr_assert_gt(call->reply.text.len, 0);
-    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 40);
-    /* Once the oracle has caught up the range goes on. */
-    (void)cluster_write(cluster, 1, slice_from_buf(&command)); /* the sum tells the outcome */
     cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 41);
+    /* Once the oracle has caught up the range goes on. */
+    last_ts = cluster_write(cluster, 1, slice_from_buf(&command)).commit_ts;
+    cr_assert_eq(cluster_read_number(cluster, 1, cluster_key(1, "sum")), 42);
+    cluster_set_oracle(cluster, last_ts); /* that one once more */
+    expect_only(cluster, &request, RANGE_REPLY_UNAVAILABLE);
+    cluster_set_oracle(cluster, last_ts + 1);
+    expect_only(cluster, &request, RANGE_REPLY_OK);
     cr_assert(cluster_converge(cluster, SECOND));
     buf_done(&command);
     cluster_free(cluster);
