@@ -267,7 +267,7 @@ static void admit_describe(const struct admission *call) {
         known[reply.progress_count++] = (struct range_replica_progress){
             .replica_id = progress->id,
             .match = progress->match,
-            .active = progress->recently_active || progress->id == call->replica->replica_id,
+            .active = progress->recently_active,
             .gets_snapshot = progress->state == RAFT_SNAPSHOT,
             .log_lost = progress->log_lost,
         };

@@ -248,6 +248,30 @@ Test(range_refusals, of_a_follower_name_the_leader) {
     cluster_free(cluster);
 }
 
+/* Who leads is there, whenever it is asked; who was silent for long enough is not. */
+Test(range_store, a_leader_describes_who_is_there) {
+    struct cluster_config config = cluster_config_default(7);
+    config.quiesce_ticks = 0;
+    struct cluster *cluster = cluster_new(&config);
+    uint64_t leader = cluster_wait_leader(cluster, 1), lost = leader % 3 + 1;
+    struct range_request request = {.kind = RANGE_DESCRIBE, .range_id = 1};
+    cluster_kill(cluster, lost);
+    cluster_run_us(cluster, SECOND);
+    for (uint32_t at = 0; at < 40; at++) {
+        cluster_run_us(cluster, 10000);
+        struct cluster_call *call = expect(cluster, &request, RANGE_REPLY_OK);
+        for (uint32_t i = 0; i < call->reply.progress_count; i++) {
+            const struct range_replica_progress *progress = &call->reply.progress[i];
+            uint64_t node =
+                range_descriptor_replica(call->reply.descriptor, progress->replica_id)->node_id;
+            if (node == leader || node == lost)
+                cr_assert_eq(progress->active, node == leader, "node %lu", (unsigned long)node);
+        }
+        cluster_call_free(cluster, call);
+    }
+    cluster_free(cluster);
+}
+
 /* Whoever leads says how far each replica is, under any epoch; a follower only names the leader. */
 Test(range_store, a_leader_describes_its_replicas) {
     struct cluster *cluster = new_cluster(7, 1);
