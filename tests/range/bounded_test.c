@@ -158,6 +158,31 @@ Test(range_bounded, a_get_answers_for_as_many_keys_as_its_steps_allow) {
     cluster_free(cluster);
 }
 
+/* And when its answer is full: what a node sends is what a client takes. */
+Test(range_bounded, a_get_answers_for_as_many_keys_as_an_answer_holds) {
+    enum { KEYS = 8 };
+    struct cluster *cluster = new_cluster(7, 1u << 20, true);
+    struct buf value = {0};
+    buf_reserve(&value, TXN_VALUE_BYTES_MAX);
+    memset(value.data, 'v', TXN_VALUE_BYTES_MAX);
+    value.len = TXN_VALUE_BYTES_MAX;
+    write_one(cluster, (struct txn_op){.kind = TXN_OP_PUT,
+                                       .key = cluster_key(1, "large"),
+                                       .value = slice_from_buf(&value)});
+    struct slice keys[KEYS];
+    for (uint32_t i = 0; i < KEYS; i++)
+        keys[i] = cluster_key(1, "large");
+    struct range_request request = {
+        .kind = RANGE_GET, .range_id = 1, .timeout_us = SECOND, .key_count = KEYS, .keys = keys};
+    struct cluster_call *call = cluster_send(cluster, cluster_leader(cluster, 1), &request);
+    cr_assert(cluster_await(cluster, call, SECOND));
+    cr_assert_eq(call->reply.code, RANGE_REPLY_OK);
+    cr_assert_eq(call->reply.row_count, RANGE_REPLY_BYTES_MAX / TXN_VALUE_BYTES_MAX);
+    cluster_call_free(cluster, call);
+    buf_done(&value);
+    cluster_free(cluster);
+}
+
 /* Who reads elsewhere does not stand behind all of them. */
 Test(range_bounded, another_range_is_read_while_many_scans_wait) {
     enum { READS = 300 };
