@@ -282,11 +282,9 @@ Test(rpc_stream, too_many_streams_are_refused) {
     echo_server_free(small);
 }
 
-/* Who does not read its answers is not listened to (hold_back): the server takes no more than what
- * fits in its queue and the windows, and cuts nobody off. */
-Test(rpc_stream, client_that_does_not_read_is_not_listened_to) {
+/* A client that holds back while it has much to send, so it reads next to nothing. */
+static void expect_little_is_taken(bool toggles) {
     enum { COUNT = 100, SIZE = 256 * 1024 };
-    /* The client itself holds back while it has much to send, so it reads next to nothing. */
     struct rpc_open_options options = {
         .wait_for_ready = true,
         .stream = {.hold_back = true, .queue_bytes_max = (COUNT + 1) * SIZE}};
@@ -300,11 +298,39 @@ Test(rpc_stream, client_that_does_not_read_is_not_listened_to) {
         cr_assert_eq(rpc_stream_send(stream, slice_make(bytes, SIZE)), STATUS_OK);
     ECHO_WAIT(loop, atomic_load(&own->messages) > 4);
     bool never = false;
-    (void)rpc_loop_run_until(loop, &never, 500000);
+    for (int i = 0; i < 100; i++) {
+        if (toggles) rpc_stream_hold(stream, true);
+        if (toggles) rpc_stream_hold(stream, false);
+        (void)rpc_loop_run_until(loop, &never, 5000);
+    }
     cr_assert_eq(heard.closed, 0, "%s", heard.text.data ? (const char *)heard.text.data : "");
     cr_assert_lt(atomic_load(&own->messages), COUNT / 2);
     rpc_client_free(silent);
     echo_answer_done(&heard);
     memory_free(bytes);
     echo_server_free(own);
+}
+
+/* Who does not read its answers is not listened to (hold_back): the server takes no more than what
+ * fits in its queue and the windows, and cuts nobody off. */
+Test(rpc_stream, client_that_does_not_read_is_not_listened_to) {
+    expect_little_is_taken(false);
+}
+
+/* An owner that lets go of a stream does not make it read what it holds back for itself. */
+Test(rpc_stream, is_held_back_by_itself_whoever_else_lets_go) {
+    expect_little_is_taken(true);
+}
+
+/* A stream that expects small messages takes no others, whatever all of them may be. */
+Test(rpc_stream, message_beyond_its_own_limit_is_refused) {
+    struct rpc_open_options options = {.wait_for_ready = true, .stream = {.message_bytes_max = 16}};
+    struct rpc_stream *stream =
+        rpc_client_open(client, ECHO_STREAM, &options, &echo_client_events, &answer);
+    cr_assert_eq(rpc_stream_send(stream, SLICE_LITERAL("sixteen bytes do")), STATUS_OK);
+    ECHO_WAIT(loop, answer.messages == 1);
+    cr_assert_eq(rpc_stream_send(stream, SLICE_LITERAL("seventeen do not.")), STATUS_OK);
+    ECHO_WAIT(loop, answer.closed);
+    cr_assert_eq(answer.code, RPC_RESOURCE_EXHAUSTED);
+    cr_assert_eq(answer.messages, 1);
 }
