@@ -58,14 +58,16 @@ static void check_membership(const struct range_replica *replica) {
     raft_view(replica->raft, &view);
     struct raft_conf_state conf = range_conf_from_descriptor(&replica->descriptor);
     ASSERT(range_conf_equal(&conf, &replica->conf));
-    if (!replica->installing && !replica->receive) ASSERT(range_conf_equal(&conf, &view.conf));
+    if (replica->life != RANGE_INSTALLING && !replica->receive)
+        ASSERT(range_conf_equal(&conf, &view.conf));
     ASSERT(range_descriptor_replica(&replica->descriptor, replica->replica_id));
     ASSERT(!replica->record_changed && !replica->removed);
 }
 
 /* Nothing of a replica that is none any more is left in memory but what its tombstone says. */
 static void check_inactive(const struct range_replica *replica) {
-    ASSERT(replica->leaving == !list_empty(&replica->in_leaving));
+    bool leaves = replica->life == RANGE_LEAVING || replica->life == RANGE_DELETING;
+    ASSERT(leaves == !list_empty(&replica->in_leaving));
     ASSERT(!replica->leads && !replica->published && !replica->receive);
     ASSERT(list_empty(&replica->in_awake) && list_empty(&replica->in_waking));
     ASSERT(list_empty(&replica->waiting) && list_empty(&replica->proposed));
@@ -83,11 +85,11 @@ static void check_work(const struct range_replica *replica) {
 
 void range_check(const struct range_replica *replica) {
     const struct range_apply_state *applied = &replica->applied;
+    ASSERT(range_life_has_core(replica->life) == (replica->raft != NULL));
     if (!replica->raft) {
         check_inactive(replica);
         return;
     }
-    ASSERT(!replica->tombstone && !replica->leaving);
     raft_check(replica->raft);
     check_membership(replica);
     if (list_empty(&replica->in_touched))
@@ -95,7 +97,7 @@ void range_check(const struct range_replica *replica) {
     if (list_empty(&replica->in_waking))
         ASSERT(replica->suspected == 0 && !replica->wake_leader && !replica->look_again);
     ASSERT_CMP(applied->truncated.index, <=, applied->applied.index);
-    if (!replica->installing) {
+    if (replica->life != RANGE_INSTALLING) {
         ASSERT_CMP(applied->applied.index, <=, replica->log.last_index);
         ASSERT_CMP(replica->log.first_index, ==, applied->truncated.index + 1);
     }

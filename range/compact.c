@@ -76,7 +76,8 @@ void range_compact(struct range_replica *replica, struct storage_batch *batch) {
     struct range_apply_state *state = &replica->applying;
     uint64_t held = state->applied.index - state->truncated.index;
     if (held < compact_step(replica) + range_compact_tail(replica)) return;
-    if (replica->installing) return; /* the log restarts behind the snapshot in a moment */
+    if (replica->life == RANGE_INSTALLING)
+        return; /* the log restarts behind the snapshot in a moment */
     uint64_t target = compaction_target(replica, held);
     if (target < state->truncated.index + compact_step(replica)) return;
     ASSERT_CMP(target, <=, state->applied.index);

@@ -120,7 +120,7 @@ static void take_work(struct range_replica *replica) {
                               .install = ready.snapshot != NULL};
     struct storage_batch *batch =
         work.install ? range_snapshot_stage(replica, ready.snapshot) : worker->log_batch;
-    replica->installing = work.install;
+    if (work.install) range_life_enter(replica, RANGE_INSTALLING);
     put_work(replica, batch, &ready);
     if (ready.committed_count > 0) range_apply_add(replica, ready.committed, ready.committed_count);
     if (replica->unsynced || ready.must_sync || work.install)
@@ -150,12 +150,12 @@ void range_ready_take(struct range_worker *worker) {
         }
         prefetch_touched(worker, node_next);
         for (uint32_t i = 0; i < RANGE_READY_ROUNDS_MAX; i++) {
-            if (replica->installing || !raft_has_ready(replica->raft)) break;
+            if (replica->life == RANGE_INSTALLING || !raft_has_ready(replica->raft)) break;
             take_work(replica);
         }
         range_replica_follow_quiet(replica);
         range_status_stale(replica);
-        if (!replica->installing && !raft_has_ready(replica->raft)) list_remove(node);
+        if (replica->life == RANGE_ACTIVE && !raft_has_ready(replica->raft)) list_remove(node);
     }
 }
 

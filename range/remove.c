@@ -1,14 +1,12 @@
 /* A replica that is no longer one: how it goes, what stays of it, and what its node says to those
- * who ask for it.
+ * who ask for it. Of its life (life.h):
  *
- *   active to leaving      its own removal was applied (apply.c), or somebody who applied it
- *                          said so (range_remove_told). Its Raft core is gone, who waited is
- *                          answered (range_remove_begin); after a restart it is found in this
- *                          state by a record whose descriptor does not list it
- *   leaving to tombstone   log, states and the data of the span are deleted and the tombstone
- *                          is written in one batch, the log batch of a turn
- *                          (range_remove_stage, range_remove_durable)
- *   tombstone to replica   another one, with a higher id, by a snapshot (snapshot_receive.c)
+ *   to LEAVING     its own removal was applied (apply.c), or somebody who applied it said so
+ *                  (range_remove_told). Its Raft core is gone, who waited is answered
+ *                  (range_remove_begin); after a restart it is found in this state by a record
+ *                  whose descriptor does not list it
+ *   to TOMBSTONE   log, states and the data of the span are deleted and the tombstone is written in
+ *                  one batch, the log batch of a turn (range_remove_stage, range_remove_durable)
  *
  * A tombstone refuses the votes that its replica is still asked for, and says what it knows to be
  * committed: who asks may need no more than that to leave the configuration in which it asks
@@ -26,11 +24,10 @@
 
 void range_remove_begin(struct range_replica *replica) {
     struct range_worker *worker = replica->worker;
-    ASSERT(!replica->tombstone && !replica->leaving);
     log_info("range_removed", "%s replica=%" PRIu64 " conf_version=%" PRIu64, replica->log_prefix,
              replica->replica_id, replica->descriptor.epoch.conf_version);
     range_replica_retire(replica);
-    replica->leaving = true;
+    range_life_enter(replica, RANGE_LEAVING);
     replica->committed = replica->applied.applied;
     list_push_back(&worker->leaving, &replica->in_leaving);
 }
@@ -52,9 +49,9 @@ static void put_deletion(struct range_replica *replica, struct storage_batch *ba
 void range_remove_stage(struct range_worker *worker) {
     LIST_FOR_EACH (node, &worker->leaving) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_leaving);
-        if (replica->tombstone) continue; /* staged already, not yet durable */
+        if (replica->life == RANGE_DELETING) continue; /* staged already, not yet durable */
         put_deletion(replica, worker->log_batch);
-        replica->tombstone = true;
+        range_life_enter(replica, RANGE_DELETING);
         range_replica_put_record(replica, worker->log_batch);
         worker->log_needs_sync = true;
     }
@@ -63,10 +60,10 @@ void range_remove_stage(struct range_worker *worker) {
 void range_remove_durable(struct range_worker *worker) {
     LIST_FOR_EACH_SAFE (node, &worker->leaving) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_leaving);
-        if (!replica->tombstone) continue;
+        if (replica->life != RANGE_DELETING) continue;
         list_remove(node);
         range_positions_forget(replica); /* not before: its state is needed until it is deleted */
-        replica->leaving = false;
+        range_life_enter(replica, RANGE_TOMBSTONE);
         txn_apply_forget(worker->apply); /* its data is gone */
         metric_add(&metric_range_replicas_removed_total, 1);
     }
@@ -179,10 +176,11 @@ bool range_remove_is_gone(const struct range_descriptor *descriptor, uint64_t re
 }
 
 void range_remove_tell(const struct range_replica *replica, uint64_t node_id, uint64_t replica_id) {
-    struct range_removed_notice notice = {
-        .replica_id = replica_id,
-        .committed = replica->tombstone ? replica->committed : replica->applied.applied,
-        .descriptor = replica->descriptor};
+    struct range_removed_notice notice = {.replica_id = replica_id,
+                                          .committed = replica->life >= RANGE_DELETING
+                                                           ? replica->committed
+                                                           : replica->applied.applied,
+                                          .descriptor = replica->descriptor};
     range_outbox_add_removed(replica->worker, node_id, &notice);
 }
 
@@ -255,8 +253,9 @@ void range_remove_stray(struct range_worker *worker, uint64_t from_node,
     struct range_replica *held = range_worker_find_any(worker, range_id);
     struct raft_message message;
     struct decoder in = decoder_make(envelope->message);
-    if (held && !held->tombstone) return; /* being created or deleted: it will be asked again */
-    if (envelope->removed) return;        /* it is known */
+    if (held && held->life < RANGE_DELETING)
+        return;                    /* being created or deleted: it will be asked again */
+    if (envelope->removed) return; /* it is known */
     if (raft_decode_message(&in, &worker->arena, &message) != STATUS_OK) return;
     bool sound = decoder_finished(&in) && message.term > 0 && message.from != RAFT_NO_REPLICA;
     if (!sound)

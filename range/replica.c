@@ -34,7 +34,7 @@ struct range_replica *range_replica_new(struct range_worker *worker,
     init_lists(replica);
     replica->worker = worker;
     replica->replica_id = record->replica_id;
-    replica->tombstone = record->tombstone;
+    replica->life = record->tombstone ? RANGE_TOMBSTONE : RANGE_CREATING;
     replica->conf = record->conf;
     replica->committed = record->committed;
     range_descriptor_copy(&replica->descriptor, &record->descriptor);
@@ -45,7 +45,7 @@ struct range_replica *range_replica_new(struct range_worker *worker,
                    range_id); /* cut short when too long: it only serves the log */
     idmap_put(&worker->ranges, &replica->by_id, range_id);
     list_push_back(&worker->all, &replica->in_all);
-    metric_add(&metric_range_replicas, replica->tombstone ? 0 : 1);
+    metric_add(&metric_range_replicas, record->tombstone ? 0 : 1);
     return replica;
 }
 
@@ -74,10 +74,10 @@ void range_replica_retire(struct range_replica *replica) {
         replica->leads = false;
     }
     if (replica->raft && list_empty(&replica->in_awake)) metric_add(&metric_range_quiet, -1);
-    if (!replica->tombstone && !replica->leaving) metric_add(&metric_range_replicas, -1);
+    if (range_life_takes_part(replica->life)) metric_add(&metric_range_replicas, -1);
     raft_free(replica->raft);
     replica->raft = NULL;
-    replica->unsynced = replica->installing = false;
+    replica->unsynced = false;
     list_remove(&replica->in_awake);
     list_remove(&replica->in_waking);
     list_remove(&replica->in_touched);
@@ -143,7 +143,6 @@ static struct raft_config raft_config_of(struct range_replica *replica, bool res
 void range_replica_activate(struct range_replica *replica, const struct raft_hard_state *hard_state,
                             bool restarted) {
     ASSERT(!replica->raft);
-    ASSERT(!replica->tombstone);
     ASSERT_CMP(replica->log.first_index, ==, replica->applied.truncated.index + 1);
     struct raft_config config = raft_config_of(replica, restarted);
     struct raft_storage storage = range_replica_storage(replica);
@@ -156,6 +155,7 @@ void range_replica_activate(struct range_replica *replica, const struct raft_har
     replica->conf_entry = replica->log.last_index; /* whether one is there is not known */
     replica->raft =
         raft_new(&config, &storage, &initial, &replica->conf, replica->applied.applied.index);
+    range_life_enter(replica, RANGE_ACTIVE);
     if (replica->worker->declines) raft_decline_leadership(replica->raft);
     list_push_back(&replica->worker->awake, &replica->in_awake);
     range_liveness_watch(replica);
@@ -171,7 +171,7 @@ void range_replica_activate(struct range_replica *replica, const struct raft_har
 }
 
 void range_replica_put_record(const struct range_replica *replica, struct storage_batch *batch) {
-    struct range_replica_record record = {.tombstone = replica->tombstone,
+    struct range_replica_record record = {.tombstone = replica->life >= RANGE_DELETING,
                                           .replica_id = replica->replica_id,
                                           .descriptor = replica->descriptor,
                                           .conf = replica->conf,

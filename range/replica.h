@@ -1,12 +1,7 @@
 /* One replica of one range: its Raft group member, its log, what it has applied, and who waits for
  * it. Transparent inside range/ only; owned completely by one worker, never locked.
  *
- * Life of a replica:
- *
- *   creating   its records are in the log batch, not yet durable; it takes part in nothing
- *   active     `raft` is set: range_replica_activate, after creation or recovery
- *   leaving    removed: no Raft core any more, its data is yet to be deleted (remove.c)
- *   tombstone  deleted; remembered so that it does not come back
+ * Its life is one state, with a table of what may follow (life.h).
  *
  * Invariants (range_check walks them):
  *   R1  applied.applied, descriptor, conf and the engine's content of the span are of one moment:
@@ -29,6 +24,7 @@
 #include "base/list.h"
 #include "base/pace.h"
 #include "base/prng.h"
+#include "range/life.h"
 #include "range/limits.h"
 #include "range/record.h"
 #include "range/store.h"
@@ -55,7 +51,8 @@ struct range_replica {
     struct list_node in_touched; /* worker->touched: may have ready work */
     struct list_node in_awake;   /* worker->awake: is ticked */
     uint64_t replica_id;
-    struct raft *raft; /* NULL unless active */
+    enum range_life life; /* changed by range_life_enter alone */
+    struct raft *raft;    /* NULL unless range_life_has_core */
 
     /* Log. `written` is the hard state on its way to the disk or there. */
     struct raft_log log;
@@ -63,7 +60,6 @@ struct range_replica {
     struct raft_hard_state written;
     uint64_t conf_entry; /* index of the last entry that may change the configuration */
     bool unsynced;       /* part of it is in worker->log_batch: later promises wait */
-    bool installing;     /* a snapshot waits to be installed: no ready work is taken meanwhile */
 
     /* Apply. */
     bool record_changed;               /* in the round: the record goes with it */
@@ -105,12 +101,10 @@ struct range_replica {
     struct range_descriptor descriptor; /* as of applied.applied */
     struct raft_conf_state conf;        /* as of applied.applied */
     struct list_node in_all;            /* worker->all, in order of creation */
-    bool tombstone;
-    bool campaign; /* stand for election as soon as active */
-    bool leaving;  /* in worker->leaving; with `tombstone`: deleted in the log batch */
-    struct list_node in_leaving;
-    struct raft_log_id committed; /* leaving, tombstone: known to be committed when it ended */
-    struct prng prng;             /* election time-outs */
+    bool campaign;                      /* stand for election as soon as active */
+    struct list_node in_leaving;        /* worker->leaving: LEAVING or DELETING */
+    struct raft_log_id committed;       /* from LEAVING on: known to be committed when it ended */
+    struct prng prng;                   /* election time-outs */
     char log_prefix[48];
 
     /* Leadership that is handed on (transfer.c). */
@@ -157,7 +151,7 @@ static inline uint64_t range_replica_id(const struct range_replica *replica) {
     return replica->descriptor.range_id;
 }
 
-/* A replica in state "creating", known to the worker. */
+/* Known to the worker from now on: CREATING, or TOMBSTONE if the record is one. */
 struct range_replica *range_replica_new(struct range_worker *worker,
                                         const struct range_replica_record *record);
 /* Active no more: its core and everything in memory that belongs to it goes, who waits is answered.

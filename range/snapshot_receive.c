@@ -206,7 +206,7 @@ static enum range_snapshot_verdict judge_for_replica(struct range_replica *repli
                 same_span(&header->descriptor, &replica->descriptor);
     if (!good) return RANGE_SNAPSHOT_REFUSED;
     /* One that was promised to the core whole is not to be taken from under it. */
-    if (replica->installing || (replica->receive && replica->receive->complete))
+    if (replica->life == RANGE_INSTALLING || (replica->receive && replica->receive->complete))
         return RANGE_SNAPSHOT_BUSY;
     if (header->state.applied.index <= raft_commit_index(replica->raft))
         /* Not needed: the core answers it with where this replica really is. */
@@ -222,7 +222,7 @@ static enum range_snapshot_verdict judge_birth(struct range_worker *worker,
                                                const struct range_snapshot_header *header,
                                                const struct raft_message *message) {
     const struct range_replica *held = range_worker_find_any(worker, frame->range_id);
-    if (held && (held->leaving || !held->tombstone)) return RANGE_SNAPSHOT_BUSY; /* not for long */
+    if (held && held->life != RANGE_TOMBSTONE) return RANGE_SNAPSHOT_BUSY; /* not for long */
     if (held && message->to <= held->replica_id) return RANGE_SNAPSHOT_REFUSED;
     if (range_status_overlaps(worker->store, &header->descriptor)) return RANGE_SNAPSHOT_REFUSED;
     range_snapshot_drop_birth(worker, frame->range_id);
@@ -339,7 +339,7 @@ static struct range_replica *make_replica(struct range_snapshot_receive *receive
     struct range_replica_record record = {.replica_id = message->to,
                                           .descriptor = receive->descriptor,
                                           .conf = message->snapshot->conf};
-    ASSERT(!tombstone || (tombstone->tombstone && !tombstone->leaving));
+    ASSERT(!tombstone || tombstone->life == RANGE_TOMBSTONE);
     if (tombstone) range_replica_free(tombstone);
     struct range_replica *replica = range_replica_new(receive->worker, &record);
     replica->applied = receive->state;
@@ -479,7 +479,7 @@ void range_snapshot_install(struct range_replica *replica) {
     range_replica_put_record(replica, receive->batch);
     commit_receive(receive);
     settle_proposed(replica, replica->applied.applied.index);
-    replica->installing = false;
+    range_life_enter(replica, RANGE_ACTIVE);
     replica->snapshot_finished = receive->snapshot_id;
     acknowledge_end(receive, RANGE_SNAPSHOT_INSTALLED);
     receive_free(receive);
@@ -490,7 +490,8 @@ void range_snapshot_drop_unneeded(struct range_worker *worker) {
         struct range_snapshot_receive *receive =
             CONTAINER_OF(node, struct range_snapshot_receive, link);
         struct range_replica *replica = receive->replica;
-        if (!replica || !receive->complete || replica->installing || raft_has_ready(replica->raft))
+        if (!replica || !receive->complete || replica->life == RANGE_INSTALLING ||
+            raft_has_ready(replica->raft))
             continue;
         acknowledge_end(receive, RANGE_SNAPSHOT_INSTALLED);
         range_snapshot_drop_receive(replica);

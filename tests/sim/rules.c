@@ -213,7 +213,7 @@ static void check_applied(struct sim *sim, struct sim_node *node,
                           const struct range_replica *replica, struct replica_rules *seen) {
     uint64_t applied = replica->applied.applied.index;
     bool changed = false;
-    if (applied <= seen->applied || replica->installing) return;
+    if (applied <= seen->applied || replica->life == RANGE_INSTALLING) return;
     check_cut(sim, node, replica);
     uint64_t from = seen->applied + 1;
     if (from < replica->log.first_index) {
@@ -380,7 +380,7 @@ static void check_progress(struct sim *sim, struct sim_node *node,
 
 /* Active, or removed and not deleted yet. */
 static bool has_log(const struct range_replica *replica) {
-    return replica->raft || (replica->leaving && !replica->tombstone);
+    return replica->raft || (replica->life == RANGE_LEAVING);
 }
 
 static struct replica_rules *seen_of(struct sim *sim, const struct sim_node *node,
@@ -410,7 +410,7 @@ static void check_replica(struct sim *sim, struct sim_node *node,
     check_progress(sim, node, replica, seen);
     check_growth(sim, node, replica, seen);
     check_followers(sim, node, replica);
-    if (!replica->installing) check_tail(sim, node, replica, seen);
+    if (replica->life != RANGE_INSTALLING) check_tail(sim, node, replica, seen);
     if (replica->leads && replica->lead_term != seen->led_term) {
         seen->led_term = replica->lead_term;
         check_new_leader(sim, node, replica);
@@ -418,7 +418,7 @@ static void check_replica(struct sim *sim, struct sim_node *node,
     }
     bool grown = seen->applied != seen->compared;
     seen->compared = seen->applied;
-    if (grown && content_is_due(seen->applied) && !replica->installing)
+    if (grown && content_is_due(seen->applied) && replica->life != RANGE_INSTALLING)
         check_content(sim, node, replica);
 }
 
@@ -546,7 +546,7 @@ static bool range_converged(struct sim *sim, uint64_t range_id) {
     for (uint32_t i = 0; i < descriptor->replica_count; i++) {
         struct sim_node *node = sim_node_by_id(sim, descriptor->replicas[i].node_id);
         const struct range_replica *replica = sim_replica_on(node, range_id);
-        if (!replica || replica->installing ||
+        if (!replica || replica->life == RANGE_INSTALLING ||
             replica->replica_id != descriptor->replicas[i].replica_id)
             return false;
         if (applied != 0 && replica->applied.applied.index != applied) return false;

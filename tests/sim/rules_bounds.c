@@ -14,7 +14,7 @@ static bool replica_rests(const struct range_replica *replica) {
     return replica->pending_count == 0 && replica->pending_bytes == 0 &&
            list_empty(&replica->proposed) && list_empty(&replica->reads_new) &&
            list_empty(&replica->reads_indexed) && list_empty(&replica->transfers) &&
-           !replica->receive && !replica->installing;
+           !replica->receive && replica->life != RANGE_INSTALLING;
 }
 
 static bool worker_rests(const struct range_worker *worker) {

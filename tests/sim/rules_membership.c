@@ -144,7 +144,7 @@ void sim_rules_replica_gone(struct sim *sim, struct sim_node *node,
                             const struct range_replica *replica) {
     uint64_t range_id = range_replica_id(replica);
     struct replica_rules *seen = &sim->rules->replicas[node->host.number - 1][range_id];
-    if (!replica->tombstone || replica->leaving || replica->replica_id <= seen->gone) return;
+    if (replica->life != RANGE_TOMBSTONE || replica->replica_id <= seen->gone) return;
     sim_note(sim, "node %u: range %u has no replica here any more", node->host.number,
              (unsigned)range_id);
     sim->life.removed++;
@@ -169,7 +169,8 @@ static void check_core(struct sim *sim, const struct sim_node *node,
     raft_view(replica->raft, &view);
     struct raft_conf_state conf = range_conf_from_descriptor(&replica->descriptor);
     /* A snapshot takes effect in the core first. */
-    if (!replica->installing && !replica->receive && !range_conf_equal(&conf, &view.conf))
+    if (replica->life != RANGE_INSTALLING && !replica->receive &&
+        !range_conf_equal(&conf, &view.conf))
         broken(sim, "the Raft core's configuration is the descriptor's", node,
                &replica->descriptor);
 }
@@ -204,7 +205,8 @@ void sim_rules_version(struct sim *sim, struct sim_node *node, const struct rang
         broken(sim, "who has no vote does not lead", node, descriptor);
     const struct version_rules *next =
         version_slot(&sim->rules->ranges[descriptor->range_id], version + 1);
-    if (next->since > 0 && replica->applied.applied.index >= next->since && !replica->installing)
+    if (next->since > 0 && replica->applied.applied.index >= next->since &&
+        replica->life != RANGE_INSTALLING)
         broken(sim, "a replica has the version that belongs to what it has applied", node,
                descriptor);
     if (version == seen->version) return;
@@ -278,7 +280,8 @@ static void note_replica(struct buf *text, const struct sim_node *node, uint64_t
         range_worker_find_any(range_store_worker(node->store, at), range_id);
     if (!held) return;
     buf_printf(text, "; node %u: %" PRIu64 "%s%s%s v%" PRIu64 " at %" PRIu64, node->host.number,
-               held->replica_id, held->tombstone ? " gone" : "", held->leaving ? " leaving" : "",
+               held->replica_id, held->life >= RANGE_DELETING ? " gone" : "",
+               held->life == RANGE_LEAVING || held->life == RANGE_DELETING ? " leaving" : "",
                held->raft ? "" : " inactive", held->descriptor.epoch.conf_version,
                held->applied.applied.index);
     if (held->raft)
