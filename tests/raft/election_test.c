@@ -49,6 +49,26 @@ Test(raft_election, stands_after_silence) {
     group_free(group);
 }
 
+/* Who has voted gives the candidate the time to win, also where the vote did not raise its term
+ * (5.2). */
+Test(raft_election, waits_for_whom_it_voted_for) {
+    struct group *group = group_new(3, NULL);
+    struct raft_message vote = {
+        .kind = RAFT_MSG_VOTE, .from = 3, .to = 1, .term = 2, .log = {1, 9}};
+    cr_assert_eq(group_step(group, 1, vote),
+                 STATUS_OK); /* refused for its log; the term is 2 now */
+    group_tick(group, 1, 9);
+    vote.from = 2;
+    vote.log.index = 10;
+    cr_assert_eq(group_step(group, 1, vote), STATUS_OK);
+    cr_assert_eq(group_view(group, 1).vote, 2);
+    group_tick(group, 1, 9);
+    cr_assert_eq(group_view(group, 1).role, RAFT_FOLLOWER);
+    group_tick(group, 1, 1);
+    cr_assert_eq(group_view(group, 1).role, RAFT_CANDIDATE);
+    group_free(group);
+}
+
 /* The time-out is drawn from [election_ticks, 2 * election_ticks), so that votes rarely split. */
 Test(raft_election, draws_its_time_out) {
     struct group *group = group_new(3, NULL);
