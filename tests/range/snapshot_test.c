@@ -514,3 +514,22 @@ Test(range_snapshots, with_a_wrong_total_are_refused) {
     buf_done(&last);
     cluster_free(cluster);
 }
+
+/* Who a snapshot comes from is who holds the stream: another node's name on it is refused. */
+Test(range_snapshots, in_another_nodes_name_are_refused) {
+    struct cluster_config config = cluster_config_default(9);
+    struct cluster *cluster = cluster_new(&config);
+    uint64_t leader = cluster_wait_leader(cluster, 1), to = leader % 3 + 1, third = 6 - leader - to;
+    cr_assert_neq(leader, 0);
+    cluster_run_us(cluster, SECOND / 10);
+    struct buf header = {0};
+    forge_header(cluster, leader, to, 11, 1000, &header);
+    inject(cluster, third, to, &header);
+    cluster_run_us(cluster, 2000);
+    cr_expect_eq(staged(cluster, to), 0);
+    inject(cluster, leader, to, &header);
+    cluster_run_us(cluster, 2000);
+    cr_expect_eq(staged(cluster, to), 1, "it was for the name alone");
+    buf_done(&header);
+    cluster_free(cluster);
+}
