@@ -1,5 +1,7 @@
 /* Requests of clients: every check that can be made before anything is proposed or read. A request
  * leaves this file answered, refused, or pending with a deadline. */
+#include "range/admit.h"
+
 #include <inttypes.h>
 
 #include "base/assert.h"
@@ -78,13 +80,13 @@ static bool check_room(const struct admission *call, size_t bytes) {
     const struct range_worker *worker = call->worker;
     const struct range_replica *replica = call->replica;
     uint32_t pending_max = range_limit(worker->store->config.pending_max, RANGE_PENDING_MAX);
-    bool full =
-        worker->pending_count >= RANGE_WORKER_PENDING_MAX ||
-        worker->pending_bytes + bytes > RANGE_WORKER_PENDING_BYTES_MAX ||
-        worker->held_bytes >= RANGE_WORKER_HELD_BYTES_MAX ||
-        replica->pending_count >= pending_max ||
-        /* A command larger than the bound is let in when it is alone. */
-        (replica->pending_bytes > 0 && replica->pending_bytes + bytes > RANGE_PENDING_BYTES_MAX);
+    bool full = worker->clients.pending_count >= RANGE_WORKER_PENDING_MAX ||
+                worker->clients.pending_bytes + bytes > RANGE_WORKER_PENDING_BYTES_MAX ||
+                worker->clients.held_bytes >= RANGE_WORKER_HELD_BYTES_MAX ||
+                replica->commands.pending_count >= pending_max ||
+                /* A command larger than the bound is let in when it is alone. */
+                (replica->commands.pending_bytes > 0 &&
+                 replica->commands.pending_bytes + bytes > RANGE_PENDING_BYTES_MAX);
     if (full) range_overload_refuse(call->replica, call->client, call->request.call_id);
     return !full;
 }
@@ -129,10 +131,10 @@ static bool check_command(const struct admission *call, const struct txn_command
 /* Says which disk is full. Whoever retries finds another leader, if there is one. */
 static bool check_disk(const struct admission *call) {
     const struct range_worker *worker = call->worker;
-    if (worker->room == RANGE_ROOM_ROOMY) return true;
+    if (worker->room.room == RANGE_ROOM_ROOMY) return true;
     metric_add(&metric_range_refused_no_space_total, 1);
     range_refuse_text(call->worker, call->client, call->request.call_id, RANGE_REPLY_UNAVAILABLE,
-                      slice_from_buf(&worker->room_text));
+                      slice_from_buf(&worker->room.text));
     return false;
 }
 
@@ -245,7 +247,7 @@ static void admit_change(struct admission *call) {
     }
     struct range_pending *pending = make_pending(call, RANGE_PENDING_CHANGE);
     pending->id = id;
-    list_push_back(&call->replica->changes, &pending->link);
+    list_push_back(&call->replica->changes.requests, &pending->link);
     range_pending_release_frame(pending);
 }
 
@@ -329,7 +331,7 @@ void range_admit_frame(struct range_worker *worker, struct range_item *item) {
         admit_call(&call);
         count++;
     }
-    range_item_hold(item, &worker->held_bytes);
+    range_item_hold(item, &worker->clients.held_bytes);
     metric_add(&metric_range_requests_total, count);
     range_client_put(worker, client);
 }

@@ -10,12 +10,15 @@
  *
  * The core is told in the middle of the round, before the round is written: until then nothing it
  * decides leaves this worker, and a write that fails ends the process. */
+#include "range/change.h"
+
 #include <inttypes.h>
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "range/membership.h"
 #include "range/metrics.h"
+#include "range/snapshot_send.h"
 #include "range/worker.h"
 
 /* ---- asking ---- */
@@ -51,7 +54,7 @@ static uint64_t leave_patience_us(const struct range_replica *replica) {
 /* Before an entry of its own term is applied, the log may hold a change that nobody here knows. */
 static bool under_way(const struct range_replica *replica) {
     return !range_replica_may_propose(replica) || replica->descriptor.joint ||
-           replica->change_index > replica->applied.applied.index;
+           replica->changes.index > replica->applied.applied.index;
 }
 
 enum status range_change_propose(struct range_replica *replica, const struct range_request *request,
@@ -76,7 +79,7 @@ enum status range_change_propose(struct range_replica *replica, const struct ran
     status = raft_propose_conf_change(replica->raft, &change, ret_id);
     buf_done(&context);
     if (status != STATUS_OK) return STATUS_BUSY; /* it hands its leadership over */
-    replica->change_index = ret_id->index;
+    replica->changes.index = ret_id->index;
     return STATUS_OK;
 }
 
@@ -84,8 +87,8 @@ enum status range_change_propose(struct range_replica *replica, const struct ran
  * may make it miss the moment. */
 void range_change_tick(struct range_replica *replica) {
     if (!replica->leads || !replica->descriptor.joint) return;
-    if (replica->worker->now_us < replica->leave_retry_us) return;
-    replica->leave_retry_us = replica->worker->now_us + leave_patience_us(replica);
+    if (replica->worker->now_us < replica->changes.leave_retry_us) return;
+    replica->changes.leave_retry_us = replica->worker->now_us + leave_patience_us(replica);
     struct raft_conf_change leave = {.transition = RAFT_TRANSITION_AUTO};
     range_replica_touch(replica);
     enum status status = raft_propose_conf_change(replica->raft, &leave, NULL);
@@ -105,7 +108,7 @@ static void reply_changed(struct range_pending *pending) {
 }
 
 void range_change_settle(struct range_replica *replica, struct raft_log_id applied) {
-    LIST_FOR_EACH_SAFE (node, &replica->changes) {
+    LIST_FOR_EACH_SAFE (node, &replica->changes.requests) {
         struct range_pending *pending = range_pending_of(node);
         if (pending->changed && !replica->descriptor.joint)
             reply_changed(pending);
@@ -119,20 +122,20 @@ void range_change_settle(struct range_replica *replica, struct raft_log_id appli
 /* The descriptor has changed, and everything that was derived from the one before follows. */
 void range_change_follow(struct range_replica *replica, const struct range_descriptor *before) {
     const struct range_descriptor *after = &replica->descriptor;
-    replica->drain_offered =
-        range_descriptor_move_bits(replica->drain_offered, before, after);
-    replica->drain_returned =
-        range_descriptor_move_bits(replica->drain_returned, before, after);
+    replica->transfer.offered =
+        range_descriptor_move_bits(replica->transfer.offered, before, after);
+    replica->transfer.returned =
+        range_descriptor_move_bits(replica->transfer.returned, before, after);
     range_stages_changed(replica);
     range_liveness_watch(replica);
     range_snapshot_abort_gone(replica);
-    replica->leave_retry_us = replica->worker->now_us + leave_patience_us(replica);
+    replica->changes.leave_retry_us = replica->worker->now_us + leave_patience_us(replica);
     log_info("range_replicas_changed", "%s conf_version=%" PRIu64 " replicas=%" PRIu32 " joint=%d",
              replica->log_prefix, after->epoch.conf_version, after->replica_count, after->joint);
 }
 
 static void note_changed(struct range_replica *replica, struct raft_log_id id) {
-    LIST_FOR_EACH (node, &replica->changes) {
+    LIST_FOR_EACH (node, &replica->changes.requests) {
         struct range_pending *pending = range_pending_of(node);
         if (pending->id.index == id.index) pending->changed = true;
     }
@@ -155,8 +158,8 @@ void range_change_apply(struct range_replica *replica, const struct raft_entry *
         ASSERT(range_conf_equal(&conf, &replica->conf));
         range_change_follow(replica, &before);
         note_changed(replica, entry->id);
-        replica->record_changed = true;
-        replica->removed =
+        replica->apply.record_changed = true;
+        replica->apply.removed =
             range_descriptor_replica(&replica->descriptor, replica->replica_id) == NULL;
     } else {
         log_warn("range_change_void", "%s index=%" PRIu64, replica->log_prefix, entry->id.index);

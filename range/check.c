@@ -1,6 +1,8 @@
 /* The invariants of replica.h, and those of the worker's queues, as code. */
 #include "base/assert.h"
+#include "range/snapshot_send.h"
 #include "range/worker.h"
+#include "txn/evaluate.h"
 
 static uint32_t list_count(const struct list_node *head) {
     uint32_t count = 0;
@@ -12,7 +14,7 @@ static uint32_t list_count(const struct list_node *head) {
 static size_t check_commands(const struct range_replica *replica) {
     size_t bytes = 0;
     bool covered = true;
-    LIST_FOR_EACH (node, &replica->waiting) {
+    LIST_FOR_EACH (node, &replica->commands.waiting) {
         const struct range_pending *pending = range_pending_of(node);
         ASSERT(pending->state == RANGE_PENDING_WAITING && pending->replica == replica);
         ASSERT(covered || !pending->covered); /* the covered ones come first */
@@ -20,7 +22,7 @@ static size_t check_commands(const struct range_replica *replica) {
         bytes += pending->bytes.len;
     }
     const struct range_pending *before = NULL;
-    LIST_FOR_EACH (node, &replica->proposed) {
+    LIST_FOR_EACH (node, &replica->commands.proposed) {
         const struct range_pending *pending = range_pending_of(node);
         ASSERT(pending->state == RANGE_PENDING_PROPOSED && pending->replica == replica);
         ASSERT_CMP(pending->id.index, >, replica->applied.applied.index);
@@ -39,16 +41,16 @@ static void check_reads(const struct range_replica *replica) {
     uint64_t last_context = 0;
     for (uint32_t i = 0; i < RANGE_READ_ROUNDS_MAX; i++) {
         const struct range_read_round *round =
-            &replica->rounds[(replica->round_first + i) % RANGE_READ_ROUNDS_MAX];
-        if (i >= replica->round_count) {
+            &replica->reads.rounds[(replica->reads.round_first + i) % RANGE_READ_ROUNDS_MAX];
+        if (i >= replica->reads.round_count) {
             ASSERT(round->context == 0 && list_empty(&round->reads));
         } else {
             ASSERT_CMP(round->context, >, last_context);
             last_context = round->context;
         }
     }
-    bool reads = !list_empty(&replica->reads_new) || !list_empty(&replica->reads_indexed);
-    if (reads) ASSERT(!list_empty(&replica->in_reading));
+    bool reads = !list_empty(&replica->reads.unindexed) || !list_empty(&replica->reads.indexed);
+    if (reads) ASSERT(!list_empty(&replica->reads.in_reading));
 }
 
 /* The descriptor, the configuration as kept here, and the core's are the same. A snapshot takes
@@ -58,29 +60,29 @@ static void check_membership(const struct range_replica *replica) {
     raft_view(replica->raft, &view);
     struct raft_conf_state conf = range_conf_from_descriptor(&replica->descriptor);
     ASSERT(range_conf_equal(&conf, &replica->conf));
-    if (replica->life != RANGE_INSTALLING && !replica->receive)
+    if (replica->life != RANGE_INSTALLING && !replica->snapshots.receive)
         ASSERT(range_conf_equal(&conf, &view.conf));
     ASSERT(range_descriptor_replica(&replica->descriptor, replica->replica_id));
-    ASSERT(!replica->record_changed && !replica->removed);
+    ASSERT(!replica->apply.record_changed && !replica->apply.removed);
 }
 
 /* Nothing of a replica that is none any more is left in memory but what its tombstone says. */
 static void check_inactive(const struct range_replica *replica) {
     bool leaves = replica->life == RANGE_LEAVING || replica->life == RANGE_DELETING;
-    ASSERT(leaves == !list_empty(&replica->in_leaving));
-    ASSERT(!replica->leads && !replica->published && !replica->receive);
-    ASSERT(list_empty(&replica->in_awake) && list_empty(&replica->in_waking));
-    ASSERT(list_empty(&replica->waiting) && list_empty(&replica->proposed));
-    ASSERT(list_empty(&replica->changes) && list_empty(&replica->transfers));
+    ASSERT(leaves == !list_empty(&replica->removal.in_leaving));
+    ASSERT(!replica->leads && !replica->report.published && !replica->snapshots.receive);
+    ASSERT(list_empty(&replica->in_awake) && list_empty(&replica->waking.in_waking));
+    ASSERT(list_empty(&replica->commands.waiting) && list_empty(&replica->commands.proposed));
+    ASSERT(list_empty(&replica->changes.requests) && list_empty(&replica->transfer.requests));
 }
 
 static void check_work(const struct range_replica *replica) {
     uint64_t work = 0;
-    LIST_FOR_EACH (node, &replica->waiting)
+    LIST_FOR_EACH (node, &replica->commands.waiting)
         work += range_pending_of(node)->bytes.len + RANGE_WORK_PER_COMMAND;
-    ASSERT_CMP(replica->waiting_work, ==, work);
-    ASSERT_CMP(replica->pace.queued, >=, work);
-    if (!replica->leads) ASSERT_CMP(replica->pace.queued, ==, 0);
+    ASSERT_CMP(replica->load.waiting_work, ==, work);
+    ASSERT_CMP(replica->load.pace.queued, >=, work);
+    if (!replica->leads) ASSERT_CMP(replica->load.pace.queued, ==, 0);
 }
 
 void range_check(const struct range_replica *replica) {
@@ -94,8 +96,9 @@ void range_check(const struct range_replica *replica) {
     check_membership(replica);
     if (list_empty(&replica->in_touched))
         ASSERT(raft_quiet(replica->raft) == list_empty(&replica->in_awake));
-    if (list_empty(&replica->in_waking))
-        ASSERT(replica->suspected == 0 && !replica->wake_leader && !replica->look_again);
+    if (list_empty(&replica->waking.in_waking))
+        ASSERT(replica->waking.suspected == 0 && !replica->waking.wake_leader &&
+               !replica->waking.look_again);
     ASSERT_CMP(applied->truncated.index, <=, applied->applied.index);
     if (replica->life != RANGE_INSTALLING) {
         ASSERT_CMP(applied->applied.index, <=, replica->log.last_index);
@@ -106,16 +109,17 @@ void range_check(const struct range_replica *replica) {
     if (replica->leads) {
         ASSERT_CMP(replica->lead_term, ==, raft_term(replica->raft));
     } else {
-        ASSERT(list_empty(&replica->waiting));
-        ASSERT(list_empty(&replica->reads_new));
-        ASSERT(list_empty(&replica->changes));
-        ASSERT_CMP(replica->round_count, ==, 0);
+        ASSERT(list_empty(&replica->commands.waiting));
+        ASSERT(list_empty(&replica->reads.unindexed));
+        ASSERT(list_empty(&replica->changes.requests));
+        ASSERT_CMP(replica->reads.round_count, ==, 0);
         ASSERT_CMP(range_snapshot_lowest_index(replica), ==, UINT64_MAX);
     }
-    ASSERT_CMP(replica->waiting_count, ==, list_count(&replica->waiting));
-    ASSERT(list_empty(&replica->in_waiting) == (replica->waiting_count == 0));
-    ASSERT_CMP(replica->pending_count, ==, replica->waiting_count + list_count(&replica->proposed));
-    ASSERT_CMP(replica->pending_bytes, ==, check_commands(replica));
+    ASSERT_CMP(replica->commands.waiting_count, ==, list_count(&replica->commands.waiting));
+    ASSERT(list_empty(&replica->commands.in_waiting) == (replica->commands.waiting_count == 0));
+    ASSERT_CMP(replica->commands.pending_count, ==,
+               replica->commands.waiting_count + list_count(&replica->commands.proposed));
+    ASSERT_CMP(replica->commands.pending_bytes, ==, check_commands(replica));
     check_work(replica);
     check_reads(replica);
 }
@@ -124,8 +128,8 @@ void range_check(const struct range_replica *replica) {
  * of a round, and putting the round's keys in order for intervals costs as much again. (A command
  * of a version that knew no bound would pass it, too.) */
 static void check_steps(const struct range_worker *worker) {
-    ASSERT_CMP(worker->read_steps, <=, 3 * range_read_steps_max(worker));
-    ASSERT_CMP(txn_apply_round_steps(worker->apply), <=,
+    ASSERT_CMP(worker->reads.steps, <=, 3 * range_read_steps_max(worker));
+    ASSERT_CMP(txn_apply_round_steps(worker->apply.txn), <=,
                2 * (RANGE_APPLY_ROUND_STEPS + TXN_COMMAND_STEPS_MAX));
 }
 
@@ -137,21 +141,21 @@ void range_worker_check(const struct range_worker *worker) {
         const struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
         ASSERT(replica->worker == worker);
         range_check(replica);
-        bytes += replica->pending_bytes;
-        work += replica->pace.queued;
-        waiting_work += replica->waiting_work;
+        bytes += replica->commands.pending_bytes;
+        work += replica->load.pace.queued;
+        waiting_work += replica->load.waiting_work;
         leaders += replica->leads ? 1 : 0;
     }
-    ASSERT_CMP(worker->pending_bytes, ==, bytes);
-    ASSERT_CMP(worker->pace.queued, ==, work);
-    ASSERT_CMP(worker->waiting_work, ==, waiting_work);
-    ASSERT_CMP(worker->pending_count, ==, worker->deadlines.count);
-    if (worker->pending_count == 0) ASSERT_CMP(worker->held_bytes, ==, 0);
+    ASSERT_CMP(worker->clients.pending_bytes, ==, bytes);
+    ASSERT_CMP(worker->load.pace.queued, ==, work);
+    ASSERT_CMP(worker->load.waiting_work, ==, waiting_work);
+    ASSERT_CMP(worker->clients.pending_count, ==, worker->clients.deadlines.count);
+    if (worker->clients.pending_count == 0) ASSERT_CMP(worker->clients.held_bytes, ==, 0);
     ASSERT_CMP(leaders, ==, atomic_load(&worker->leader_count));
-    ASSERT_CMP(worker->snapshot_send_count, ==, list_count(&worker->snapshot_sends));
-    ASSERT_CMP(worker->snapshot_receive_count, ==, list_count(&worker->snapshot_receives));
-    ASSERT_CMP(worker->snapshot_send_count, <=, RANGE_SNAPSHOT_SENDS_MAX);
-    ASSERT_CMP(worker->snapshot_receive_count, <=, RANGE_SNAPSHOT_RECEIVES_MAX);
-    ASSERT(list_empty(&worker->round));
+    ASSERT_CMP(worker->snapshots.send_count, ==, list_count(&worker->snapshots.sends));
+    ASSERT_CMP(worker->snapshots.receive_count, ==, list_count(&worker->snapshots.receives));
+    ASSERT_CMP(worker->snapshots.send_count, <=, RANGE_SNAPSHOT_SENDS_MAX);
+    ASSERT_CMP(worker->snapshots.receive_count, <=, RANGE_SNAPSHOT_RECEIVES_MAX);
+    ASSERT(list_empty(&worker->apply.round));
     check_steps(worker);
 }

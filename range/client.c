@@ -9,7 +9,7 @@
 
 struct range_client *range_client_get(struct range_worker *worker, struct range_session *session) {
     uint64_t id = (uint64_t)(uintptr_t)session;
-    struct idmap_node *node = idmap_get(&worker->clients, id);
+    struct idmap_node *node = idmap_get(&worker->clients.by_session, id);
     struct range_client *client = NULL;
     if (node) {
         client = CONTAINER_OF(node, struct range_client, by_session);
@@ -18,14 +18,14 @@ struct range_client *range_client_get(struct range_worker *worker, struct range_
         client->session = session;
         session->retain(session);
         list_init(&client->in_dirty);
-        idmap_put(&worker->clients, &client->by_session, id);
+        idmap_put(&worker->clients.by_session, &client->by_session, id);
     }
     client->refs++;
     return client;
 }
 
 static void mark_dirty(struct range_worker *worker, struct range_client *client) {
-    if (list_empty(&client->in_dirty)) list_push_back(&worker->dirty_clients, &client->in_dirty);
+    if (list_empty(&client->in_dirty)) list_push_back(&worker->clients.dirty, &client->in_dirty);
 }
 
 void range_client_put(struct range_worker *worker, struct range_client *client) {
@@ -49,7 +49,7 @@ void range_client_reply(struct range_worker *worker, struct range_client *client
 }
 
 static void client_free(struct range_worker *worker, struct range_client *client) {
-    idmap_remove(&worker->clients, client->by_session.id);
+    idmap_remove(&worker->clients.by_session, client->by_session.id);
     buf_done(&client->frame);
     client->session->release(client->session);
     memory_free(client);
@@ -57,7 +57,7 @@ static void client_free(struct range_worker *worker, struct range_client *client
 
 void range_clients_flush(struct range_worker *worker) {
     struct list_node *node;
-    while ((node = list_pop_front(&worker->dirty_clients)) != NULL) {
+    while ((node = list_pop_front(&worker->clients.dirty)) != NULL) {
         struct range_client *client = CONTAINER_OF(node, struct range_client, in_dirty);
         send_frame(client);
         if (client->refs == 0) client_free(worker, client);
@@ -66,18 +66,19 @@ void range_clients_flush(struct range_worker *worker) {
 
 void range_clients_free(struct range_worker *worker) {
     struct idmap_node *node;
-    while ((node = idmap_next(&worker->clients, NULL)) != NULL) {
+    while ((node = idmap_next(&worker->clients.by_session, NULL)) != NULL) {
         struct range_client *client = CONTAINER_OF(node, struct range_client, by_session);
         list_remove(&client->in_dirty);
         client_free(worker, client);
     }
-    idmap_done(&worker->clients);
-    while (worker->free_pendings) {
-        struct range_pending *next = (struct range_pending *)worker->free_pendings->link.next;
-        memory_free(worker->free_pendings);
-        worker->free_pendings = next;
+    idmap_done(&worker->clients.by_session);
+    while (worker->clients.free_pendings) {
+        struct range_pending *next =
+            (struct range_pending *)worker->clients.free_pendings->link.next;
+        memory_free(worker->clients.free_pendings);
+        worker->clients.free_pendings = next;
     }
-    heap_done(&worker->deadlines);
+    heap_done(&worker->clients.deadlines);
 }
 
 void range_refuse_text(struct range_worker *worker, struct range_client *client, uint64_t call_id,
@@ -121,10 +122,10 @@ void range_refuse_stale_epoch(const struct range_replica *replica, struct range_
 }
 
 static struct range_pending *take_free(struct range_worker *worker) {
-    struct range_pending *pending = worker->free_pendings;
+    struct range_pending *pending = worker->clients.free_pendings;
     if (!pending) return (struct range_pending *)memory_alloc(sizeof(struct range_pending));
-    worker->free_pendings = (struct range_pending *)pending->link.next;
-    worker->free_count--;
+    worker->clients.free_pendings = (struct range_pending *)pending->link.next;
+    worker->clients.free_count--;
     return pending;
 }
 
@@ -141,8 +142,8 @@ struct range_pending *range_pending_new(struct range_replica *replica, struct ra
     list_init(&pending->link);
     client->refs++;
     range_item_ref(frame);
-    heap_push(&worker->deadlines, &pending->deadline, deadline_us);
-    worker->pending_count++;
+    heap_push(&worker->clients.deadlines, &pending->deadline, deadline_us);
+    worker->clients.pending_count++;
     return pending;
 }
 
@@ -154,15 +155,15 @@ void range_pending_release_frame(struct range_pending *pending) {
 
 static void uncount_command(struct range_pending *pending) {
     struct range_replica *replica = pending->replica;
-    ASSERT_CMP(replica->pending_count, >, 0);
-    ASSERT_CMP(replica->pending_bytes, >=, pending->bytes.len);
-    replica->pending_count--;
-    replica->pending_bytes -= pending->bytes.len;
-    replica->worker->pending_bytes -= pending->bytes.len;
+    ASSERT_CMP(replica->commands.pending_count, >, 0);
+    ASSERT_CMP(replica->commands.pending_bytes, >=, pending->bytes.len);
+    replica->commands.pending_count--;
+    replica->commands.pending_bytes -= pending->bytes.len;
+    replica->worker->clients.pending_bytes -= pending->bytes.len;
     if (pending->state != RANGE_PENDING_WAITING) return;
     range_overload_withdraw(pending);
-    replica->waiting_count--;
-    if (replica->waiting_count == 0) list_remove(&replica->in_waiting);
+    replica->commands.waiting_count--;
+    if (replica->commands.waiting_count == 0) list_remove(&replica->commands.in_waiting);
 }
 
 void range_pending_free(struct range_pending *pending) {
@@ -170,17 +171,17 @@ void range_pending_free(struct range_pending *pending) {
     if (pending->state == RANGE_PENDING_WAITING || pending->state == RANGE_PENDING_PROPOSED)
         uncount_command(pending);
     list_remove(&pending->link);
-    heap_remove(&worker->deadlines, &pending->deadline);
+    heap_remove(&worker->clients.deadlines, &pending->deadline);
     range_pending_release_frame(pending);
     range_client_put(worker, pending->client);
-    worker->pending_count--;
-    if (worker->free_count >= FREE_PENDINGS_MAX) {
+    worker->clients.pending_count--;
+    if (worker->clients.free_count >= FREE_PENDINGS_MAX) {
         memory_free(pending);
         return;
     }
-    pending->link.next = (struct list_node *)(void *)worker->free_pendings;
-    worker->free_pendings = pending;
-    worker->free_count++;
+    pending->link.next = (struct list_node *)(void *)worker->clients.free_pendings;
+    worker->clients.free_pendings = pending;
+    worker->clients.free_count++;
 }
 
 void range_pending_refuse_text(struct range_pending *pending, enum range_reply_code code,
@@ -203,7 +204,7 @@ void range_pending_refuse_all(struct list_node *list, enum range_reply_code code
 
 void range_pending_expire(struct range_worker *worker) {
     for (;;) {
-        struct heap_node *first = heap_min(&worker->deadlines);
+        struct heap_node *first = heap_min(&worker->clients.deadlines);
         if (!first || first->key > worker->now_us) return;
         struct range_pending *pending = CONTAINER_OF(first, struct range_pending, deadline);
         metric_add(&metric_range_expired_total, 1);

@@ -14,25 +14,37 @@
 #include "range/request.h"
 
 struct range_client {
-    struct idmap_node by_session; /* in worker->clients, by the session's address */
+    struct idmap_node by_session; /* in worker->clients.by_session, by the session's address */
     struct range_session *session;
     uint32_t refs;             /* pending requests, and the frame being admitted */
-    struct list_node in_dirty; /* worker->dirty_clients: the frame holds replies, or refs is 0 */
+    struct list_node in_dirty; /* worker->clients.dirty: the frame holds replies, or refs is 0 */
     struct buf frame;          /* replies of this turn; empty: none */
 };
 
+/* Of a worker. */
+struct range_worker_clients {
+    struct idmap by_session;
+    struct list_node dirty;
+    struct heap deadlines;
+    struct range_pending *free_pendings; /* chained over link.next */
+    uint32_t free_count;
+    uint32_t pending_count; /* all pending requests */
+    size_t pending_bytes;   /* of commands */
+    size_t held_bytes;      /* of frames that pending requests borrow from */
+};
+
 enum range_pending_state {
-    RANGE_PENDING_WAITING,  /* a command without timestamp, in replica->waiting */
-    RANGE_PENDING_PROPOSED, /* a command in the log, in replica->proposed */
-    RANGE_PENDING_READ,     /* in reads_new, a round, or reads_indexed */
-    RANGE_PENDING_TRANSFER, /* in replica->transfers */
-    RANGE_PENDING_CHANGE,   /* a change of replicas in the log, in replica->changes */
+    RANGE_PENDING_WAITING,  /* a command without timestamp, in replica->commands.waiting */
+    RANGE_PENDING_PROPOSED, /* a command in the log, in replica->commands.proposed */
+    RANGE_PENDING_READ,     /* in reads.unindexed, a round, or reads.indexed */
+    RANGE_PENDING_TRANSFER, /* in replica->transfer.requests */
+    RANGE_PENDING_CHANGE,   /* a change of replicas in the log, in replica->changes.requests */
 };
 
 /* One request that could not be answered at once. From the worker's free list. */
 struct range_pending {
     struct list_node link;
-    struct heap_node deadline; /* in worker->deadlines */
+    struct heap_node deadline; /* in worker->clients.deadlines */
     struct range_replica *replica;
     struct range_client *client;
     struct range_item *frame; /* keeps `bytes` alive; NULL once the log entry holds them */
@@ -50,7 +62,7 @@ struct range_pending {
     uint64_t asked_us;     /* covered, PROPOSED: when its timestamp was asked for */
     uint64_t since_us;     /* PROPOSED: when */
     uint64_t turn;         /* PROPOSED: number of the turn (stages.h) */
-    uint64_t index;        /* READ, in reads_indexed: what must be applied */
+    uint64_t index;        /* READ, in reads.indexed: what must be applied */
     uint64_t to_node;      /* TRANSFER */
 };
 

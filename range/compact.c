@@ -8,8 +8,11 @@
  * memtable is written out. While a snapshot is on its way, and until its receiver has caught up,
  * what follows it is worth more: without that part the receiver would need another one at once, and
  * never catch up where writing goes on. RANGE_LOG_SNAPSHOT_* bound it. */
+#include "range/compact.h"
+
 #include "base/assert.h"
 #include "range/metrics.h"
+#include "range/snapshot_send.h"
 #include "range/worker.h"
 
 static uint64_t compact_step(const struct range_replica *replica) {
@@ -41,14 +44,14 @@ static uint64_t entries_within_limits(const struct range_replica *replica, uint6
 }
 
 static uint64_t index_above(const struct range_replica *replica, uint64_t kept) {
-    uint64_t applied = replica->applying.applied.index;
+    uint64_t applied = replica->apply.state.applied.index;
     return applied > kept ? applied - kept : 0;
 }
 
 /* A follower keeps what its leader keeps; the limits are the leader's business, but for the last.
  */
 static uint64_t target_of_follower(const struct range_replica *replica, uint64_t held) {
-    uint64_t applied = replica->applying.applied.index;
+    uint64_t applied = replica->apply.state.applied.index;
     uint64_t dropped = raft_leader_truncated(replica->raft);
     if (dropped > applied) dropped = applied;
     return at_least(dropped, index_above(replica, entries_within_limits(replica, held, true)));
@@ -73,7 +76,7 @@ static uint64_t compaction_target(struct range_replica *replica, uint64_t held) 
 }
 
 void range_compact(struct range_replica *replica, struct storage_batch *batch) {
-    struct range_apply_state *state = &replica->applying;
+    struct range_apply_state *state = &replica->apply.state;
     uint64_t held = state->applied.index - state->truncated.index;
     if (held < compact_step(replica) + range_compact_tail(replica)) return;
     if (replica->life == RANGE_INSTALLING)

@@ -1,4 +1,6 @@
 /* Creating replicas at cluster birth. */
+#include "range/create.h"
+
 #include <inttypes.h>
 
 #include "base/assert.h"
@@ -27,12 +29,13 @@ static void write_initial_state(struct range_replica *replica, struct storage_ba
 }
 
 static void remember_creation(struct range_worker *worker, struct range_replica *replica) {
-    if (worker->creation_count == worker->creation_cap) {
-        worker->creation_cap = worker->creation_cap ? worker->creation_cap * 2 : 16;
-        worker->creations =
-            memory_realloc(worker->creations, worker->creation_cap * sizeof(*worker->creations));
+    if (worker->creations.count == worker->creations.cap) {
+        worker->creations.cap = worker->creations.cap ? worker->creations.cap * 2 : 16;
+        worker->creations.replicas =
+            memory_realloc(worker->creations.replicas,
+                           worker->creations.cap * sizeof(*worker->creations.replicas));
     }
-    worker->creations[worker->creation_count++] = replica;
+    worker->creations.replicas[worker->creations.count++] = replica;
 }
 
 void range_create_replica(struct range_worker *worker, struct slice bytes, bool campaign) {
@@ -62,10 +65,10 @@ void range_create_replica(struct range_worker *worker, struct slice bytes, bool 
 }
 
 void range_create_durable(struct range_worker *worker) {
-    for (uint32_t i = 0; i < worker->creation_count; i++) {
-        struct range_replica *replica = worker->creations[i];
+    for (uint32_t i = 0; i < worker->creations.count; i++) {
+        struct range_replica *replica = worker->creations.replicas[i];
         range_replica_activate(replica, &initial_hard_state, false);
         log_info("range_created", "%s replica=%" PRIu64, replica->log_prefix, replica->replica_id);
     }
-    worker->creation_count = 0;
+    worker->creations.count = 0;
 }

@@ -153,7 +153,7 @@ static inline uint32_t range_limit(uint32_t configured, uint32_t limit) {
 
 /* ---- changes of replicas ---- */
 /* Replicas that one which is behind remembers although its descriptor does not list them yet. */
-#define RANGE_STRANGERS_MAX 4u
+#define RANGE_PEER_CACHE_MAX 4u
 /* A learner may become a voter when it lacks at most so many committed entries. */
 #define RANGE_PROMOTE_LAG_MAX 256u
 /* A joint configuration that was not left after so many election time-outs is left again. */

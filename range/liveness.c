@@ -14,7 +14,7 @@
  *
  * Only ranges that relied on the node wake (tikv#19070), and not all in one tick: finding them is
  * one walk over the replicas, waking them is work for RANGE_WAKES_PER_TICK at a time. */
-#include "range/raft_frame.h"
+#include "range/liveness.h"
 
 #include <inttypes.h>
 
@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "range/metrics.h"
+#include "range/raft_frame.h"
 #include "range/worker.h"
 
 /* ---- who is alive ---- */
@@ -31,7 +32,7 @@ static uint32_t patience_ticks(const struct range_worker *worker) {
 }
 
 static const struct range_peer *find_peer(const struct range_worker *worker, uint64_t node_id) {
-    struct idmap_node *node = idmap_get(&worker->peers, node_id);
+    struct idmap_node *node = idmap_get(&worker->outbox.peers, node_id);
     return node ? CONTAINER_OF(node, struct range_peer, by_node) : NULL;
 }
 
@@ -54,24 +55,24 @@ bool range_liveness_heard(const struct range_worker *worker, uint64_t node_id, u
 /* ---- what follows from it ---- */
 
 static void enqueue(struct range_replica *replica) {
-    if (list_empty(&replica->in_waking))
-        list_push_back(&replica->worker->waking, &replica->in_waking);
+    if (list_empty(&replica->waking.in_waking))
+        list_push_back(&replica->worker->liveness.waking, &replica->waking.in_waking);
 }
 
 /* Notes what the change means to one replica. */
 static void note_lost(struct range_replica *replica, uint64_t node_id, bool restarted) {
     if (!replica->leads && range_replica_leader_node(replica) == node_id) {
-        replica->suspected = raft_leader(replica->raft);
-        if (replica->suspected != RAFT_NO_REPLICA) enqueue(replica);
+        replica->waking.suspected = raft_leader(replica->raft);
+        if (replica->waking.suspected != RAFT_NO_REPLICA) enqueue(replica);
     } else if (restarted && replica->leads) {
-        replica->wake_leader = true;
+        replica->waking.wake_leader = true;
         enqueue(replica);
     }
 }
 
 static void note_heard(struct range_replica *replica) {
     if (!replica->leads || !raft_quiet(replica->raft)) return;
-    replica->look_again = true;
+    replica->waking.look_again = true;
     enqueue(replica);
 }
 
@@ -107,22 +108,22 @@ static void wake(struct range_replica *replica) {
     struct range_worker *worker = replica->worker;
     const struct range_descriptor *descriptor = &replica->descriptor;
     range_replica_touch(replica);
-    if (replica->suspected == raft_leader(replica->raft)) raft_suspect_leader(replica->raft);
-    if (replica->wake_leader && replica->leads) raft_wake(replica->raft);
-    for (uint32_t i = 0; replica->look_again && i < descriptor->replica_count; i++) {
+    if (replica->waking.suspected == raft_leader(replica->raft)) raft_suspect_leader(replica->raft);
+    if (replica->waking.wake_leader && replica->leads) raft_wake(replica->raft);
+    for (uint32_t i = 0; replica->waking.look_again && i < descriptor->replica_count; i++) {
         const struct range_replica_ref *ref = &descriptor->replicas[i];
         if (!range_liveness_away(worker, ref->node_id, descriptor->range_id))
             raft_report_reachable(replica->raft, ref->replica_id);
     }
-    replica->suspected = RAFT_NO_REPLICA;
-    replica->wake_leader = replica->look_again = false;
+    replica->waking.suspected = RAFT_NO_REPLICA;
+    replica->waking.wake_leader = replica->waking.look_again = false;
 }
 
 static void wake_some(struct range_worker *worker) {
     for (uint32_t i = 0; i < RANGE_WAKES_PER_TICK; i++) {
-        struct list_node *node = list_pop_front(&worker->waking);
+        struct list_node *node = list_pop_front(&worker->liveness.waking);
         if (!node) return;
-        wake(CONTAINER_OF(node, struct range_replica, in_waking));
+        wake(CONTAINER_OF(node, struct range_replica, waking.in_waking));
     }
 }
 
@@ -177,9 +178,10 @@ void range_liveness_tick(struct range_worker *worker) {
     struct range_beat beat = {.incarnation = config->seed ? config->seed : 1,
                               .worker = worker->index,
                               .workers = worker->store->worker_count};
-    bool beats = ++worker->beat_elapsed >= config->heartbeat_ticks;
-    if (beats) worker->beat_elapsed = 0;
-    for (struct idmap_node *node = NULL; (node = idmap_next(&worker->peers, node)) != NULL;) {
+    bool beats = ++worker->liveness.beat_elapsed >= config->heartbeat_ticks;
+    if (beats) worker->liveness.beat_elapsed = 0;
+    for (struct idmap_node *node = NULL;
+         (node = idmap_next(&worker->outbox.peers, node)) != NULL;) {
         struct range_peer *peer = CONTAINER_OF(node, struct range_peer, by_node);
         watch_peer(worker, peer);
         if (beats) range_outbox_add_beat(worker, peer, &beat);

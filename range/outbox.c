@@ -1,15 +1,18 @@
 /* Raft messages of a turn, gathered into one frame per node. */
+#include "range/outbox.h"
+
 #include "base/memory.h"
 #include "range/metrics.h"
 #include "range/raft_frame.h"
+#include "range/snapshot_send.h"
 #include "range/worker.h"
 
 struct range_peer *range_outbox_peer(struct range_worker *worker, uint64_t node_id) {
-    struct idmap_node *node = idmap_get(&worker->peers, node_id);
+    struct idmap_node *node = idmap_get(&worker->outbox.peers, node_id);
     if (node) return CONTAINER_OF(node, struct range_peer, by_node);
     struct range_peer *peer = MEMORY_NEW(struct range_peer);
     list_init(&peer->in_dirty);
-    idmap_put(&worker->peers, &peer->by_node, node_id);
+    idmap_put(&worker->outbox.peers, &peer->by_node, node_id);
     return peer;
 }
 
@@ -25,7 +28,7 @@ static void send_frame(struct range_worker *worker, struct range_peer *peer) {
 
 static void open_frame(struct range_worker *worker, struct range_peer *peer) {
     if (peer->frame.len == 0) range_raft_frame_begin(&peer->frame);
-    if (list_empty(&peer->in_dirty)) list_push_back(&worker->dirty_peers, &peer->in_dirty);
+    if (list_empty(&peer->in_dirty)) list_push_back(&worker->outbox.dirty, &peer->in_dirty);
 }
 
 /* By kind: what a range costs in messages is not seen in the sum. */
@@ -96,18 +99,18 @@ void range_outbox_add_beat(struct range_worker *worker, struct range_peer *peer,
 
 void range_outbox_flush(struct range_worker *worker) {
     struct list_node *node;
-    while ((node = list_pop_front(&worker->dirty_peers)) != NULL)
+    while ((node = list_pop_front(&worker->outbox.dirty)) != NULL)
         send_frame(worker, CONTAINER_OF(node, struct range_peer, in_dirty));
 }
 
 void range_outbox_free(struct range_worker *worker) {
     struct idmap_node *node;
-    while ((node = idmap_next(&worker->peers, NULL)) != NULL) {
+    while ((node = idmap_next(&worker->outbox.peers, NULL)) != NULL) {
         struct range_peer *peer = CONTAINER_OF(node, struct range_peer, by_node);
-        idmap_remove(&worker->peers, node->id);
+        idmap_remove(&worker->outbox.peers, node->id);
         buf_done(&peer->frame);
         memory_free(peer->watches);
         memory_free(peer);
     }
-    idmap_done(&worker->peers);
+    idmap_done(&worker->outbox.peers);
 }

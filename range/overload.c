@@ -11,6 +11,8 @@
  *
  * Estimates are made from the work that was applied of late (base/pace.h), by the range and by its
  * worker: the first knows a hot range, the second that many ranges share a disk. */
+#include "range/overload.h"
+
 #include "base/assert.h"
 #include "range/worker.h"
 
@@ -25,8 +27,8 @@ static uint64_t work_of(size_t command_bytes) {
 bool range_overload_admits(const struct range_replica *replica, uint64_t deadline_us) {
     const struct range_worker *worker = replica->worker;
     uint64_t left_us = deadline_us > worker->now_us ? deadline_us - worker->now_us : 0;
-    uint64_t wait_us = max_u64(pace_wait_us(&replica->pace, worker->now_us),
-                               pace_wait_us(&worker->pace, worker->now_us));
+    uint64_t wait_us = max_u64(pace_wait_us(&replica->load.pace, worker->now_us),
+                               pace_wait_us(&worker->load.pace, worker->now_us));
     return wait_us <= left_us / 2;
 }
 
@@ -34,23 +36,23 @@ void range_overload_enter(const struct range_pending *pending) {
     struct range_replica *replica = pending->replica;
     struct range_worker *worker = replica->worker;
     uint64_t work = work_of(pending->bytes.len);
-    pace_enter(&replica->pace, work, worker->now_us);
-    pace_enter(&worker->pace, work, worker->now_us);
-    replica->waiting_work += work;
-    worker->waiting_work += work;
+    pace_enter(&replica->load.pace, work, worker->now_us);
+    pace_enter(&worker->load.pace, work, worker->now_us);
+    replica->load.waiting_work += work;
+    worker->load.waiting_work += work;
 }
 
 static void stop_waiting(const struct range_pending *pending, uint64_t work) {
-    ASSERT_CMP(pending->replica->waiting_work, >=, work);
-    pending->replica->waiting_work -= work;
-    pending->replica->worker->waiting_work -= work;
+    ASSERT_CMP(pending->replica->load.waiting_work, >=, work);
+    pending->replica->load.waiting_work -= work;
+    pending->replica->worker->load.waiting_work -= work;
 }
 
 void range_overload_withdraw(const struct range_pending *pending) {
     uint64_t work = work_of(pending->bytes.len);
     stop_waiting(pending, work);
-    pace_withdraw(&pending->replica->pace, work);
-    pace_withdraw(&pending->replica->worker->pace, work);
+    pace_withdraw(&pending->replica->load.pace, work);
+    pace_withdraw(&pending->replica->worker->load.pace, work);
 }
 
 void range_overload_propose(const struct range_pending *pending) {
@@ -61,21 +63,21 @@ void range_overload_apply(struct range_replica *replica, const struct raft_entry
                           size_t command_bytes) {
     /* What earlier leaders left behind is in nobody's account. */
     if (!replica->leads || entry->id.term != replica->lead_term) return;
-    pace_serve(&replica->pace, work_of(command_bytes), replica->worker->now_us);
-    pace_serve(&replica->worker->pace, work_of(command_bytes), replica->worker->now_us);
+    pace_serve(&replica->load.pace, work_of(command_bytes), replica->worker->now_us);
+    pace_serve(&replica->worker->load.pace, work_of(command_bytes), replica->worker->now_us);
 }
 
 void range_overload_answer(const struct range_pending *pending) {
     struct range_replica *replica = pending->replica;
     uint64_t us = replica->worker->now_us - pending->since_us;
-    replica->log_us += us / 8;
-    replica->log_us -= replica->log_us / 8;
+    replica->load.log_us += us / 8;
+    replica->load.log_us -= replica->load.log_us / 8;
 }
 
 void range_overload_forget(struct range_replica *replica) {
-    ASSERT_CMP(replica->waiting_work, ==, 0);
-    pace_withdraw(&replica->worker->pace, replica->pace.queued);
-    pace_clear(&replica->pace);
+    ASSERT_CMP(replica->load.waiting_work, ==, 0);
+    pace_withdraw(&replica->worker->load.pace, replica->load.pace.queued);
+    pace_clear(&replica->load.pace);
 }
 
 /* ---- the log ---- */
@@ -100,12 +102,12 @@ uint64_t range_overload_log_room(const struct range_replica *replica) {
     const struct range_worker *worker = replica->worker;
     uint64_t minimum = worker->store->config.log_work_min;
     if (minimum == 0) minimum = RANGE_LOG_WORK_MIN;
-    uint64_t own = room_of(worker, &replica->pace, replica->waiting_work, minimum);
-    uint64_t common = room_of(worker, &worker->pace, worker->waiting_work,
+    uint64_t own = room_of(worker, &replica->load.pace, replica->load.waiting_work, minimum);
+    uint64_t common = room_of(worker, &worker->load.pace, worker->load.waiting_work,
                               minimum * RANGE_WORKER_LOG_WORK_FACTOR);
     /* A range that has nothing in its log is always let in, or a busy neighbour would shut it out.
      */
-    if (in_log(&replica->pace, replica->waiting_work) == 0 && common == 0) common = 1;
+    if (in_log(&replica->load.pace, replica->load.waiting_work) == 0 && common == 0) common = 1;
     return own < common ? own : common;
 }
 
@@ -116,14 +118,14 @@ uint64_t range_overload_work(const struct range_pending *pending) {
 bool range_overload_late(const struct range_pending *pending) {
     const struct range_replica *replica = pending->replica;
     /* How long it takes of late is true as long as something is there to measure it. */
-    if (in_log(&replica->pace, replica->waiting_work) == 0) return false;
-    return replica->worker->now_us + replica->log_us >= pending->deadline.key;
+    if (in_log(&replica->load.pace, replica->load.waiting_work) == 0) return false;
+    return replica->worker->now_us + replica->load.log_us >= pending->deadline.key;
 }
 
 /* ---- refusing ---- */
 
 static uint32_t retry_after_us(struct range_replica *replica) {
-    uint32_t us = pace_refuse(&replica->pace, replica->worker->now_us);
+    uint32_t us = pace_refuse(&replica->load.pace, replica->worker->now_us);
     return (uint32_t)prng_between(&replica->worker->prng, us / 2 + 1, us + us / 2);
 }
 

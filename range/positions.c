@@ -36,13 +36,13 @@ void range_positions_done(struct range_positions *positions) {
 }
 
 void range_positions_forget(struct range_replica *replica) {
-    list_remove(&replica->in_slot);
+    list_remove(&replica->apply.in_slot);
 }
 
 /* ---- a round ---- */
 
 static void encode_position(struct buf *out, const struct range_replica *replica) {
-    const struct range_apply_state *state = &replica->applying;
+    const struct range_apply_state *state = &replica->apply.state;
     encode_varint(out, range_replica_id(replica));
     encode_varint(out, replica->replica_id);
     encode_varint(out, state->applied.index);
@@ -55,27 +55,27 @@ static void encode_position(struct buf *out, const struct range_replica *replica
 /* Moves the round's replicas into the slot, and their states into the row. */
 static uint32_t fill_row(struct range_worker *worker, struct list_node *slot,
                          struct storage_batch *batch) {
-    struct buf *row = &worker->positions.row;
+    struct buf *row = &worker->apply.positions.row;
     uint32_t count = 0;
     uint32_t max = range_limit(worker->store->config.position_row_max, RANGE_POSITION_ROW_MAX);
     buf_clear(row);
     encode_u8(row, ROW_VERSION);
-    LIST_FOR_EACH (node, &worker->round) {
-        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_round);
-        list_remove(&replica->in_slot);
+    LIST_FOR_EACH (node, &worker->apply.round) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, apply.in_round);
+        list_remove(&replica->apply.in_slot);
         if (count == max) {
-            range_replica_put_apply_state(replica, batch, &replica->applying);
+            range_replica_put_apply_state(replica, batch, &replica->apply.state);
             continue;
         }
         encode_position(row, replica);
-        list_push_back(slot, &replica->in_slot);
+        list_push_back(slot, &replica->apply.in_slot);
         count++;
     }
     return count;
 }
 
 void range_positions_put(struct range_worker *worker, struct storage_batch *batch) {
-    struct range_positions *positions = &worker->positions;
+    struct range_positions *positions = &worker->apply.positions;
     struct list_node *slot = &positions->slots[positions->next], *node;
     struct list_node fresh;
     list_init(&fresh);
@@ -83,7 +83,7 @@ void range_positions_put(struct range_worker *worker, struct storage_batch *batc
     if (count == 0) return;
     /* Who is still in the slot is not in this round: what is applied is in the row that goes. */
     while ((node = list_pop_front(slot)) != NULL) {
-        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_slot);
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, apply.in_slot);
         range_replica_put_apply_state(replica, batch, &replica->applied);
     }
     while ((node = list_pop_front(&fresh)) != NULL)

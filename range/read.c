@@ -16,11 +16,14 @@
  * Reads see the newest version of every key: only this worker writes to the range, and nothing is
  * served while an apply round is half written, so the engine's latest state is the state at
  * applied.applied, or some commands further where a round ended in the middle of an entry. */
+#include "range/read.h"
+
 #include <inttypes.h>
 
 #include "base/assert.h"
 #include "range/metrics.h"
 #include "range/worker.h"
+#include "storage/mvcc.h"
 
 /* ---- serving ---- */
 
@@ -41,7 +44,7 @@ static struct range_reply reply_to(const struct range_replica *replica,
 
 static void answer(struct range_replica *replica, struct range_client *client,
                    const struct range_reply *reply) {
-    replica->reads_total++;
+    replica->report.reads_total++;
     metric_add(&metric_range_reads_total, 1);
     range_client_reply(replica->worker, client, reply);
 }
@@ -74,7 +77,7 @@ static void serve_get(struct range_replica *replica, struct range_client *client
         bytes += version.value.len;
         steps += version.value.len / MVCC_STEP_BYTES;
     }
-    worker->read_steps += steps < steps_max ? steps : steps_max;
+    worker->reads.steps += steps < steps_max ? steps : steps_max;
     struct range_reply reply = reply_to(replica, request);
     reply.rows = rows;
     reply.row_count = count;
@@ -150,7 +153,7 @@ static void serve_scan(struct range_replica *replica, struct range_client *clien
         if (status != STATUS_OK)
             range_worker_fatal(worker, "scan", range_replica_id(replica), status);
     }
-    worker->read_steps += range_read_steps_max(worker) - pace.steps_left;
+    worker->reads.steps += range_read_steps_max(worker) - pace.steps_left;
     struct range_reply reply = reply_to(replica, request);
     reply.rows = scan.rows;
     reply.row_count = scan.count;
@@ -194,8 +197,8 @@ static bool lease_index(struct range_replica *replica, uint64_t *ret_index) {
  * or these would wait for ever. */
 static bool may_serve_at_once(const struct range_replica *replica) {
     const struct range_worker *worker = replica->worker;
-    return worker->read_steps < range_read_steps_max(worker) &&
-           (!worker->reads_left || list_empty(&replica->reads_indexed));
+    return worker->reads.steps < range_read_steps_max(worker) &&
+           (!worker->reads.left || list_empty(&replica->reads.indexed));
 }
 
 bool range_read_try_lease(struct range_replica *replica, struct range_client *client,
@@ -218,24 +221,24 @@ bool range_read_try_stale(struct range_replica *replica, struct range_client *cl
 }
 
 static void follow_reading(struct range_replica *replica) {
-    bool reads = !list_empty(&replica->reads_new) || !list_empty(&replica->reads_indexed);
+    bool reads = !list_empty(&replica->reads.unindexed) || !list_empty(&replica->reads.indexed);
     if (!reads)
-        list_remove(&replica->in_reading);
-    else if (list_empty(&replica->in_reading))
-        list_push_back(&replica->worker->reading, &replica->in_reading);
+        list_remove(&replica->reads.in_reading);
+    else if (list_empty(&replica->reads.in_reading))
+        list_push_back(&replica->worker->reads.reading, &replica->reads.in_reading);
 }
 
 void range_read_enqueue(struct range_pending *pending) {
     struct range_replica *replica = pending->replica;
     range_replica_touch(replica);
-    list_push_back(&replica->reads_new, &pending->link);
+    list_push_back(&replica->reads.unindexed, &pending->link);
     follow_reading(replica);
 }
 
 void range_read_enqueue_stale(struct range_pending *pending) {
     struct range_replica *replica = pending->replica;
     pending->index = 0; /* whatever is applied */
-    list_push_back(&replica->reads_indexed, &pending->link);
+    list_push_back(&replica->reads.indexed, &pending->link);
     metric_add(&metric_range_reads_stale_total, 1);
     follow_reading(replica);
 }
@@ -244,7 +247,7 @@ static void give_index(struct range_pending *pending, uint64_t index) {
     struct range_replica *replica = pending->replica;
     list_remove(&pending->link);
     pending->index = index;
-    list_push_back(&replica->reads_indexed, &pending->link);
+    list_push_back(&replica->reads.indexed, &pending->link);
 }
 
 static void move_all(struct list_node *from, struct list_node *to) {
@@ -254,53 +257,55 @@ static void move_all(struct list_node *from, struct list_node *to) {
 }
 
 static void begin_round(struct range_replica *replica) {
-    uint64_t context = ++replica->worker->read_context;
+    uint64_t context = ++replica->worker->reads.context;
     enum status status = raft_read_index(replica->raft, context);
     if (status != STATUS_OK) {
-        range_pending_refuse_all(&replica->reads_new,
+        range_pending_refuse_all(&replica->reads.unindexed,
                                  status == STATUS_BUSY ? RANGE_REPLY_BUSY : RANGE_REPLY_NOT_LEADER);
         return;
     }
-    uint32_t slot = (replica->round_first + replica->round_count) % RANGE_READ_ROUNDS_MAX;
-    struct range_read_round *round = &replica->rounds[slot];
+    uint32_t slot =
+        (replica->reads.round_first + replica->reads.round_count) % RANGE_READ_ROUNDS_MAX;
+    struct range_read_round *round = &replica->reads.rounds[slot];
     ASSERT(round->context == 0 && list_empty(&round->reads));
     round->context = context;
-    move_all(&replica->reads_new, &round->reads);
-    replica->round_count++;
+    move_all(&replica->reads.unindexed, &round->reads);
+    replica->reads.round_count++;
 }
 
 static void ask_for_replica(struct range_replica *replica) {
     uint64_t index = 0;
     range_replica_touch(replica);
     if (lease_index(replica, &index)) {
-        LIST_FOR_EACH_SAFE (node, &replica->reads_new) {
+        LIST_FOR_EACH_SAFE (node, &replica->reads.unindexed) {
             struct range_pending *pending = range_pending_of(node);
             if (!pending->quorum) give_index(pending, index);
         }
     }
-    if (!list_empty(&replica->reads_new) && replica->round_count < RANGE_READ_ROUNDS_MAX)
+    if (!list_empty(&replica->reads.unindexed) &&
+        replica->reads.round_count < RANGE_READ_ROUNDS_MAX)
         begin_round(replica);
 }
 
 void range_read_ask(struct range_worker *worker) {
-    LIST_FOR_EACH_SAFE (node, &worker->reading) {
-        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_reading);
-        if (!list_empty(&replica->reads_new)) ask_for_replica(replica);
+    LIST_FOR_EACH_SAFE (node, &worker->reads.reading) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, reads.in_reading);
+        if (!list_empty(&replica->reads.unindexed)) ask_for_replica(replica);
         follow_reading(replica);
     }
 }
 
 static void close_first_round(struct range_replica *replica) {
-    replica->rounds[replica->round_first].context = 0;
-    replica->round_first = (replica->round_first + 1) % RANGE_READ_ROUNDS_MAX;
-    replica->round_count--;
+    replica->reads.rounds[replica->reads.round_first].context = 0;
+    replica->reads.round_first = (replica->reads.round_first + 1) % RANGE_READ_ROUNDS_MAX;
+    replica->reads.round_count--;
 }
 
 /* Contexts are answered in order; an answer to a later one is an answer to those before it, whose
  * reads began earlier and may see more than they asked for. */
 void range_read_indexed(struct range_replica *replica, const struct raft_read_state *state) {
-    while (replica->round_count > 0) {
-        struct range_read_round *round = &replica->rounds[replica->round_first];
+    while (replica->reads.round_count > 0) {
+        struct range_read_round *round = &replica->reads.rounds[replica->reads.round_first];
         if (round->context > state->context) return; /* of a leadership that is over */
         LIST_FOR_EACH_SAFE (node, &round->reads)
             give_index(range_pending_of(node), state->index);
@@ -313,10 +318,10 @@ void range_read_indexed(struct range_replica *replica, const struct raft_read_st
 static bool serve_indexed(struct range_replica *replica) {
     struct range_worker *worker = replica->worker;
     uint64_t applied = replica->applied.applied.index;
-    LIST_FOR_EACH_SAFE (link, &replica->reads_indexed) {
+    LIST_FOR_EACH_SAFE (link, &replica->reads.indexed) {
         struct range_pending *pending = range_pending_of(link);
         if (pending->index > applied) continue;
-        if (worker->read_steps >= 2 * range_read_steps_max(worker)) return false;
+        if (worker->reads.steps >= 2 * range_read_steps_max(worker)) return false;
         serve_pending(pending);
     }
     return true;
@@ -324,13 +329,13 @@ static bool serve_indexed(struct range_replica *replica) {
 
 /* The next turn begins with the range behind the one that this turn ended with. */
 void range_read_serve(struct range_worker *worker) {
-    worker->reads_left = false;
-    LIST_FOR_EACH_SAFE (node, &worker->reading) {
-        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_reading);
+    worker->reads.left = false;
+    LIST_FOR_EACH_SAFE (node, &worker->reads.reading) {
+        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, reads.in_reading);
         if (!serve_indexed(replica)) {
-            worker->reads_left = true;
-            list_remove(&replica->in_reading);
-            list_push_back(&worker->reading, &replica->in_reading);
+            worker->reads.left = true;
+            list_remove(&replica->reads.in_reading);
+            list_push_back(&worker->reads.reading, &replica->reads.in_reading);
             return;
         }
         follow_reading(replica);
@@ -338,9 +343,9 @@ void range_read_serve(struct range_worker *worker) {
 }
 
 void range_read_refuse_unindexed(struct range_replica *replica) {
-    range_pending_refuse_all(&replica->reads_new, RANGE_REPLY_NOT_LEADER);
-    while (replica->round_count > 0) {
-        struct range_read_round *round = &replica->rounds[replica->round_first];
+    range_pending_refuse_all(&replica->reads.unindexed, RANGE_REPLY_NOT_LEADER);
+    while (replica->reads.round_count > 0) {
+        struct range_read_round *round = &replica->reads.rounds[replica->reads.round_first];
         range_pending_refuse_all(&round->reads, RANGE_REPLY_NOT_LEADER);
         close_first_round(replica);
     }

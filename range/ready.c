@@ -19,6 +19,8 @@
  * that this range had in the batch is durable, in an engine operation of its own that holds the
  * log's restart, the hard state and the entries of the same work. Until then no other work of the
  * range is taken. */
+#include "range/ready.h"
+
 #include "base/assert.h"
 #include "base/memory.h"
 #include "raft/message_codec.h"
@@ -97,11 +99,12 @@ static void release(const struct range_work *work) {
 }
 
 static void wait_for_sync(struct range_worker *worker, const struct range_work *work) {
-    if (worker->work_count == worker->work_cap) {
-        worker->work_cap = worker->work_cap ? worker->work_cap * 2 : 64;
-        worker->works = memory_realloc(worker->works, worker->work_cap * sizeof(*worker->works));
+    if (worker->ready.work_count == worker->ready.work_cap) {
+        worker->ready.work_cap = worker->ready.work_cap ? worker->ready.work_cap * 2 : 64;
+        worker->ready.works = memory_realloc(worker->ready.works,
+                                             worker->ready.work_cap * sizeof(*worker->ready.works));
     }
-    worker->works[worker->work_count++] = *work;
+    worker->ready.works[worker->ready.work_count++] = *work;
     work->replica->unsynced = true;
     worker->log_needs_sync = true;
 }
@@ -131,10 +134,10 @@ static void take_work(struct range_replica *replica) {
 }
 
 static void prefetch_touched(const struct range_worker *worker, const struct list_node *next) {
-    if (next == &worker->touched) return;
+    if (next == &worker->ready.touched) return;
     range_prefetch_lists(CONTAINER_OF(next, struct range_replica, in_touched));
     const struct list_node *second = next->next;
-    if (second == &worker->touched) return;
+    if (second == &worker->ready.touched) return;
     const struct range_replica *replica = CONTAINER_OF(second, struct range_replica, in_touched);
     range_prefetch_replica(replica);
     range_prefetch_core(replica);
@@ -142,7 +145,7 @@ static void prefetch_touched(const struct range_worker *worker, const struct lis
 
 /* Takes what is ready, until every touched range is quiet or has had its share of the turn. */
 void range_ready_take(struct range_worker *worker) {
-    LIST_FOR_EACH_SAFE (node, &worker->touched) {
+    LIST_FOR_EACH_SAFE (node, &worker->ready.touched) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_touched);
         if (!replica->raft) {
             list_remove(node);
@@ -161,29 +164,29 @@ void range_ready_take(struct range_worker *worker) {
 
 void range_ready_forget(struct range_replica *replica) {
     struct range_worker *worker = replica->worker;
-    for (uint32_t i = 0; i < worker->work_count; i++)
-        if (worker->works[i].replica == replica) worker->works[i].replica = NULL;
+    for (uint32_t i = 0; i < worker->ready.work_count; i++)
+        if (worker->ready.works[i].replica == replica) worker->ready.works[i].replica = NULL;
 }
 
 static void prefetch_works(const struct range_worker *worker, uint32_t at) {
-    const struct range_work *works = worker->works;
-    if (at + 4 < worker->work_count && works[at + 4].replica) {
+    const struct range_work *works = worker->ready.works;
+    if (at + 4 < worker->ready.work_count && works[at + 4].replica) {
         range_prefetch_replica(works[at + 4].replica);
         range_prefetch_core(works[at + 4].replica);
     }
-    if (at + 2 < worker->work_count && works[at + 2].replica)
+    if (at + 2 < worker->ready.work_count && works[at + 2].replica)
         range_prefetch_lists(works[at + 2].replica);
 }
 
 void range_ready_synced(struct range_worker *worker) {
-    for (uint32_t i = 0; i < worker->work_count; i++)
-        if (worker->works[i].replica) worker->works[i].replica->unsynced = false;
+    for (uint32_t i = 0; i < worker->ready.work_count; i++)
+        if (worker->ready.works[i].replica) worker->ready.works[i].replica->unsynced = false;
     /* Releasing takes no new ready work, so nothing is added to the array meanwhile. */
-    uint32_t count = worker->work_count;
+    uint32_t count = worker->ready.work_count;
     for (uint32_t i = 0; i < count; i++) {
         prefetch_works(worker, i);
-        release(&worker->works[i]);
+        release(&worker->ready.works[i]);
     }
-    ASSERT_CMP(worker->work_count, ==, count);
-    worker->work_count = 0;
+    ASSERT_CMP(worker->ready.work_count, ==, count);
+    worker->ready.work_count = 0;
 }

@@ -1,5 +1,7 @@
 /* Starting from what the engine holds: every replica record becomes a replica again, and goes on
  * from its persisted applied index. */
+#include "range/recover.h"
+
 #include <inttypes.h>
 
 #include "base/log.h"

@@ -11,6 +11,8 @@
  * A tombstone refuses the votes that its replica is still asked for, and says what it knows to be
  * committed: who asks may need no more than that to leave the configuration in which it asks
  * (raft/election.c, raft_learn_commit). */
+#include "range/remove.h"
+
 #include <inttypes.h>
 
 #include "base/assert.h"
@@ -19,6 +21,8 @@
 #include "range/metrics.h"
 #include "range/raft_frame.h"
 #include "range/worker.h"
+#include "storage/mvcc.h"
+#include "txn/evaluate.h"
 
 /* ---- going ---- */
 
@@ -28,8 +32,8 @@ void range_remove_begin(struct range_replica *replica) {
              replica->replica_id, replica->descriptor.epoch.conf_version);
     range_replica_retire(replica);
     range_life_enter(replica, RANGE_LEAVING);
-    replica->committed = replica->applied.applied;
-    list_push_back(&worker->leaving, &replica->in_leaving);
+    replica->removal.committed = replica->applied.applied;
+    list_push_back(&worker->removals.leaving, &replica->removal.in_leaving);
 }
 
 static void put_deletion(struct range_replica *replica, struct storage_batch *batch) {
@@ -47,8 +51,9 @@ static void put_deletion(struct range_replica *replica, struct storage_batch *ba
 }
 
 void range_remove_stage(struct range_worker *worker) {
-    LIST_FOR_EACH (node, &worker->leaving) {
-        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_leaving);
+    LIST_FOR_EACH (node, &worker->removals.leaving) {
+        struct range_replica *replica =
+            CONTAINER_OF(node, struct range_replica, removal.in_leaving);
         if (replica->life == RANGE_DELETING) continue; /* staged already, not yet durable */
         put_deletion(replica, worker->log_batch);
         range_life_enter(replica, RANGE_DELETING);
@@ -58,13 +63,14 @@ void range_remove_stage(struct range_worker *worker) {
 }
 
 void range_remove_durable(struct range_worker *worker) {
-    LIST_FOR_EACH_SAFE (node, &worker->leaving) {
-        struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_leaving);
+    LIST_FOR_EACH_SAFE (node, &worker->removals.leaving) {
+        struct range_replica *replica =
+            CONTAINER_OF(node, struct range_replica, removal.in_leaving);
         if (replica->life != RANGE_DELETING) continue;
         list_remove(node);
         range_positions_forget(replica); /* not before: its state is needed until it is deleted */
         range_life_enter(replica, RANGE_TOMBSTONE);
-        txn_apply_forget(worker->apply); /* its data is gone */
+        txn_apply_forget(worker->apply.txn); /* its data is gone */
         metric_add(&metric_range_replicas_removed_total, 1);
     }
 }
@@ -129,11 +135,11 @@ void range_remove_doubt(struct range_replica *replica) {
 static void ask_around(struct range_replica *replica, const struct range_descriptor *newer) {
     struct range_worker *worker = replica->worker;
     const struct range_store_config *config = &worker->store->config;
-    if (worker->now_us >= replica->asked_us + config->election_ticks * config->tick_us)
-        replica->asked_version = 0;
-    if (newer->epoch.conf_version <= replica->asked_version) return;
-    replica->asked_version = newer->epoch.conf_version;
-    replica->asked_us = worker->now_us;
+    if (worker->now_us >= replica->removal.asked_us + config->election_ticks * config->tick_us)
+        replica->removal.asked_version = 0;
+    if (newer->epoch.conf_version <= replica->removal.asked_version) return;
+    replica->removal.asked_version = newer->epoch.conf_version;
+    replica->removal.asked_us = worker->now_us;
     for (uint32_t i = 0; i < newer->replica_count; i++) {
         const struct range_replica_ref *other = &newer->replicas[i];
         if (other->replica_id != replica->replica_id)
@@ -145,7 +151,7 @@ static void ask_around(struct range_replica *replica, const struct range_descrip
  * must not be forgotten with it. */
 static void end_as_told(struct range_replica *replica, struct raft_log_id committed) {
     range_remove_begin(replica);
-    if (committed.index > replica->committed.index) replica->committed = committed;
+    if (committed.index > replica->removal.committed.index) replica->removal.committed = committed;
 }
 
 /* Somebody is further than this leader: awake, it hears from its followers or steps down. */
@@ -178,7 +184,7 @@ bool range_remove_is_gone(const struct range_descriptor *descriptor, uint64_t re
 void range_remove_tell(const struct range_replica *replica, uint64_t node_id, uint64_t replica_id) {
     struct range_removed_notice notice = {.replica_id = replica_id,
                                           .committed = replica->life >= RANGE_DELETING
-                                                           ? replica->committed
+                                                           ? replica->removal.committed
                                                            : replica->applied.applied,
                                           .descriptor = replica->descriptor};
     range_outbox_add_removed(replica->worker, node_id, &notice);
@@ -219,7 +225,7 @@ static void answer_for_tombstone(struct range_replica *tombstone, uint64_t from_
     bool gone = range_remove_is_gone(&tombstone->descriptor, message->from);
     if (asks && !gone)
         answer_committed(tombstone->worker, from_node, range_replica_id(tombstone), message,
-                         tombstone->committed);
+                         tombstone->removal.committed);
     bool leads = message->kind == RAFT_MSG_HEARTBEAT;
     bool knows_less = envelope->conf_version < tombstone->descriptor.epoch.conf_version;
     if (gone || ((asks || leads) && knows_less))

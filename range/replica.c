@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "range/metrics.h"
+#include "range/snapshot_send.h"
 #include "range/worker.h"
 
 static uint64_t random_below(void *ctx, uint64_t bound) {
@@ -15,15 +16,27 @@ static uint64_t random_below(void *ctx, uint64_t bound) {
 
 static void init_lists(struct range_replica *replica) {
     struct list_node *heads[] = {
-        &replica->in_all,     &replica->in_touched, &replica->in_round,  &replica->waiting,
-        &replica->in_waiting, &replica->proposed,   &replica->reads_new, &replica->reads_indexed,
-        &replica->in_reading, &replica->transfers,  &replica->in_awake,  &replica->in_waking,
-        &replica->in_leaving, &replica->changes,    &replica->in_stale,  &replica->in_slot,
+        &replica->in_all,
+        &replica->in_touched,
+        &replica->apply.in_round,
+        &replica->commands.waiting,
+        &replica->commands.in_waiting,
+        &replica->commands.proposed,
+        &replica->reads.unindexed,
+        &replica->reads.indexed,
+        &replica->reads.in_reading,
+        &replica->transfer.requests,
+        &replica->in_awake,
+        &replica->waking.in_waking,
+        &replica->removal.in_leaving,
+        &replica->changes.requests,
+        &replica->report.in_stale,
+        &replica->apply.in_slot,
     };
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
     for (uint32_t i = 0; i < RANGE_READ_ROUNDS_MAX; i++)
-        list_init(&replica->rounds[i].reads);
+        list_init(&replica->reads.rounds[i].reads);
 }
 
 struct range_replica *range_replica_new(struct range_worker *worker,
@@ -36,7 +49,7 @@ struct range_replica *range_replica_new(struct range_worker *worker,
     replica->replica_id = record->replica_id;
     replica->life = record->tombstone ? RANGE_TOMBSTONE : RANGE_CREATING;
     replica->conf = record->conf;
-    replica->committed = record->committed;
+    replica->removal.committed = record->committed;
     range_descriptor_copy(&replica->descriptor, &record->descriptor);
     prng_init(&replica->prng, config->seed ^ (config->node_id * UINT64_C(0x9e3779b97f4a7c15)) ^
                                   (range_id * UINT64_C(0xbf58476d1ce4e5b9)));
@@ -50,11 +63,11 @@ struct range_replica *range_replica_new(struct range_worker *worker,
 }
 
 static void refuse_everything(struct range_replica *replica) {
-    range_pending_refuse_all(&replica->waiting, RANGE_REPLY_NOT_LEADER);
-    range_pending_refuse_all(&replica->proposed, RANGE_REPLY_UNKNOWN);
-    range_pending_refuse_all(&replica->reads_indexed, RANGE_REPLY_NOT_LEADER);
-    range_pending_refuse_all(&replica->transfers, RANGE_REPLY_NOT_LEADER);
-    range_pending_refuse_all(&replica->changes, RANGE_REPLY_UNKNOWN);
+    range_pending_refuse_all(&replica->commands.waiting, RANGE_REPLY_NOT_LEADER);
+    range_pending_refuse_all(&replica->commands.proposed, RANGE_REPLY_UNKNOWN);
+    range_pending_refuse_all(&replica->reads.indexed, RANGE_REPLY_NOT_LEADER);
+    range_pending_refuse_all(&replica->transfer.requests, RANGE_REPLY_NOT_LEADER);
+    range_pending_refuse_all(&replica->changes.requests, RANGE_REPLY_UNKNOWN);
     range_read_refuse_unindexed(replica);
 }
 
@@ -79,19 +92,19 @@ void range_replica_retire(struct range_replica *replica) {
     replica->raft = NULL;
     replica->unsynced = false;
     list_remove(&replica->in_awake);
-    list_remove(&replica->in_waking);
+    list_remove(&replica->waking.in_waking);
     list_remove(&replica->in_touched);
-    list_remove(&replica->in_reading);
-    list_remove(&replica->in_waiting);
-    list_remove(&replica->in_stale);
+    list_remove(&replica->reads.in_reading);
+    list_remove(&replica->commands.in_waiting);
+    list_remove(&replica->report.in_stale);
 }
 
 void range_replica_free(struct range_replica *replica) {
     struct range_worker *worker = replica->worker;
     range_replica_retire(replica);
-    list_remove(&replica->in_leaving);
+    list_remove(&replica->removal.in_leaving);
     idmap_remove(&worker->ranges, range_replica_id(replica));
-    if (worker->sampled == &replica->in_all) worker->sampled = replica->in_all.prev;
+    if (worker->report.sampled == &replica->in_all) worker->report.sampled = replica->in_all.prev;
     list_remove(&replica->in_all);
     range_positions_forget(replica);
     range_descriptor_done(&replica->descriptor);
@@ -150,7 +163,7 @@ void range_replica_activate(struct range_replica *replica, const struct raft_har
     /* What is applied was committed; the commit index on disk may lag (ready.c). */
     if (initial.commit < replica->applied.applied.index)
         initial.commit = replica->applied.applied.index;
-    replica->entry_applied = RANGE_ENTRY_APPLIED_UNKNOWN;
+    replica->apply.entry_commands = RANGE_ENTRY_APPLIED_UNKNOWN;
     replica->written = initial;
     replica->conf_entry = replica->log.last_index; /* whether one is there is not known */
     replica->raft =
@@ -175,7 +188,7 @@ void range_replica_put_record(const struct range_replica *replica, struct storag
                                           .replica_id = replica->replica_id,
                                           .descriptor = replica->descriptor,
                                           .conf = replica->conf,
-                                          .committed = replica->committed};
+                                          .committed = replica->removal.committed};
     struct buf bytes = {0};
     range_replica_record_encode(&bytes, &record);
     uint8_t key[RANGE_RECORD_KEY_BYTES];
@@ -194,19 +207,19 @@ void range_replica_put_apply_state(const struct range_replica *replica, struct s
 
 void range_replica_touch(struct range_replica *replica) {
     if (list_empty(&replica->in_touched))
-        list_push_back(&replica->worker->touched, &replica->in_touched);
+        list_push_back(&replica->worker->ready.touched, &replica->in_touched);
     if (replica->raft) raft_set_now(replica->raft, replica->worker->now_us);
 }
 
 static void leadership_gained(struct range_replica *replica, uint64_t term) {
     replica->leads = true;
     replica->lead_term = term;
-    replica->transfer_to = 0;
-    replica->transfer_retry_us = 0;
-    replica->leads_since_us = replica->worker->now_us;
+    replica->transfer.to_node = 0;
+    replica->transfer.retry_us = 0;
+    replica->transfer.leads_since_us = replica->worker->now_us;
     range_transfer_returned(replica);
-    replica->last_proposed_ts = 0;
-    replica->change_index = 0;
+    replica->commands.last_proposed_ts = 0;
+    replica->changes.index = 0;
     range_stages_lead(replica);
     atomic_fetch_add(&replica->worker->leader_count, 1);
     metric_add(&metric_range_leaders, 1);
@@ -220,19 +233,19 @@ static void leadership_gained(struct range_replica *replica, uint64_t term) {
  * allows (apply.c answers). */
 static void leadership_lost(struct range_replica *replica) {
     replica->leads = false;
-    replica->drain_given_up = false;
+    replica->transfer.given_up = false;
     atomic_fetch_sub(&replica->worker->leader_count, 1);
     metric_add(&metric_range_leaders, -1);
     log_info("range_leader_lost", "%s replica=%" PRIu64 " term=%" PRIu64 " leader=%" PRIu64,
              replica->log_prefix, replica->replica_id, raft_term(replica->raft),
              raft_leader(replica->raft));
-    range_pending_refuse_all(&replica->waiting, RANGE_REPLY_NOT_LEADER);
+    range_pending_refuse_all(&replica->commands.waiting, RANGE_REPLY_NOT_LEADER);
     range_overload_forget(replica);
-    LIST_FOR_EACH_SAFE (node, &replica->proposed) {
+    LIST_FOR_EACH_SAFE (node, &replica->commands.proposed) {
         struct range_pending *pending = range_pending_of(node);
         if (pending->has_request_id) range_pending_refuse(pending, RANGE_REPLY_UNKNOWN);
     }
-    range_pending_refuse_all(&replica->changes, RANGE_REPLY_UNKNOWN);
+    range_pending_refuse_all(&replica->changes.requests, RANGE_REPLY_UNKNOWN);
     range_read_refuse_unindexed(replica);
     range_snapshot_abort_sends(replica);
     range_stages_follow(replica);
@@ -278,14 +291,14 @@ uint64_t range_replica_node_of(const struct range_replica *replica, uint64_t rep
     const struct range_replica_ref *known =
         range_descriptor_replica(&replica->descriptor, replica_id);
     if (known) return known->node_id;
-    for (uint32_t i = 0; i < RANGE_STRANGERS_MAX; i++)
-        if (replica->strangers[i].replica_id == replica_id) return replica->strangers[i].node_id;
+    for (uint32_t i = 0; i < RANGE_PEER_CACHE_MAX; i++)
+        if (replica->peer_cache[i].replica_id == replica_id) return replica->peer_cache[i].node_id;
     return 0;
 }
 
-void range_replica_meet(struct range_replica *replica, uint64_t replica_id, uint64_t node_id) {
+void range_replica_note_peer(struct range_replica *replica, uint64_t replica_id, uint64_t node_id) {
     if (range_replica_node_of(replica, replica_id) != 0) return;
-    replica->strangers[replica->stranger_at++ % RANGE_STRANGERS_MAX] =
+    replica->peer_cache[replica->peer_cache_at++ % RANGE_PEER_CACHE_MAX] =
         (struct range_replica_ref){.replica_id = replica_id, .node_id = node_id};
 }
 
@@ -294,5 +307,5 @@ uint64_t range_replica_leader_node(const struct range_replica *replica) {
     uint64_t node_id = range_replica_node_of(replica, raft_leader(replica->raft));
     /* Between handing over and hearing from the new leader, the likely one is a better hint than
      * none. */
-    return node_id ? node_id : replica->transfer_to;
+    return node_id ? node_id : replica->transfer.to_node;
 }

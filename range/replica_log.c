@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "raft/message_codec.h"
 #include "range/replica.h"
+#include "range/snapshot_send.h"
 #include "range/worker.h"
 
 static uint64_t log_first_index(void *ctx) {

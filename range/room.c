@@ -12,18 +12,20 @@
  *           catches up.
  *
  * What is in the log already is applied, and what a leader proposes by itself is small. */
+#include "range/room.h"
+
 #include "base/assert.h"
 #include "range/worker.h"
 
 void range_room_set(struct range_worker *worker, enum range_room room, struct slice text) {
     ASSERT_CMP(room, <=, RANGE_ROOM_NONE);
-    worker->room = room;
-    buf_assign(&worker->room_text, text);
+    worker->room.room = room;
+    buf_assign(&worker->room.text, text);
     /* Whoever handed leaderships back may have room by now. */
     if (!worker->draining) range_transfer_forget_returns(worker);
 }
 
 bool range_room_takes(const struct range_worker *worker, const struct raft_message *message) {
-    return worker->room != RANGE_ROOM_NONE || message->kind != RAFT_MSG_APPEND ||
+    return worker->room.room != RANGE_ROOM_NONE || message->kind != RAFT_MSG_APPEND ||
            message->entry_count == 0;
 }

@@ -13,6 +13,8 @@
  * cannot have voted, so it needs no memory of a vote.
  *
  * One that stays silent for RANGE_SNAPSHOT_ABANDON_US is dropped with what was staged. */
+#include "range/snapshot_receive.h"
+
 #include <inttypes.h>
 
 #include "base/assert.h"
@@ -21,12 +23,15 @@
 #include "raft/message_codec.h"
 #include "range/metrics.h"
 #include "range/snapshot.h"
+#include "range/snapshot_send.h"
 #include "range/worker.h"
+#include "storage/mvcc.h"
+#include "txn/evaluate.h"
 
 #define SPAN_COUNT 3u
 
 struct range_snapshot_receive {
-    struct list_node link; /* worker->snapshot_receives */
+    struct list_node link; /* worker->snapshots.receives */
     struct range_worker *worker;
     struct range_replica *replica; /* NULL: a birth */
     uint64_t range_id, snapshot_id, from_node;
@@ -61,9 +66,9 @@ static void acknowledge_end(const struct range_snapshot_receive *receive,
 }
 
 static void receive_free(struct range_snapshot_receive *receive) {
-    if (receive->replica) receive->replica->receive = NULL;
+    if (receive->replica) receive->replica->snapshots.receive = NULL;
     list_remove(&receive->link);
-    receive->worker->snapshot_receive_count--;
+    receive->worker->snapshots.receive_count--;
     storage_ingest_free(receive->ingest);
     storage_batch_free(receive->batch);
     range_descriptor_done(&receive->descriptor);
@@ -77,11 +82,11 @@ static void receive_free(struct range_snapshot_receive *receive) {
 }
 
 void range_snapshot_drop_receive(struct range_replica *replica) {
-    if (replica->receive) receive_free(replica->receive);
+    if (replica->snapshots.receive) receive_free(replica->snapshots.receive);
 }
 
 static struct range_snapshot_receive *find_birth(struct range_worker *worker, uint64_t range_id) {
-    LIST_FOR_EACH (node, &worker->snapshot_receives) {
+    LIST_FOR_EACH (node, &worker->snapshots.receives) {
         struct range_snapshot_receive *receive =
             CONTAINER_OF(node, struct range_snapshot_receive, link);
         if (!receive->replica && receive->range_id == range_id) return receive;
@@ -95,12 +100,12 @@ void range_snapshot_drop_birth(struct range_worker *worker, uint64_t range_id) {
 }
 
 void range_snapshot_free_receives(struct range_worker *worker) {
-    LIST_FOR_EACH_SAFE (node, &worker->snapshot_receives)
+    LIST_FOR_EACH_SAFE (node, &worker->snapshots.receives)
         receive_free(CONTAINER_OF(node, struct range_snapshot_receive, link));
 }
 
 void range_snapshot_expire_receives(struct range_worker *worker) {
-    LIST_FOR_EACH_SAFE (node, &worker->snapshot_receives) {
+    LIST_FOR_EACH_SAFE (node, &worker->snapshots.receives) {
         struct range_snapshot_receive *receive =
             CONTAINER_OF(node, struct range_snapshot_receive, link);
         if (receive->complete || worker->now_us < receive->heard_us + RANGE_SNAPSHOT_ABANDON_US)
@@ -162,9 +167,9 @@ static void open_receive(struct range_worker *worker, struct range_replica *repl
     receive->ingest = ingest;
     receive->next = 1;
     receive->heard_us = worker->now_us;
-    list_push_back(&worker->snapshot_receives, &receive->link);
-    worker->snapshot_receive_count++;
-    if (replica) replica->receive = receive;
+    list_push_back(&worker->snapshots.receives, &receive->link);
+    worker->snapshots.receive_count++;
+    if (replica) replica->snapshots.receive = receive;
 }
 
 /* An older one, if there is, was given up by its sender and dropped before. */
@@ -172,9 +177,9 @@ static enum range_snapshot_verdict begin_receive(struct range_worker *worker,
                                                  struct range_replica *replica,
                                                  const struct range_snapshot_frame *frame,
                                                  const struct range_snapshot_header *header) {
-    if (worker->snapshot_receive_count >=
+    if (worker->snapshots.receive_count >=
             range_limit(worker->store->config.snapshots_max, RANGE_SNAPSHOT_RECEIVES_MAX) ||
-        worker->room != RANGE_ROOM_ROOMY)
+        worker->room.room != RANGE_ROOM_ROOMY)
         return RANGE_SNAPSHOT_BUSY;
     struct storage_ingest *ingest = NULL;
     enum status status = storage_ingest_new(worker->store->engine, &ingest);
@@ -206,7 +211,8 @@ static enum range_snapshot_verdict judge_for_replica(struct range_replica *repli
                 same_span(&header->descriptor, &replica->descriptor);
     if (!good) return RANGE_SNAPSHOT_REFUSED;
     /* One that was promised to the core whole is not to be taken from under it. */
-    if (replica->life == RANGE_INSTALLING || (replica->receive && replica->receive->complete))
+    if (replica->life == RANGE_INSTALLING ||
+        (replica->snapshots.receive && replica->snapshots.receive->complete))
         return RANGE_SNAPSHOT_BUSY;
     if (header->state.applied.index <= raft_commit_index(replica->raft))
         /* Not needed: the core answers it with where this replica really is. */
@@ -251,7 +257,7 @@ static enum range_snapshot_verdict judge_header(struct range_worker *worker,
 static void take_header(struct range_worker *worker, struct range_replica *replica,
                         uint64_t from_node, const struct range_snapshot_frame *frame) {
     struct range_snapshot_receive *receive =
-        replica ? replica->receive : find_birth(worker, frame->range_id);
+        replica ? replica->snapshots.receive : find_birth(worker, frame->range_id);
     if (receive && receive->snapshot_id == frame->snapshot_id) { /* sent again */
         /* One that is complete is answered when it is installed: were its last chunk acknowledged
          * before, and that answer lost, its sender would have nothing left to ask with. */
@@ -259,7 +265,7 @@ static void take_header(struct range_worker *worker, struct range_replica *repli
             acknowledge(worker, from_node, frame, receive->next, RANGE_SNAPSHOT_CONTINUE);
         return;
     }
-    if (replica && replica->snapshot_finished == frame->snapshot_id) {
+    if (replica && replica->snapshots.finished == frame->snapshot_id) {
         acknowledge(worker, from_node, frame, 0, RANGE_SNAPSHOT_INSTALLED);
         return;
     }
@@ -343,7 +349,7 @@ static struct range_replica *make_replica(struct range_snapshot_receive *receive
     if (tombstone) range_replica_free(tombstone);
     struct range_replica *replica = range_replica_new(receive->worker, &record);
     replica->applied = receive->state;
-    replica->snapshot_finished = receive->snapshot_id;
+    replica->snapshots.finished = receive->snapshot_id;
     return replica;
 }
 
@@ -358,7 +364,7 @@ static void commit_receive(struct range_snapshot_receive *receive) {
     if (status != STATUS_OK)
         range_worker_fatal(receive->worker, "installation of a snapshot", receive->range_id,
                            status);
-    txn_apply_forget(receive->worker->apply);
+    txn_apply_forget(receive->worker->apply.txn);
     metric_add(&metric_range_snapshots_installed_total, 1);
     log_info("range_snapshot_installed",
              "node=%" PRIu64 " range=%" PRIu64 " index=%" PRIu64 " birth=%d",
@@ -412,12 +418,12 @@ static void take_next_chunk(struct range_snapshot_receive *receive, uint64_t fro
 static void take_any_chunk(struct range_worker *worker, struct range_replica *replica,
                            uint64_t from_node, const struct range_snapshot_frame *frame) {
     struct range_snapshot_receive *receive =
-        replica ? replica->receive : find_birth(worker, frame->range_id);
+        replica ? replica->snapshots.receive : find_birth(worker, frame->range_id);
     if (receive && receive->snapshot_id == frame->snapshot_id) {
         take_next_chunk(receive, from_node, frame);
         return;
     }
-    bool finished = replica && replica->snapshot_finished == frame->snapshot_id;
+    bool finished = replica && replica->snapshots.finished == frame->snapshot_id;
     acknowledge(worker, from_node, frame, 0,
                 finished ? RANGE_SNAPSHOT_INSTALLED : RANGE_SNAPSHOT_UNKNOWN);
 }
@@ -442,7 +448,7 @@ void range_snapshot_frame(struct range_worker *worker, uint64_t from_node, struc
 
 struct storage_batch *range_snapshot_stage(struct range_replica *replica,
                                            const struct raft_snapshot *snapshot) {
-    struct range_snapshot_receive *receive = replica->receive;
+    struct range_snapshot_receive *receive = replica->snapshots.receive;
     /* The core saw the snapshot only because the last chunk had arrived. */
     ASSERT(receive && receive->complete && !receive->batch);
     ASSERT_CMP(snapshot->id.index, ==, receive->state.applied.index);
@@ -458,14 +464,14 @@ struct storage_batch *range_snapshot_stage(struct range_replica *replica,
 
 /* What was proposed for positions inside the snapshot is decided, but not visible from here. */
 static void settle_proposed(struct range_replica *replica, uint64_t index) {
-    LIST_FOR_EACH_SAFE (node, &replica->proposed) {
+    LIST_FOR_EACH_SAFE (node, &replica->commands.proposed) {
         struct range_pending *pending = range_pending_of(node);
         if (pending->id.index <= index) range_pending_refuse(pending, RANGE_REPLY_UNKNOWN);
     }
 }
 
 void range_snapshot_install(struct range_replica *replica) {
-    struct range_snapshot_receive *receive = replica->receive;
+    struct range_snapshot_receive *receive = replica->snapshots.receive;
     struct range_descriptor before = {0};
     range_descriptor_copy(&before, &replica->descriptor);
     range_descriptor_copy(&replica->descriptor, &receive->descriptor);
@@ -473,20 +479,20 @@ void range_snapshot_install(struct range_replica *replica) {
     range_descriptor_done(&before);
     replica->conf = receive->conf;
     replica->applied = receive->state;
-    replica->entry_applied = RANGE_ENTRY_APPLIED_UNKNOWN;
+    replica->apply.entry_commands = RANGE_ENTRY_APPLIED_UNKNOWN;
     range_replica_put_apply_state(replica, receive->batch, &replica->applied);
     range_positions_forget(replica);
     range_replica_put_record(replica, receive->batch);
     commit_receive(receive);
     settle_proposed(replica, replica->applied.applied.index);
     range_life_enter(replica, RANGE_ACTIVE);
-    replica->snapshot_finished = receive->snapshot_id;
+    replica->snapshots.finished = receive->snapshot_id;
     acknowledge_end(receive, RANGE_SNAPSHOT_INSTALLED);
     receive_free(receive);
 }
 
 void range_snapshot_drop_unneeded(struct range_worker *worker) {
-    LIST_FOR_EACH_SAFE (node, &worker->snapshot_receives) {
+    LIST_FOR_EACH_SAFE (node, &worker->snapshots.receives) {
         struct range_snapshot_receive *receive =
             CONTAINER_OF(node, struct range_snapshot_receive, link);
         struct range_replica *replica = receive->replica;

@@ -10,21 +10,25 @@
  *             asks again when the follower still needs one. Losing leadership ends it, too.
  *   tail      after INSTALLED, until the follower has caught up or has not moved for
  *             RANGE_SNAPSHOT_ABANDON_US: the log is kept for it from where it stands */
+#include "range/snapshot_send.h"
+
 #include <inttypes.h>
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "raft/message_codec.h"
+#include "range/compact.h"
 #include "range/metrics.h"
 #include "range/snapshot.h"
 #include "range/worker.h"
+#include "storage/mvcc.h"
 
 static const enum storage_family snapshot_families[] = {STORAGE_DATA, STORAGE_LOCK, STORAGE_META};
 #define SNAPSHOT_FAMILIES 3u
 
 struct snapshot_send {
-    struct list_node link; /* worker->snapshot_sends */
+    struct list_node link; /* worker->snapshots.sends */
     struct range_replica *replica;
     uint64_t to_replica, to_node, snapshot_id;
     struct storage_snapshot *cut;
@@ -45,7 +49,7 @@ struct snapshot_send {
 };
 
 struct snapshot_tail {
-    struct list_node link; /* worker->snapshot_tails */
+    struct list_node link; /* worker->snapshots.tails */
     struct range_replica *replica;
     uint64_t to_replica;
     uint64_t match;    /* what it is known to have */
@@ -58,7 +62,7 @@ static struct snapshot_send *send_of(struct list_node *link) {
 }
 
 static struct snapshot_send *find_send(const struct range_replica *replica, uint64_t to_replica) {
-    LIST_FOR_EACH (node, &replica->worker->snapshot_sends) {
+    LIST_FOR_EACH (node, &replica->worker->snapshots.sends) {
         struct snapshot_send *send = send_of(node);
         if (send->replica == replica && send->to_replica == to_replica) return send;
     }
@@ -81,7 +85,7 @@ static void tail_begin(struct range_replica *replica, uint64_t to_replica, uint6
                                    .to_replica = to_replica,
                                    .match = match,
                                    .moved_us = replica->worker->now_us};
-    list_push_back(&replica->worker->snapshot_tails, &tail->link);
+    list_push_back(&replica->worker->snapshots.tails, &tail->link);
     metric_add(&metric_range_snapshot_followers, 1);
 }
 
@@ -89,7 +93,7 @@ static void send_free(struct snapshot_send *send) {
     struct range_worker *worker = send->replica->worker;
     list_remove(&send->link);
     metric_add(&metric_range_snapshot_followers, -1);
-    worker->snapshot_send_count--;
+    worker->snapshots.send_count--;
     if (send->iterator) storage_iterator_free(send->iterator);
     storage_snapshot_free(worker->store->engine, send->cut);
     range_descriptor_done(&send->descriptor);
@@ -114,16 +118,16 @@ static void finish(struct snapshot_send *send, bool failed) {
 }
 
 void range_snapshot_abort_sends(struct range_replica *replica) {
-    LIST_FOR_EACH_SAFE (node, &replica->worker->snapshot_sends) {
+    LIST_FOR_EACH_SAFE (node, &replica->worker->snapshots.sends) {
         struct snapshot_send *send = send_of(node);
         if (send->replica == replica) send_free(send);
     }
-    LIST_FOR_EACH_SAFE (node, &replica->worker->snapshot_tails)
+    LIST_FOR_EACH_SAFE (node, &replica->worker->snapshots.tails)
         if (tail_of(node)->replica == replica) tail_free(tail_of(node));
 }
 
 void range_snapshot_abort_gone(struct range_replica *replica) {
-    LIST_FOR_EACH_SAFE (node, &replica->worker->snapshot_sends) {
+    LIST_FOR_EACH_SAFE (node, &replica->worker->snapshots.sends) {
         struct snapshot_send *send = send_of(node);
         if (send->replica == replica &&
             !range_descriptor_replica(&replica->descriptor, send->to_replica))
@@ -133,12 +137,12 @@ void range_snapshot_abort_gone(struct range_replica *replica) {
 
 uint64_t range_snapshot_lowest_index(const struct range_replica *replica) {
     uint64_t lowest = UINT64_MAX;
-    LIST_FOR_EACH (node, &replica->worker->snapshot_sends) {
+    LIST_FOR_EACH (node, &replica->worker->snapshots.sends) {
         const struct snapshot_send *send = send_of(node);
         if (send->replica == replica && send->state.applied.index < lowest)
             lowest = send->state.applied.index;
     }
-    LIST_FOR_EACH (node, &replica->worker->snapshot_tails) {
+    LIST_FOR_EACH (node, &replica->worker->snapshots.tails) {
         const struct snapshot_tail *tail = tail_of(node);
         if (tail->replica == replica && tail->match < lowest) lowest = tail->match;
     }
@@ -157,12 +161,12 @@ static void tell_outrun(const struct range_replica *replica, uint64_t to_replica
 }
 
 void range_snapshot_outrun(const struct range_replica *replica, uint64_t index) {
-    LIST_FOR_EACH (node, &replica->worker->snapshot_sends) {
+    LIST_FOR_EACH (node, &replica->worker->snapshots.sends) {
         struct snapshot_send *send = send_of(node);
         if (send->replica == replica && send->state.applied.index < index)
             tell_outrun(replica, send->to_replica, send->state.applied.index, &send->outrun);
     }
-    LIST_FOR_EACH (node, &replica->worker->snapshot_tails) {
+    LIST_FOR_EACH (node, &replica->worker->snapshots.tails) {
         struct snapshot_tail *tail = tail_of(node);
         if (tail->replica == replica && tail->match < index)
             tell_outrun(replica, tail->to_replica, tail->match, &tail->outrun);
@@ -186,8 +190,8 @@ static struct snapshot_send *cut_new(struct range_replica *replica,
     send->conf = replica->conf;
     range_descriptor_copy(&send->descriptor, &replica->descriptor);
     send->heard_us = worker->now_us;
-    list_push_back(&worker->snapshot_sends, &send->link);
-    worker->snapshot_send_count++;
+    list_push_back(&worker->snapshots.sends, &send->link);
+    worker->snapshots.send_count++;
     metric_add(&metric_range_snapshot_followers, 1);
     return send;
 }
@@ -204,7 +208,7 @@ enum status range_snapshot_cut(struct range_replica *replica, uint64_t to_replic
     }
     if (!send) {
         const struct range_worker *worker = replica->worker;
-        if (worker->snapshot_send_count >=
+        if (worker->snapshots.send_count >=
             range_limit(worker->store->config.snapshots_max, RANGE_SNAPSHOT_SENDS_MAX))
             return STATUS_BUSY;
         send = cut_new(replica, to);
@@ -219,7 +223,7 @@ static void transmit(struct snapshot_send *send, uint64_t sequence) {
     struct slice frame = slice_from_buf(&send->window[sequence % RANGE_SNAPSHOT_WINDOW]);
     transport->send_snapshot(transport->ctx, send->to_node, frame);
     send->sent_us = worker->now_us;
-    worker->snapshot_tokens -= (int64_t)frame.len;
+    worker->snapshots.tokens -= (int64_t)frame.len;
     metric_add(&metric_range_snapshot_bytes_sent_total, (int64_t)frame.len);
 }
 
@@ -319,10 +323,10 @@ static void pump_one(struct snapshot_send *send) {
     if (!send->started) return;
     if (send->acknowledged < send->next &&
         worker->now_us >= send->sent_us + RANGE_SNAPSHOT_RESEND_US) {
-        for (uint64_t i = send->acknowledged; i < send->next && worker->snapshot_tokens > 0; i++)
+        for (uint64_t i = send->acknowledged; i < send->next && worker->snapshots.tokens > 0; i++)
             transmit(send, i);
     }
-    while (window_open(send) && worker->snapshot_tokens > 0) {
+    while (window_open(send) && worker->snapshots.tokens > 0) {
         make_chunk(send);
         transmit(send, send->next - 1);
     }
@@ -332,16 +336,16 @@ static void pump_one(struct snapshot_send *send) {
 static void refill_tokens(struct range_worker *worker) {
     uint64_t rate = worker->store->config.snapshot_bytes_per_s / worker->store->worker_count;
     if (worker->store->config.snapshot_bytes_per_s == 0) { /* no limit */
-        worker->snapshot_tokens = INT64_MAX / 2;
+        worker->snapshots.tokens = INT64_MAX / 2;
         return;
     }
-    uint64_t elapsed_us = worker->now_us - worker->snapshot_refill_us;
+    uint64_t elapsed_us = worker->now_us - worker->snapshots.refill_us;
     if (elapsed_us > 1000000) elapsed_us = 1000000;
     int64_t burst =
         (int64_t)(rate / 10 > RANGE_SNAPSHOT_CHUNK_BYTES ? rate / 10 : RANGE_SNAPSHOT_CHUNK_BYTES);
-    worker->snapshot_tokens += (int64_t)(elapsed_us * rate / 1000000);
-    if (worker->snapshot_tokens > burst) worker->snapshot_tokens = burst;
-    worker->snapshot_refill_us = worker->now_us;
+    worker->snapshots.tokens += (int64_t)(elapsed_us * rate / 1000000);
+    if (worker->snapshots.tokens > burst) worker->snapshots.tokens = burst;
+    worker->snapshots.refill_us = worker->now_us;
 }
 
 /* Gone, behind the cut again, caught up, or silent: nothing is kept for it any more. */
@@ -364,22 +368,22 @@ static bool tail_is_over(struct snapshot_tail *tail) {
 }
 
 static void follow_tails(struct range_worker *worker) {
-    LIST_FOR_EACH_SAFE (node, &worker->snapshot_tails)
+    LIST_FOR_EACH_SAFE (node, &worker->snapshots.tails)
         if (tail_is_over(tail_of(node))) tail_free(tail_of(node));
 }
 
 void range_snapshot_pump(struct range_worker *worker) {
     follow_tails(worker);
-    if (list_empty(&worker->snapshot_sends)) return;
+    if (list_empty(&worker->snapshots.sends)) return;
     refill_tokens(worker);
-    LIST_FOR_EACH_SAFE (node, &worker->snapshot_sends)
+    LIST_FOR_EACH_SAFE (node, &worker->snapshots.sends)
         pump_one(send_of(node));
 }
 
 /* ---- answers ---- */
 
 static struct snapshot_send *find_id(const struct range_replica *replica, uint64_t snapshot_id) {
-    LIST_FOR_EACH (node, &replica->worker->snapshot_sends) {
+    LIST_FOR_EACH (node, &replica->worker->snapshots.sends) {
         struct snapshot_send *send = send_of(node);
         if (send->replica == replica && send->snapshot_id == snapshot_id) return send;
     }
@@ -411,7 +415,7 @@ void range_snapshot_acknowledged(struct range_replica *replica, uint64_t snapsho
 }
 
 void range_snapshot_resend_to(struct range_worker *worker, uint64_t node_id) {
-    LIST_FOR_EACH (node, &worker->snapshot_sends) {
+    LIST_FOR_EACH (node, &worker->snapshots.sends) {
         struct snapshot_send *send = send_of(node);
         if (send->to_node == node_id) send->sent_us = 0; /* what is in the window may be lost */
     }

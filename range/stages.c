@@ -69,7 +69,7 @@ void range_stages_answered(const struct range_pending *pending) {
                                  .asked_us = pending->asked_us,
                                  .proposed_us = pending->since_us,
                                  .turn = pending->turn,
-                                 .by_range = pending->replica->write_latency,
+                                 .by_range = pending->replica->stages.write_latency,
                                  .count = 1};
 }
 
@@ -197,29 +197,30 @@ void range_stages_flush(struct range_worker *worker) {
 /* ---- followers ---- */
 
 void range_stages_lead(struct range_replica *replica) {
-    ASSERT(!replica->probes);
-    replica->probes = memory_zalloc(RANGE_REPLICAS_MAX * sizeof(*replica->probes));
-    replica->write_latency =
+    ASSERT(!replica->stages.probes);
+    replica->stages.probes = memory_zalloc(RANGE_REPLICAS_MAX * sizeof(*replica->stages.probes));
+    replica->stages.write_latency =
         metric_family_member(&family_range_write_us, range_replica_id(replica));
 }
 
 void range_stages_follow(struct range_replica *replica) {
-    memory_free(replica->probes);
-    replica->probes = NULL;
+    memory_free(replica->stages.probes);
+    replica->stages.probes = NULL;
 }
 
 /* One append per follower goes untimed. */
 void range_stages_changed(struct range_replica *replica) {
-    if (replica->probes) memset(replica->probes, 0, RANGE_REPLICAS_MAX * sizeof(*replica->probes));
+    if (replica->stages.probes)
+        memset(replica->stages.probes, 0, RANGE_REPLICAS_MAX * sizeof(*replica->stages.probes));
 }
 
 /* Where the other replica stands in the descriptor; NULL: it is not in there, or is not timed. */
 static struct range_append_probe *probe_of(const struct range_replica *replica, uint64_t id,
                                            uint64_t *ret_node) {
     const struct range_replica_ref *ref = range_descriptor_replica(&replica->descriptor, id);
-    if (!ref || !replica->probes) return NULL;
+    if (!ref || !replica->stages.probes) return NULL;
     *ret_node = ref->node_id;
-    return &replica->probes[ref - replica->descriptor.replicas];
+    return &replica->stages.probes[ref - replica->descriptor.replicas];
 }
 
 void range_stages_append(struct range_replica *replica, const struct raft_message *message) {

@@ -68,6 +68,12 @@ struct range_append_probe {
     uint64_t sent_us;
 };
 
+/* Of a replica that leads. */
+struct range_replica_stages {
+    struct range_append_probe *probes; /* by place in the descriptor; NULL: it does not lead */
+    struct metric *write_latency;      /* of this range; NULL: none of its own */
+};
+
 void range_stages_init(struct range_stages *stages);
 void range_stages_done(struct range_stages *stages);
 

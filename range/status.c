@@ -1,22 +1,25 @@
 /* What other threads may know of the replicas: copies, one per replica, under the worker's
  * status_lock, which nobody holds for longer than a few copies take. */
+#include "range/status.h"
+
 #include "base/assert.h"
 #include "base/memory.h"
 #include "range/worker.h"
+#include "storage/mvcc.h"
 
 struct range_published {
-    struct list_node link; /* worker->published */
+    struct list_node link; /* worker->report.published */
     struct range_status status;
     struct range_descriptor descriptor; /* what status.descriptor points at */
 };
 
 static void lock(struct range_worker *worker) {
-    int error = pthread_mutex_lock(&worker->status_lock);
+    int error = pthread_mutex_lock(&worker->report.lock);
     ASSERT_CMP(error, ==, 0);
 }
 
 static void unlock(struct range_worker *worker) {
-    int error = pthread_mutex_unlock(&worker->status_lock);
+    int error = pthread_mutex_unlock(&worker->report.lock);
     ASSERT_CMP(error, ==, 0);
 }
 
@@ -27,7 +30,7 @@ static bool same_epoch(struct range_epoch a, struct range_epoch b) {
 /* Under the worker's status_lock. */
 static void publish(struct range_replica *replica) {
     struct range_worker *worker = replica->worker;
-    struct range_published *published = replica->published;
+    struct range_published *published = replica->report.published;
     struct range_status status = {
         .replica_id = replica->replica_id,
         .leader_replica = raft_leader(replica->raft),
@@ -38,23 +41,23 @@ static void publish(struct range_replica *replica) {
         .log_first_index = replica->log.first_index,
         .leads = replica->leads,
         .quiet = raft_quiet(replica->raft),
-        .drain_given_up = replica->drain_given_up,
-        .drain_offered = !replica->leads && replica->drain_offered != 0 &&
+        .drain_given_up = replica->transfer.given_up,
+        .drain_offered = !replica->leads && replica->transfer.offered != 0 &&
                          raft_leader(replica->raft) == RAFT_NO_REPLICA,
-        .approximate_bytes = replica->approximate_bytes,
-        .writes_total = replica->writes_total,
-        .reads_total = replica->reads_total,
+        .approximate_bytes = replica->report.approximate_bytes,
+        .writes_total = replica->report.writes_total,
+        .reads_total = replica->report.reads_total,
         .followers_behind =
             replica->leads ? raft_commit_index(replica->raft) - raft_min_match(replica->raft) : 0,
     };
     bool fresh = published == NULL;
-    if (fresh) published = replica->published = MEMORY_NEW(struct range_published);
+    if (fresh) published = replica->report.published = MEMORY_NEW(struct range_published);
     status.descriptor = &published->descriptor;
     published->status = status;
     /* A descriptor never changes without its epoch. */
     if (fresh || !same_epoch(published->descriptor.epoch, replica->descriptor.epoch))
         range_descriptor_copy(&published->descriptor, &replica->descriptor);
-    if (fresh) list_push_back(&worker->published, &published->link);
+    if (fresh) list_push_back(&worker->report.published, &published->link);
 }
 
 void range_status_publish(struct range_replica *replica) {
@@ -64,15 +67,17 @@ void range_status_publish(struct range_replica *replica) {
 }
 
 void range_status_stale(struct range_replica *replica) {
-    if (list_empty(&replica->in_stale)) list_push_back(&replica->worker->stale, &replica->in_stale);
+    if (list_empty(&replica->report.in_stale))
+        list_push_back(&replica->worker->report.stale, &replica->report.in_stale);
 }
 
 void range_status_flush(struct range_worker *worker) {
     struct list_node *node;
-    if (!list_empty(&worker->stale)) {
+    if (!list_empty(&worker->report.stale)) {
         lock(worker);
-        while ((node = list_pop_front(&worker->stale)) != NULL) {
-            struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_stale);
+        while ((node = list_pop_front(&worker->report.stale)) != NULL) {
+            struct range_replica *replica =
+                CONTAINER_OF(node, struct range_replica, report.in_stale);
             if (replica->raft) publish(replica);
         }
         unlock(worker);
@@ -81,13 +86,13 @@ void range_status_flush(struct range_worker *worker) {
 }
 
 void range_status_unpublish(struct range_replica *replica) {
-    if (!replica->published) return;
+    if (!replica->report.published) return;
     lock(replica->worker);
-    list_remove(&replica->published->link);
+    list_remove(&replica->report.published->link);
     unlock(replica->worker);
-    range_descriptor_done(&replica->published->descriptor);
-    memory_free(replica->published);
-    replica->published = NULL;
+    range_descriptor_done(&replica->report.published->descriptor);
+    memory_free(replica->report.published);
+    replica->report.published = NULL;
 }
 
 /* An empty end: to the end of all keys. */
@@ -103,7 +108,7 @@ bool range_status_overlaps(struct range_store *store, const struct range_descrip
     for (uint32_t i = 0; i < store->worker_count; i++) {
         struct range_worker *worker = store->workers[i];
         lock(worker);
-        LIST_FOR_EACH (node, &worker->published) {
+        LIST_FOR_EACH (node, &worker->report.published) {
             const struct range_descriptor *other =
                 &CONTAINER_OF(node, struct range_published, link)->descriptor;
             if (other->range_id != descriptor->range_id && spans_overlap(other, descriptor))
@@ -121,7 +126,7 @@ struct status_copies {
 
 static void copy_worker(struct range_worker *worker, struct status_copies *copies) {
     lock(worker);
-    LIST_FOR_EACH (node, &worker->published) {
+    LIST_FOR_EACH (node, &worker->report.published) {
         const struct range_published *published = CONTAINER_OF(node, struct range_published, link);
         if (copies->count == copies->cap) {
             copies->cap = copies->cap ? copies->cap * 2 : 64;
@@ -167,13 +172,14 @@ static bool hears(const struct range_worker *worker, const struct range_peer *pe
 
 void range_status_publish_hearing(struct range_worker *worker) {
     lock(worker);
-    if (worker->heard_cap < worker->peers.count) {
-        worker->heard_cap = (uint32_t)worker->peers.count;
-        worker->heard = memory_realloc(worker->heard, worker->heard_cap * sizeof(*worker->heard));
+    if (worker->report.heard_cap < worker->outbox.peers.count) {
+        worker->report.heard_cap = (uint32_t)worker->outbox.peers.count;
+        worker->report.heard = memory_realloc(
+            worker->report.heard, worker->report.heard_cap * sizeof(*worker->report.heard));
     }
-    worker->heard_count = 0;
-    for (struct idmap_node *node = NULL; (node = idmap_next(&worker->peers, node)) != NULL;)
-        worker->heard[worker->heard_count++] = (struct range_heard_node){
+    worker->report.heard_count = 0;
+    for (struct idmap_node *node = NULL; (node = idmap_next(&worker->outbox.peers, node)) != NULL;)
+        worker->report.heard[worker->report.heard_count++] = (struct range_heard_node){
             node->id, hears(worker, CONTAINER_OF(node, struct range_peer, by_node))};
     unlock(worker);
 }
@@ -183,9 +189,9 @@ enum range_hearing range_store_hears(struct range_store *store, uint64_t node_id
     for (uint32_t i = 0; i < store->worker_count; i++) {
         struct range_worker *worker = store->workers[i];
         lock(worker);
-        for (uint32_t j = 0; j < worker->heard_count && hearing != RANGE_HEARS_NOT; j++) {
-            if (worker->heard[j].node_id != node_id) continue;
-            hearing = worker->heard[j].heard ? RANGE_HEARS : RANGE_HEARS_NOT;
+        for (uint32_t j = 0; j < worker->report.heard_count && hearing != RANGE_HEARS_NOT; j++) {
+            if (worker->report.heard[j].node_id != node_id) continue;
+            hearing = worker->report.heard[j].heard ? RANGE_HEARS : RANGE_HEARS_NOT;
         }
         unlock(worker);
     }
@@ -195,16 +201,17 @@ enum range_hearing range_store_hears(struct range_store *store, uint64_t node_id
 /* One range per call, in turn: the engine's answer costs more than a range's share of a tick. */
 void range_status_sample_size(struct range_worker *worker) {
     if (list_empty(&worker->all)) return;
-    worker->sampled = worker->sampled->next;
-    if (worker->sampled == &worker->all) worker->sampled = worker->all.next;
-    struct range_replica *replica = CONTAINER_OF(worker->sampled, struct range_replica, in_all);
+    worker->report.sampled = worker->report.sampled->next;
+    if (worker->report.sampled == &worker->all) worker->report.sampled = worker->all.next;
+    struct range_replica *replica =
+        CONTAINER_OF(worker->report.sampled, struct range_replica, in_all);
     if (!replica->raft) return;
     struct buf begin = {0}, end = {0};
     mvcc_span_bounds(STORAGE_DATA, slice_from_buf(&replica->descriptor.start),
                      slice_from_buf(&replica->descriptor.end), &begin, &end);
     struct storage_span span = {
         .family = STORAGE_DATA, .begin = slice_from_buf(&begin), .end = slice_from_buf(&end)};
-    replica->approximate_bytes = storage_approximate_bytes(worker->store->engine, &span);
+    replica->report.approximate_bytes = storage_approximate_bytes(worker->store->engine, &span);
     buf_done(&begin);
     buf_done(&end);
     range_status_publish(replica);

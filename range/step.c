@@ -1,4 +1,6 @@
 /* Raft messages and time, into the Raft cores. */
+#include "range/step.h"
+
 #include <inttypes.h>
 
 #include "base/assert.h"
@@ -8,6 +10,7 @@
 #include "range/entry_check.h"
 #include "range/metrics.h"
 #include "range/raft_frame.h"
+#include "range/snapshot_send.h"
 #include "range/worker.h"
 
 /* Every so many ticks one range is looked after: its size, and whether it still is one. */
@@ -69,7 +72,7 @@ static enum fate step_message(struct range_replica *replica, uint64_t from_node,
     if (message->to > replica->replica_id) range_remove_ask(replica, from_node, message->from);
     if (is_stale(replica, from_node, message)) return DROPPED;
     if (!range_room_takes(replica->worker, message)) return DROPPED;
-    range_replica_meet(replica, message->from, from_node);
+    range_replica_note_peer(replica, message->from, from_node);
     range_remove_complaint(replica, from_node, message);
     range_replica_touch(replica);
     range_stages_acknowledged(replica, message);
@@ -178,7 +181,7 @@ static void tick_ranges(struct range_worker *worker, uint32_t missed_ticks) {
 static void look_after_one(struct range_worker *worker) {
     if (list_empty(&worker->all)) return;
     range_status_sample_size(worker);
-    range_remove_doubt(CONTAINER_OF(worker->sampled, struct range_replica, in_all));
+    range_remove_doubt(CONTAINER_OF(worker->report.sampled, struct range_replica, in_all));
 }
 
 /* Takes the ticks that are due, RANGE_LATE_TICKS_MAX at most; the others are missed. */
@@ -201,7 +204,7 @@ void range_step_ticks(struct range_worker *worker) {
     uint32_t missed;
     uint32_t due = take_ticks(worker, &missed);
     if (due == 0) return;
-    worker->beat_elapsed += missed;
+    worker->liveness.beat_elapsed += missed;
     for (uint32_t i = 0; i < due; i++) {
         worker->ticks++;
         range_liveness_tick(worker);
@@ -210,7 +213,7 @@ void range_step_ticks(struct range_worker *worker) {
     }
     range_pending_expire(worker);
     range_snapshot_expire_receives(worker);
-    if (worker->draining || worker->room != RANGE_ROOM_ROOMY) range_transfer_drain(worker);
+    if (worker->draining || worker->room.room != RANGE_ROOM_ROOMY) range_transfer_drain(worker);
     if (worker->ticks % SAMPLE_TICKS == 0) look_after_one(worker);
 }
 

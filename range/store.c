@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "range/recover.h"
 #include "range/worker.h"
 
 static enum status check_config(const struct range_store_config *config, struct buf *error) {

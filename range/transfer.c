@@ -1,4 +1,6 @@
 /* Leadership to other nodes: asked for by a client or the operator, or because the node drains. */
+#include "range/transfer.h"
+
 #include <inttypes.h>
 
 #include "base/log.h"
@@ -14,7 +16,7 @@ static void reply_done(struct range_pending *pending) {
 static enum status begin(struct range_replica *replica, const struct range_replica_ref *to) {
     range_replica_touch(replica);
     enum status status = raft_transfer_leader(replica->raft, to->replica_id);
-    if (status == STATUS_OK) replica->transfer_to = to->node_id;
+    if (status == STATUS_OK) replica->transfer.to_node = to->node_id;
     log_info("range_transfer", "%s to_node=%" PRIu64 " status=%s", replica->log_prefix, to->node_id,
              status_name(status));
     return status;
@@ -23,7 +25,7 @@ static enum status begin(struct range_replica *replica, const struct range_repli
 /* Answered when the other node leads (range_transfer_follow), or by the deadline. */
 void range_transfer_request(struct range_pending *pending) {
     struct range_replica *replica = pending->replica;
-    list_push_back(&replica->transfers, &pending->link);
+    list_push_back(&replica->transfer.requests, &pending->link);
     const struct range_replica_ref *to =
         range_descriptor_on_node(&replica->descriptor, pending->to_node);
     if (to->replica_id == replica->replica_id)
@@ -41,9 +43,9 @@ void range_transfer_to_node(struct range_worker *worker, uint64_t range_id, uint
 }
 
 void range_transfer_follow(struct range_replica *replica) {
-    if (list_empty(&replica->transfers) || replica->seen_leader == RAFT_NO_REPLICA) return;
+    if (list_empty(&replica->transfer.requests) || replica->seen_leader == RAFT_NO_REPLICA) return;
     uint64_t leader_node = range_replica_leader_node(replica);
-    LIST_FOR_EACH_SAFE (node, &replica->transfers) {
+    LIST_FOR_EACH_SAFE (node, &replica->transfer.requests) {
         struct range_pending *pending = range_pending_of(node);
         if (pending->to_node == leader_node)
             reply_done(pending);
@@ -90,14 +92,14 @@ static const struct range_replica_ref *best_successor(const struct range_replica
 }
 
 void range_transfer_returned(struct range_replica *replica) {
-    replica->drain_returned |= replica->drain_offered;
+    replica->transfer.returned |= replica->transfer.offered;
 }
 
 /* Nobody who handed it back; and who did not take it at all only if there is no other. */
 static const struct range_replica_ref *drain_successor(const struct range_replica *replica) {
     const struct range_replica_ref *fresh =
-        best_successor(replica, replica->drain_returned | replica->drain_offered);
-    return fresh ? fresh : best_successor(replica, replica->drain_returned);
+        best_successor(replica, replica->transfer.returned | replica->transfer.offered);
+    return fresh ? fresh : best_successor(replica, replica->transfer.returned);
 }
 
 static bool all_returned(const struct range_replica *replica) {
@@ -105,7 +107,7 @@ static bool all_returned(const struct range_replica *replica) {
     for (uint32_t i = 0; i < descriptor->replica_count; i++) {
         const struct range_replica_ref *other = &descriptor->replicas[i];
         if (other->replica_id == replica->replica_id || !range_replica_stays_voter(other)) continue;
-        if (!(replica->drain_returned & bit_of(descriptor, other))) return false;
+        if (!(replica->transfer.returned & bit_of(descriptor, other))) return false;
     }
     return true;
 }
@@ -114,21 +116,22 @@ static bool all_returned(const struct range_replica *replica) {
 static bool others_had_time(const struct range_replica *replica) {
     const struct range_worker *worker = replica->worker;
     const struct range_store_config *config = &worker->store->config;
-    return worker->now_us - replica->leads_since_us >= config->election_ticks * config->tick_us;
+    return worker->now_us - replica->transfer.leads_since_us >=
+           config->election_ticks * config->tick_us;
 }
 
 static void drain_one(struct range_replica *replica, uint64_t retry_us) {
     const struct range_replica_ref *to = drain_successor(replica);
-    bool given_up =
-        !to && replica->drain_returned != 0 && (all_returned(replica) || others_had_time(replica));
-    if (given_up != replica->drain_given_up) {
-        replica->drain_given_up = given_up;
+    bool given_up = !to && replica->transfer.returned != 0 &&
+                    (all_returned(replica) || others_had_time(replica));
+    if (given_up != replica->transfer.given_up) {
+        replica->transfer.given_up = given_up;
         range_replica_touch(replica); /* so that the report says it */
     }
     if (!to) return; /* nobody to hand over to; asked again at the next tick */
-    replica->transfer_retry_us = replica->worker->now_us + retry_us;
+    replica->transfer.retry_us = replica->worker->now_us + retry_us;
     if (begin(replica, to) == STATUS_OK) /* refused: tried again after retry_us */
-        replica->drain_offered = bit_of(&replica->descriptor, to);
+        replica->transfer.offered = bit_of(&replica->descriptor, to);
 }
 
 void range_transfer_drain(struct range_worker *worker) {
@@ -136,7 +139,7 @@ void range_transfer_drain(struct range_worker *worker) {
     uint64_t retry_us = RANGE_TRANSFER_RETRY_ELECTIONS * config->election_ticks * config->tick_us;
     LIST_FOR_EACH (node, &worker->all) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
-        if (!replica->leads || worker->now_us < replica->transfer_retry_us) continue;
+        if (!replica->leads || worker->now_us < replica->transfer.retry_us) continue;
         drain_one(replica, retry_us);
     }
 }
@@ -144,8 +147,8 @@ void range_transfer_drain(struct range_worker *worker) {
 void range_transfer_forget_returns(struct range_worker *worker) {
     LIST_FOR_EACH (node, &worker->all) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_all);
-        replica->drain_returned = replica->drain_offered = 0;
-        replica->drain_given_up = false;
+        replica->transfer.returned = replica->transfer.offered = 0;
+        replica->transfer.given_up = false;
     }
 }
 

@@ -4,7 +4,11 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "range/admit.h"
 #include "range/metrics.h"
+#include "range/snapshot_send.h"
+#include "range/step.h"
+#include "txn/evaluate.h"
 
 struct range_worker *range_worker_new(struct range_store *store, uint32_t index) {
     struct range_worker *worker = MEMORY_NEW(struct range_worker);
@@ -15,28 +19,35 @@ struct range_worker *range_worker_new(struct range_store *store, uint32_t index)
                     RANGE_MAILBOX_BYTES_MAX);
     worker->now_us = clock_monotonic_us(store->clock);
     worker->next_tick_us = worker->now_us + store->config.tick_us;
-    worker->snapshot_refill_us = worker->now_us;
+    worker->snapshots.refill_us = worker->now_us;
     prng_init(&worker->prng, store->config.seed ^ (store->config.node_id << 32) ^ index);
     arena_init(&worker->arena, 0);
-    struct list_node *heads[] = {&worker->all,           &worker->touched,
-                                 &worker->awake,         &worker->waking,
-                                 &worker->round,         &worker->dirty_clients,
-                                 &worker->reading,       &worker->waiting,
-                                 &worker->dirty_peers,   &worker->snapshot_sends,
-                                 &worker->published,     &worker->snapshot_receives,
-                                 &worker->leaving,       &worker->stale,
-                                 &worker->snapshot_tails};
+    struct list_node *heads[] = {&worker->all,
+                                 &worker->ready.touched,
+                                 &worker->awake,
+                                 &worker->liveness.waking,
+                                 &worker->apply.round,
+                                 &worker->clients.dirty,
+                                 &worker->reads.reading,
+                                 &worker->commands.waiting,
+                                 &worker->outbox.dirty,
+                                 &worker->snapshots.sends,
+                                 &worker->report.published,
+                                 &worker->snapshots.receives,
+                                 &worker->removals.leaving,
+                                 &worker->report.stale,
+                                 &worker->snapshots.tails};
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         list_init(heads[i]);
-    worker->sampled = &worker->all;
-    range_positions_init(&worker->positions);
+    worker->report.sampled = &worker->all;
+    range_positions_init(&worker->apply.positions);
     range_stages_init(&worker->stages);
     worker->log_batch = storage_batch_new(store->engine);
-    worker->apply_batch = storage_batch_new(store->engine);
-    worker->apply = txn_apply_new(store->engine);
+    worker->apply.batch = storage_batch_new(store->engine);
+    worker->apply.txn = txn_apply_new(store->engine);
     if (store->config.command_steps_max > 0)
-        txn_apply_set_steps_max(worker->apply, store->config.command_steps_max);
-    ASSERT(pthread_mutex_init(&worker->status_lock, NULL) == 0);
+        txn_apply_set_steps_max(worker->apply.txn, store->config.command_steps_max);
+    ASSERT(pthread_mutex_init(&worker->report.lock, NULL) == 0);
     ASSERT(pthread_mutex_init(&worker->turn_lock, NULL) == 0);
     return worker;
 }
@@ -63,18 +74,18 @@ void range_worker_free(struct range_worker *worker) {
     range_outbox_free(worker);
     idmap_done(&worker->ranges);
     storage_batch_free(worker->log_batch);
-    storage_batch_free(worker->apply_batch);
-    txn_apply_free(worker->apply);
-    memory_free(worker->works);
-    memory_free(worker->creations);
-    memory_free(worker->jobs);
-    memory_free(worker->heard);
-    range_positions_done(&worker->positions);
+    storage_batch_free(worker->apply.batch);
+    txn_apply_free(worker->apply.txn);
+    memory_free(worker->ready.works);
+    memory_free(worker->creations.replicas);
+    memory_free(worker->apply.jobs);
+    memory_free(worker->report.heard);
+    range_positions_done(&worker->apply.positions);
     range_stages_done(&worker->stages);
-    buf_done(&worker->room_text);
+    buf_done(&worker->room.text);
     buf_done(&worker->scratch);
     arena_done(&worker->arena);
-    ASSERT(pthread_mutex_destroy(&worker->status_lock) == 0);
+    ASSERT(pthread_mutex_destroy(&worker->report.lock) == 0);
     ASSERT(pthread_mutex_destroy(&worker->turn_lock) == 0);
     memory_free(worker);
 }
@@ -109,7 +120,7 @@ static void stop(struct range_worker *worker) {
     worker->stopped = true;
     mailbox_close(worker->mailbox);
     struct heap_node *first;
-    while ((first = heap_min(&worker->deadlines)) != NULL) {
+    while ((first = heap_min(&worker->clients.deadlines)) != NULL) {
         struct range_pending *pending = CONTAINER_OF(first, struct range_pending, deadline);
         range_pending_refuse_text(
             pending, range_pending_in_log(pending) ? RANGE_REPLY_UNKNOWN : RANGE_REPLY_UNAVAILABLE,
@@ -193,7 +204,7 @@ static void drain(struct range_worker *worker, uint64_t now_us) {
 
 /* Ranges that were left with work by the last turn get this turn's time, too. */
 static void renew_time(struct range_worker *worker) {
-    LIST_FOR_EACH (node, &worker->touched) {
+    LIST_FOR_EACH (node, &worker->ready.touched) {
         struct range_replica *replica = CONTAINER_OF(node, struct range_replica, in_touched);
         if (replica->raft) raft_set_now(replica->raft, worker->now_us);
     }
@@ -202,7 +213,7 @@ static void renew_time(struct range_worker *worker) {
 /* What needs no further sync: effects, reads, replies. */
 static void finish(struct range_worker *worker) {
     bool all = true;
-    for (uint32_t i = 0; i < RANGE_APPLY_ROUNDS_MAX && all && worker->job_count > 0; i++) {
+    for (uint32_t i = 0; i < RANGE_APPLY_ROUNDS_MAX && all && worker->apply.job_count > 0; i++) {
         all = range_apply_round(worker);
         range_ready_take(worker);
     }
@@ -235,7 +246,7 @@ bool range_worker_turn(struct range_worker *worker, uint64_t now_us) {
     ASSERT(!worker->syncing);
     begin_work(worker);
     metric_add(&metric_range_turns_total, 1);
-    worker->read_steps = 0;
+    worker->reads.steps = 0;
     drain(worker, now_us);
     renew_time(worker);
     range_step_ticks(worker);
@@ -286,6 +297,7 @@ uint64_t range_worker_next_us(const struct range_worker *worker) {
 }
 
 bool range_worker_pending(struct range_worker *worker) {
-    return atomic_load(&worker->queued) > 0 || worker->log_needs_sync || worker->job_count > 0 ||
-           worker->reads_left || !list_empty(&worker->touched) || !list_empty(&worker->leaving);
+    return atomic_load(&worker->queued) > 0 || worker->log_needs_sync ||
+           worker->apply.job_count > 0 || worker->reads.left ||
+           !list_empty(&worker->ready.touched) || !list_empty(&worker->removals.leaving);
 }

@@ -61,7 +61,7 @@ void range_worker_run(struct range_worker *worker) {
 /* ---- lending ---- */
 
 static bool worth_lending(const struct range_worker *worker) {
-    return !worker->stopped && worker->pending_count <= LEND_PENDING_MAX &&
+    return !worker->stopped && worker->clients.pending_count <= LEND_PENDING_MAX &&
            atomic_load(&worker->queued_bytes) <= LEND_BYTES_MAX &&
            worker->last_sync_us <= LEND_SYNC_US_MAX;
 }

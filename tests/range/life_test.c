@@ -213,7 +213,7 @@ Test(range_life, frames_that_requests_borrow_from_are_bounded) {
     for (int i = 0; i < COUNT; i++)
         cr_assert(calls[i]->done); /* the leader was deposed: everybody was told */
     const struct range_worker *worker = range_store_worker(cluster_store(cluster, leader), 0);
-    cr_assert_eq(worker->held_bytes, 0);
+    cr_assert_eq(worker->clients.held_bytes, 0);
     memory_free(key);
     cluster_free(cluster);
 }

@@ -358,7 +358,7 @@ Test(range_members, tombstone_knows_what_the_notice_said) {
     cluster_run_us(cluster, SECOND / 10);
     const struct range_replica *tombstone = range_worker_find_any(worker, 1);
     cr_assert(tombstone && tombstone->life == RANGE_TOMBSTONE);
-    cr_assert_eq(tombstone->committed.index, notice.committed.index);
+    cr_assert_eq(tombstone->removal.committed.index, notice.committed.index);
     range_descriptor_done(&notice.descriptor);
     buf_done(&frame);
     cluster_free(cluster);

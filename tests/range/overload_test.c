@@ -290,13 +290,13 @@ static void make_pace(struct pace *pace, uint64_t queued) {
 Test(range_overload, the_longer_of_two_queues_decides) {
     struct shared *shared = shared_new();
     uint64_t second_us = KNOWN_US + SECOND;
-    make_pace(&shared->replica.pace, 400);
-    make_pace(&shared->worker.pace, 400);
+    make_pace(&shared->replica.load.pace, 400);
+    make_pace(&shared->worker.load.pace, 400);
     cr_expect(range_overload_admits(&shared->replica, second_us));
-    make_pace(&shared->replica.pace, 600);
+    make_pace(&shared->replica.load.pace, 600);
     cr_expect_not(range_overload_admits(&shared->replica, second_us), "the range is a hot one");
-    make_pace(&shared->replica.pace, 400);
-    make_pace(&shared->worker.pace, 600);
+    make_pace(&shared->replica.load.pace, 400);
+    make_pace(&shared->worker.load.pace, 600);
     cr_expect_not(range_overload_admits(&shared->replica, second_us), "they share a disk");
     cr_expect(range_overload_admits(&shared->replica, second_us + SECOND));
     cr_expect_not(range_overload_admits(&shared->replica, 0), "it is over");
@@ -307,16 +307,16 @@ Test(range_overload, the_longer_of_two_queues_decides) {
 Test(range_overload, the_log_is_given_the_smaller_of_two_rooms) {
     struct shared *shared = shared_new();
     cr_expect_eq(range_overload_log_room(&shared->replica), 1000, "a range without a rate");
-    make_pace(&shared->replica.pace, 700);
-    make_pace(&shared->worker.pace, 700);
+    make_pace(&shared->replica.load.pace, 700);
+    make_pace(&shared->worker.load.pace, 700);
     cr_expect_eq(range_overload_log_room(&shared->replica), 300);
-    shared->replica.waiting_work = shared->worker.waiting_work = 100;
+    shared->replica.load.waiting_work = shared->worker.load.waiting_work = 100;
     cr_expect_eq(range_overload_log_room(&shared->replica), 400);
-    make_pace(&shared->worker.pace, 1900);
+    make_pace(&shared->worker.load.pace, 1900);
     cr_expect_eq(range_overload_log_room(&shared->replica), 200, "the neighbours' work counts");
-    make_pace(&shared->worker.pace, 5000);
+    make_pace(&shared->worker.load.pace, 5000);
     cr_expect_eq(range_overload_log_room(&shared->replica), 0, "the worker's is full");
     cr_expect_eq(range_overload_log_room(&shared->neighbour), 1, "one is let in nevertheless");
-    shared->replica.pace.rate_per_s = shared->worker.pace.rate_per_s = 100000;
+    shared->replica.load.pace.rate_per_s = shared->worker.load.pace.rate_per_s = 100000;
     cr_expect_eq(range_overload_log_room(&shared->replica), 7500 - 5000 + 100);
 }

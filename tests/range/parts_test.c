@@ -24,7 +24,7 @@ static const struct range_replica *replica_on(struct cluster *cluster, uint64_t 
 }
 
 static bool in_an_entry(struct cluster *cluster, uint64_t node) {
-    uint32_t applied = replica_on(cluster, node)->entry_applied;
+    uint32_t applied = replica_on(cluster, node)->apply.entry_commands;
     return applied > 0 && applied != RANGE_ENTRY_APPLIED_UNKNOWN;
 }
 
@@ -92,7 +92,7 @@ static void fill_value(struct buf *value) {
 
 static void note_done(struct cluster *cluster, uint64_t done[4]) {
     for (uint64_t node = 1; node <= 3; node++)
-        done[node] = replica_on(cluster, node)->writes_total;
+        done[node] = replica_on(cluster, node)->report.writes_total;
 }
 
 /* Until all calls are answered: how many commands any node applied in one turn. */
@@ -102,7 +102,7 @@ static uint64_t most_in_a_turn(struct cluster *cluster, uint64_t done[4],
     for (uint32_t answered = 0; answered < count;) {
         cluster_run_us(cluster, 5); /* at most one turn of each worker */
         for (uint64_t node = 1; node <= 3; node++) {
-            uint64_t now = replica_on(cluster, node)->writes_total;
+            uint64_t now = replica_on(cluster, node)->report.writes_total;
             if (now - done[node] > most) most = now - done[node];
             done[node] = now;
         }
@@ -190,11 +190,11 @@ static void stops_after(uint32_t commands, bool leader, bool power_cut) {
     cluster_slow(cluster, node, TURN_US);
     send_adds(cluster, calls);
     for (int i = 0; i < 1000; i++) {
-        uint32_t applied = replica_on(cluster, node)->entry_applied;
+        uint32_t applied = replica_on(cluster, node)->apply.entry_commands;
         if (in_an_entry(cluster, node) && applied >= commands) break;
         cluster_run_us(cluster, TURN_US / 10);
     }
-    cr_assert_eq(replica_on(cluster, node)->entry_applied, commands);
+    cr_assert_eq(replica_on(cluster, node)->apply.entry_commands, commands);
     if (power_cut)
         cluster_crash(cluster, node);
     else

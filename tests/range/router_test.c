@@ -848,7 +848,8 @@ Test(router, notices_a_peer_that_breaks_protocol) {
     router_flush(fake.router, fake.now_us);
     int broken_by_kind = 0, broken_by_node = 0;
     for (uint64_t id = 1; id < 100; id++) { /* ids are handed out in order: one is the attempt's */
-        struct range_reply right = {.call_id = id, .code = RANGE_REPLY_NO_RANGE}, wrong = right;
+        /* After a TIMEOUT the part rests: no attempt with another id takes its place. */
+        struct range_reply right = {.call_id = id, .code = RANGE_REPLY_TIMEOUT}, wrong = right;
         wrong.code = RANGE_REPLY_OK;
         wrong.kind = RANGE_WRITE;
         range_frame_begin(&frame);
@@ -868,6 +869,60 @@ Test(router, notices_a_peer_that_breaks_protocol) {
     cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
     buf_done(&frame);
     fake_done(&fake);
+}
+
+/* What the node makes of a scan of [h, ), of whichever attempt it is: true when the router believes
+ * it. */
+static bool believes_scan(uint32_t row_limit, struct range_reply reply) {
+    struct fake fake;
+    struct answer answer;
+    struct buf frame = {0};
+    fake_start_warm(&fake, 1);
+    struct router_request request = {
+        .op = ROUTER_SCAN, .start = slice_from_text("h"), .row_limit = row_limit};
+    fake_submit(&fake, &request, &answer);
+    router_flush(fake.router, fake.now_us);
+    bool believed = true;
+    reply.code = RANGE_REPLY_OK;
+    reply.kind = RANGE_SCAN;
+    for (reply.call_id = 1; reply.call_id < 100; reply.call_id++) {
+        range_frame_begin(&frame);
+        range_reply_encode(&frame, &reply);
+        if (router_replies(fake.router, 1, slice_from_buf(&frame), fake.now_us) != STATUS_OK)
+            believed = false;
+    }
+    buf_done(&frame);
+    fake_done(&fake);
+    return believed;
+}
+
+/* Rows and the place to go on lie in the piece that was asked for, in order, and no more than that.
+ * The range ends at p. */
+Test(router, believes_no_scan_that_leaves_its_piece) {
+    struct range_row rows[] = {{.key = slice_from_text("i"), .version = 1},
+                               {.key = slice_from_text("j"), .version = 1}};
+    struct range_reply sound = {.row_count = 2, .rows = rows, .more = true};
+    sound.resume = slice_from_text("k");
+    cr_expect(believes_scan(0, sound));
+    cr_expect(believes_scan(2, sound));
+    cr_expect_not(believes_scan(1, sound), "more rows than asked for");
+    struct range_reply reply = sound;
+    reply.resume = slice_from_text("p");
+    cr_expect_not(believes_scan(0, reply), "goes on behind the piece");
+    reply.resume = slice_from_text("j");
+    cr_expect_not(believes_scan(0, reply), "goes on at a row that it shows");
+    reply.resume = slice_from_text("h");
+    reply.row_count = 0;
+    cr_expect_not(believes_scan(0, reply), "gets nowhere");
+    reply = sound;
+    rows[1].key = slice_from_text("p");
+    reply.more = false;
+    cr_expect_not(believes_scan(0, reply), "a row behind the piece");
+    rows[0].key = slice_from_text("g");
+    rows[1].key = slice_from_text("i");
+    cr_expect_not(believes_scan(0, reply), "a row before the piece");
+    rows[0].key = slice_from_text("i");
+    cr_expect_not(believes_scan(0, reply), "a row twice");
 }
 
 /* Shutting down answers everybody, by what is known of each. */

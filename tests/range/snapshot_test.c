@@ -339,7 +339,7 @@ Test(range_snapshots, keep_nothing_for_who_fell_silent_behind_them) {
 }
 
 static uint32_t staged(struct cluster *cluster, uint64_t node) {
-    return range_store_owner(cluster_store(cluster, node), 1)->snapshot_receive_count;
+    return range_store_owner(cluster_store(cluster, node), 1)->snapshots.receive_count;
 }
 
 /* Silence ends a snapshot on both sides, after RANGE_SNAPSHOT_ABANDON_US and not before; how long

@@ -150,14 +150,14 @@ static void drop_interruption(struct sim_timer *timer) {
 static bool takes_snapshot(const struct sim_node *node) {
     if (!node->store) return false;
     for (uint32_t i = 0; i < range_store_worker_count(node->store); i++)
-        if (range_store_worker(node->store, i)->snapshot_receive_count > 0) return true;
+        if (range_store_worker(node->store, i)->snapshots.receive_count > 0) return true;
     return false;
 }
 
 static bool is_leaving(const struct sim_node *node) {
     if (!node->store) return false;
     for (uint32_t i = 0; i < range_store_worker_count(node->store); i++)
-        if (!list_empty(&range_store_worker(node->store, i)->leaving)) return true;
+        if (!list_empty(&range_store_worker(node->store, i)->removals.leaving)) return true;
     return false;
 }
 
@@ -165,7 +165,7 @@ static bool is_in_change(const struct sim_node *node, uint64_t range_id, enum mo
     const struct range_replica *replica = sim_replica_on(node, range_id);
     if (!replica) return false;
     if (moment == MOMENT_JOINT) return replica->descriptor.joint;
-    return replica->leads && replica->change_index > replica->applied.applied.index;
+    return replica->leads && replica->changes.index > replica->applied.applied.index;
 }
 
 /* Whether it has come on this node; of which range, if that is known. */

@@ -11,10 +11,10 @@
 #define MESSAGES_AT_REST_MAX 2000u
 
 static bool replica_rests(const struct range_replica *replica) {
-    return replica->pending_count == 0 && replica->pending_bytes == 0 &&
-           list_empty(&replica->proposed) && list_empty(&replica->reads_new) &&
-           list_empty(&replica->reads_indexed) && list_empty(&replica->transfers) &&
-           !replica->receive && replica->life != RANGE_INSTALLING;
+    return replica->commands.pending_count == 0 && replica->commands.pending_bytes == 0 &&
+           list_empty(&replica->commands.proposed) && list_empty(&replica->reads.unindexed) &&
+           list_empty(&replica->reads.indexed) && list_empty(&replica->transfer.requests) &&
+           !replica->snapshots.receive && replica->life != RANGE_INSTALLING;
 }
 
 static bool worker_rests(const struct range_worker *worker) {
@@ -22,11 +22,12 @@ static bool worker_rests(const struct range_worker *worker) {
         const struct range_replica *replica = CONTAINER_OF(at, struct range_replica, in_all);
         if (replica->raft && !replica_rests(replica)) return false;
     }
-    return worker->pending_count == 0 && worker->pending_bytes == 0 && worker->held_bytes == 0 &&
-           worker->job_count == 0 && list_empty(&worker->leaving) && worker->creation_count == 0 &&
-           worker->snapshot_send_count == 0 && worker->snapshot_receive_count == 0 &&
-           list_empty(&worker->dirty_clients) && list_empty(&worker->dirty_peers) &&
-           heap_min(&worker->deadlines) == NULL;
+    return worker->clients.pending_count == 0 && worker->clients.pending_bytes == 0 &&
+           worker->clients.held_bytes == 0 && worker->apply.job_count == 0 &&
+           list_empty(&worker->removals.leaving) && worker->creations.count == 0 &&
+           worker->snapshots.send_count == 0 && worker->snapshots.receive_count == 0 &&
+           list_empty(&worker->clients.dirty) && list_empty(&worker->outbox.dirty) &&
+           heap_min(&worker->clients.deadlines) == NULL;
 }
 
 bool sim_rules_at_rest(struct sim *sim) {

@@ -169,7 +169,7 @@ static void check_core(struct sim *sim, const struct sim_node *node,
     raft_view(replica->raft, &view);
     struct raft_conf_state conf = range_conf_from_descriptor(&replica->descriptor);
     /* A snapshot takes effect in the core first. */
-    if (replica->life != RANGE_INSTALLING && !replica->receive &&
+    if (replica->life != RANGE_INSTALLING && !replica->snapshots.receive &&
         !range_conf_equal(&conf, &view.conf))
         broken(sim, "the Raft core's configuration is the descriptor's", node,
                &replica->descriptor);
