@@ -103,7 +103,7 @@ static struct range_pending *waiting_for(struct range_replica *replica, struct r
     struct range_pending *first = range_pending_of(replica->commands.proposed.next);
     if (first->id.index != id.index) return NULL;
     ASSERT_CMP(first->id.term, ==, id.term); /* settle_lost: another's took no place of it */
-    /* None is passed over: who has the entry needs no snapshot with a part of it. */
+    /* None is passed over: settle_proposed answers those that a snapshot may have a part of. */
     ASSERT_CMP(first->position, >=, position);
     return first->position == position ? first : NULL;
 }

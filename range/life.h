@@ -6,8 +6,7 @@
  *              ──found removed, not deleted─────▶ LEAVING     recover.c
  *   ACTIVE     ──a whole snapshot is to go in───▶ INSTALLING  ready.c
  *              ──removed────────────────────────▶ LEAVING     remove.c
- *   INSTALLING ──it is in───────────────────────▶ ACTIVE      snapshot_receive.c
- *              ──removed────────────────────────▶ LEAVING     remove.c
+ *   INSTALLING ──it is in, in the same turn─────▶ ACTIVE      snapshot_receive.c
  *   LEAVING    ──deletion is in the log batch───▶ DELETING    remove.c
  *   DELETING   ──that is durable────────────────▶ TOMBSTONE   remove.c
  *

@@ -462,11 +462,14 @@ struct storage_batch *range_snapshot_stage(struct range_replica *replica,
     return receive->batch;
 }
 
-/* What was proposed for positions inside the snapshot is decided, but not visible from here. */
+/* What was proposed for positions inside the snapshot is decided, but not visible from here. So may
+ * be commands of the entry behind it: a snapshot has what was applied, also in the middle of an
+ * entry. (It may be the one that was proposed here: another leader's took its place in this log,
+ * and was replaced by it once more.) */
 static void settle_proposed(struct range_replica *replica, uint64_t index) {
     LIST_FOR_EACH_SAFE (node, &replica->commands.proposed) {
         struct range_pending *pending = range_pending_of(node);
-        if (pending->id.index <= index) range_pending_refuse(pending, RANGE_REPLY_UNKNOWN);
+        if (pending->id.index <= index + 1) range_pending_refuse(pending, RANGE_REPLY_UNKNOWN);
     }
 }
 

@@ -58,6 +58,7 @@ struct route {
     struct pace pace;      /* writes that its leader was given */
     uint32_t retry_credit; /* a decided request pays one in, an attempt after BUSY costs several */
     uint64_t heard_us;     /* when its leader last answered a request; 0: never */
+    uint64_t unheard_us;   /* when it was first sent one since then; 0: nothing waits */
     /* ---- the search for the leader (search.c) ---- */
     bool searching;
     struct list_node in_searching; /* router.searching */
@@ -268,6 +269,8 @@ void router_part_send(struct router_part *part, struct route *route, uint64_t no
 /* No answer will come to a SENT part, or UNKNOWN did: READY again, or the call ends UNKNOWN. */
 void router_part_give_up(struct router_part *part, const char *why);
 void router_part_timer(struct router_part *part);
+/* Its call is over before it was answered. */
+void router_part_late(const struct router_part *part);
 
 /* ---- overload.c ---- */
 /* A write is given to a node; the answer is no more waited for; it was decided. */

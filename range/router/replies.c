@@ -185,6 +185,7 @@ static void hear_range(const struct router_part *part, enum range_reply_code cod
     struct router *router = part->call->router;
     struct route *route = route_cache_by_id(&router->cache, part->range_id);
     if (!route || router_part_stale(part) || route->leader_node != part->node_id) return;
+    route->unheard_us = 0;
     if (code == RANGE_REPLY_OK || code == RANGE_REPLY_BUSY) route->heard_us = router->now_us;
 }
 

@@ -85,10 +85,16 @@ uint64_t router_backoff_us(struct router *router, uint64_t min_us, uint64_t max_
     return prng_between(&router->prng, pause_us / 2 + 1, pause_us + 1);
 }
 
+static void expire(struct router_call *call) {
+    LIST_FOR_EACH (link, &call->parts)
+        router_part_late(CONTAINER_OF(link, struct router_part, in_call));
+    router_call_expire(call, NULL);
+}
+
 static void fire(struct router *router, struct router_timer *timer) {
     switch (timer->kind) {
     case TIMER_CALL:
-        router_call_expire(CONTAINER_OF(timer, struct router_call, deadline), NULL);
+        expire(CONTAINER_OF(timer, struct router_call, deadline));
         break;
     case TIMER_PART:
         router_part_timer(CONTAINER_OF(timer, struct router_part, timer));

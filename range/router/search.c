@@ -18,6 +18,7 @@ static void begin_round(struct route *route) {
 
 void route_search(struct router *router, struct route *route, uint64_t not_node) {
     route->leader_node = 0;
+    route->unheard_us = 0;
     if (route->searching) return;
     route->searching = true;
     list_push_back(&router->searching, &route->in_searching);
@@ -44,6 +45,7 @@ void route_search_stop(struct router *router, struct route *route) {
 
 void route_found(struct router *router, struct route *route, uint64_t leader_node) {
     route->leader_node = leader_node;
+    route->unheard_us = 0;
     route->hints_followed = 0;
     route->silent_node = 0;
     route->hinted_node = 0;

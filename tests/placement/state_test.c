@@ -55,6 +55,22 @@ static struct placement_command registration(uint64_t node_id, uint8_t uuid, con
     return command;
 }
 
+/* What an engine had synced when its node registered is known from then on, not from the first
+ * heartbeat. */
+Test(placement_state, remembers_what_was_synced_at_registration) {
+    form(77, 1, 1, 1);
+    struct placement_command command = registration(0, 1, "10.0.0.1:1");
+    command.registration.synced_sequence = 500;
+    cr_assert_eq(apply(&command).status, STATUS_OK);
+    command.registration.node_id = state.nodes[0].node_id;
+    command.registration.cluster_id = 77;
+    command.registration.incarnation += UINT64_C(1) << 32; /* the next start, whatever counts it */
+    command.registration.synced_sequence = 499;
+    cr_expect_eq(apply(&command).status, STATUS_MISMATCH);
+    command.registration.synced_sequence = 500;
+    cr_expect_eq(apply(&command).status, STATUS_OK);
+}
+
 static void populate(uint32_t nodes) {
     for (uint32_t i = 1; i <= nodes; i++) {
         struct placement_command command = registration(0, (uint8_t)i, "10.0.0.1:1");

@@ -167,6 +167,44 @@ Test(router, a_silent_node_is_passed_over) {
     fake_done(&fake);
 }
 
+/* Clients whose deadlines are shorter than an attempt may last must not ask a silent leader for
+ * ever: between them they notice, whether their requests may run twice or not. */
+static void expect_impatient_to_be_served(bool writes) {
+    enum { COUNT = 200, EVERY_US = 10000 };
+    static struct answer answers[COUNT];
+    static const char *const keys[] = {"h"};
+    struct fake fake;
+    fake_start_warm(&fake, 1);
+    fake_freeze(&fake, 1);
+    fake_lead(&fake, "h", 2);
+    uint64_t began_us = fake.now_us;
+    struct txn_op op = {
+        .kind = TXN_OP_PUT, .key = slice_from_text("h"), .value = slice_from_text("v")};
+    struct txn_command command = {.op_count = 1, .ops = &op};
+    struct slice key = slice_from_text(keys[0]);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        struct router_request request = {.op = ROUTER_GET, .keys = &key, .key_count = 1};
+        if (writes) request = (struct router_request){.op = ROUTER_WRITE, .command = &command};
+        request.deadline_us = fake.now_us + 100000;
+        fake_submit(&fake, &request, &answers[i]);
+        fake_run(&fake, began_us + (i + 1) * (uint64_t)EVERY_US);
+    }
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
+    uint32_t served = 0;
+    for (uint32_t i = 0; i < COUNT; i++)
+        served += answers[i].code == ROUTER_OK;
+    cr_expect_geq(served, COUNT - (500000 + 200000) / EVERY_US, "%u", served);
+    fake_done(&fake);
+}
+
+Test(router, impatient_reads_do_not_ask_a_silent_leader_for_ever) {
+    expect_impatient_to_be_served(false);
+}
+
+Test(router, impatient_writes_do_not_ask_a_silent_leader_for_ever) {
+    expect_impatient_to_be_served(true);
+}
+
 /* Looking for a leader among replicas of which one is silent takes no attempt's whole time. */
 Test(router, a_silent_replica_does_not_hold_up_the_search) {
     struct fake fake;

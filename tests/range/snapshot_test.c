@@ -436,9 +436,11 @@ Test(range_snapshots, survive_a_power_cut_of_the_receiver_at_any_instant) {
 
 /* ---- frames made by hand ---- */
 
+/* Of the term behind the receiver's, if that leads. */
 static void forge_header(struct cluster *cluster, uint64_t from, uint64_t to, uint64_t snapshot_id,
                          uint64_t index, struct buf *ret_frame) {
     struct range_status status = status_of(cluster, to);
+    if (status.leads) status.term++;
     struct raft_snapshot snapshot = {.id = {.term = status.term, .index = index},
                                      .conf = {.voters = {3, {1, 2, 3}}}};
     struct raft_message message = {.kind = RAFT_MSG_SNAPSHOT,
@@ -531,5 +533,44 @@ Test(range_snapshots, in_another_nodes_name_are_refused) {
     cluster_run_us(cluster, 2000);
     cr_expect_eq(staged(cluster, to), 1, "it was for the name alone");
     buf_done(&header);
+    cluster_free(cluster);
+}
+
+/* A snapshot may have a part of the entry behind it. Who waits for that entry without a request id
+ * must not be passed over when the rest of it is applied, so it is told at once. */
+Test(range_snapshots, end_the_wait_for_what_they_may_have_a_part_of) {
+    struct cluster_config config = cluster_config_default(10);
+    struct cluster *cluster = cluster_new(&config);
+    uint64_t leader = cluster_wait_leader(cluster, 1), other = leader % 3 + 1;
+    cr_assert_neq(leader, 0);
+    cluster_run_us(cluster, SECOND / 10);
+    cluster_isolate(cluster, leader, true);
+    struct buf command = cluster_add(cluster_key(1, "sum"), 1, SLICE_EMPTY), header = {0},
+               last = {0};
+    struct range_request request = {.kind = RANGE_WRITE,
+                                    .range_id = 1,
+                                    .timeout_us = 5 * SECOND,
+                                    .command = slice_from_buf(&command)};
+    struct cluster_call *calls[3];
+    for (uint32_t i = 0; i < 3; i++) { /* entries of their own: none waits so long for another */
+        calls[i] = cluster_send(cluster, leader, &request);
+        cluster_run_us(cluster, 30000);
+        cr_assert_not(calls[i]->done);
+    }
+    uint64_t applied = status_of(cluster, leader).applied_index;
+    forge_header(cluster, other, leader, 11, applied + 1, &header);
+    struct range_snapshot_chunk chunk = {.last = true,
+                                         .stream_checksum = range_snapshot_chain(0, SLICE_EMPTY)};
+    range_snapshot_encode_chunk(&last, 1, 11, 1, &chunk, SLICE_EMPTY);
+    inject(cluster, other, leader, &header);
+    inject(cluster, other, leader, &last);
+    cluster_run_us(cluster, 5000);
+    cr_assert_eq(status_of(cluster, leader).applied_index, applied + 1);
+    cr_expect(calls[0]->done && calls[0]->reply.code == RANGE_REPLY_UNKNOWN);
+    cr_expect(calls[1]->done && calls[1]->reply.code == RANGE_REPLY_UNKNOWN);
+    cr_expect_not(calls[2]->done, "what becomes of it will be seen here");
+    buf_done(&command);
+    buf_done(&header);
+    buf_done(&last);
     cluster_free(cluster);
 }
