@@ -104,6 +104,20 @@ void range_snapshot_free_receives(struct range_worker *worker) {
         receive_free(CONTAINER_OF(node, struct range_snapshot_receive, link));
 }
 
+void range_snapshot_refuse_staged(struct range_worker *worker) {
+    LIST_FOR_EACH_SAFE (node, &worker->snapshots.receives) {
+        struct range_snapshot_receive *receive =
+            CONTAINER_OF(node, struct range_snapshot_receive, link);
+        if (receive->complete) continue;
+        log_warn("range_snapshot_no_room",
+                 "node=%" PRIu64 " range=%" PRIu64 " from_node=%" PRIu64 " next=%" PRIu64,
+                 worker->store->config.node_id, receive->range_id, receive->from_node,
+                 receive->next);
+        acknowledge_end(receive, RANGE_SNAPSHOT_REFUSED);
+        receive_free(receive);
+    }
+}
+
 void range_snapshot_expire_receives(struct range_worker *worker) {
     LIST_FOR_EACH_SAFE (node, &worker->snapshots.receives) {
         struct range_snapshot_receive *receive =

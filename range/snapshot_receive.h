@@ -36,6 +36,8 @@ void range_snapshot_drop_receive(struct range_replica *replica);
 void range_snapshot_free_receives(struct range_worker *worker);
 /* The range's replica comes into being in another way. */
 void range_snapshot_drop_birth(struct range_worker *worker, uint64_t range_id);
+/* There is no room for them: those that are not whole yet. Their senders begin anew. */
+void range_snapshot_refuse_staged(struct range_worker *worker);
 void range_snapshot_expire_receives(struct range_worker *worker);
 /* Drops what was received whole but is not needed any more. */
 void range_snapshot_drop_unneeded(struct range_worker *worker);

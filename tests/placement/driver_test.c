@@ -722,7 +722,7 @@ Test(placement_driver, the_status_follows_replaced_replicas) {
 }
 
 /* The address book travels when it has changed, not with every heartbeat. */
-Test(placement_driver, the_address_book_is_sent_when_it_is_newer) {
+Test(placement_driver, the_address_book_is_sent_when_it_is_another) {
     struct placement_register_request request = group_node(1);
     cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
     struct placement_heartbeat_request heartbeat = {.cluster_id = status_now().cluster_id,
@@ -735,6 +735,9 @@ Test(placement_driver, the_address_book_is_sent_when_it_is_newer) {
     heartbeat.address_book_version = reply.address_book_version;
     placement_driver_heartbeat(group.members[0].driver, &heartbeat, group.now_us, &reply);
     cr_assert_eq(reply.node_count, 0);
+    heartbeat.address_book_version++; /* of a placement that has been set back since */
+    placement_driver_heartbeat(group.members[0].driver, &heartbeat, group.now_us, &reply);
+    cr_assert_eq(reply.node_count, 1);
 }
 
 /* Strangers are told to stop, by name, and change nothing. */

@@ -370,6 +370,28 @@ Test(range_snapshots, are_given_up_by_both_sides_when_nothing_is_heard) {
     cluster_free(cluster);
 }
 
+/* A disk that fills up while a snapshot comes in: what is staged goes, before the engine meets the
+ * end; and with room again the follower is brought back. */
+Test(range_snapshots, are_given_up_when_the_disk_has_no_room_for_them) {
+    uint64_t straggler = 0;
+    struct cluster_config config = small_logs(24);
+    config.snapshot_bytes_per_s = 200000; /* of some 1.2 MB */
+    struct cluster *cluster = with_straggler(&config, 2000, &straggler);
+    int64_t installed = metric_range_snapshots_installed_total.value;
+    cluster_heal(cluster);
+    cluster_run_us(cluster, 2 * SECOND);
+    cr_assert_eq(staged(cluster, straggler), 1);
+    range_store_set_room(cluster_store(cluster, straggler), RANGE_ROOM_SCARCE,
+                         SLICE_LITERAL("the disk is nearly full"));
+    cluster_run_us(cluster, 20000);
+    cr_expect_eq(staged(cluster, straggler), 0);
+    cluster_run_us(cluster, 20 * SECOND);
+    cr_expect_eq(metric_range_snapshots_installed_total.value, installed);
+    range_store_set_room(cluster_store(cluster, straggler), RANGE_ROOM_ROOMY, SLICE_EMPTY);
+    cr_assert(cluster_converge(cluster, 60 * SECOND));
+    cluster_free(cluster);
+}
+
 /* A follower that never gets there does not keep the log for ever, and the leader says so. */
 Test(range_snapshots, keep_a_bounded_part_of_the_log) {
     uint64_t straggler = 0;
