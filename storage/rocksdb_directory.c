@@ -52,13 +52,17 @@ static int make_with_parents(const char *directory) {
     return result;
 }
 
-bool rocksdb_directory_has_database(const char *directory) {
+bool rocksdb_directory_holds(const char *directory, const char *name) {
     struct buf path = {0};
-    buf_printf(&path, "%s/CURRENT", directory);
+    buf_printf(&path, "%s/%s", directory, name);
     buf_append_byte(&path, 0);
     bool there = access((const char *)path.data, F_OK) == 0;
     buf_done(&path);
     return there;
+}
+
+bool rocksdb_directory_has_database(const char *directory) {
+    return rocksdb_directory_holds(directory, "CURRENT");
 }
 
 static bool ends_with(const char *name, const char *end) {

@@ -19,7 +19,7 @@ static void collect_family_names(const char *names[ROCKSDB_FAMILY_COUNT]) {
 /* Says what went wrong and takes RocksDB's text away. */
 static enum status open_error(const struct rocksdb_engine_config *config, struct buf *error,
                               char *text) {
-    enum status status = rocksdb_engine_classify(text);
+    enum status status = rocksdb_engine_classify_open(config->directory, text);
     rocksdb_engine_explain(error, config, status, text);
     rocksdb_free(text);
     return status;

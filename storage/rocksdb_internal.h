@@ -83,6 +83,8 @@ enum status rocksdb_engine_open_hooked(const struct rocksdb_engine_config *confi
 
 /* What the text of a RocksDB error means as a status. */
 enum status rocksdb_engine_classify(const char *text) MUST_CHECK;
+/* Of an open that failed. */
+enum status rocksdb_engine_classify_open(const char *directory, const char *text) MUST_CHECK;
 /* Takes RocksDB's error away (NULL: OK) and remembers the first one for the operator. */
 enum status rocksdb_engine_take_error(struct rocksdb_engine *engine, char *text) MUST_CHECK;
 /* The same for a failed write: every later write fails as well. */
@@ -100,6 +102,7 @@ void rocksdb_engine_explain(struct buf *error, const struct rocksdb_engine_confi
 
 enum status rocksdb_directory_prepare(const struct rocksdb_engine_config *config,
                                       struct buf *error) MUST_CHECK;
+bool rocksdb_directory_holds(const char *directory, const char *name); /* a file of that name */
 bool rocksdb_directory_has_database(const char *directory);
 /* Makes the names of a directory durable. 0, or -1 with errno. */
 int rocksdb_directory_sync(const char *directory) MUST_CHECK;

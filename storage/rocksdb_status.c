@@ -28,6 +28,14 @@ enum status rocksdb_engine_classify(const char *text) {
     return STATUS_IO;
 }
 
+/* What RocksDB calls an invalid argument when it opens what was made here: its MANIFEST was cut,
+ * and lacks families. Of a directory of somebody else it is no damage. */
+enum status rocksdb_engine_classify_open(const char *directory, const char *text) {
+    enum status status = rocksdb_engine_classify(text);
+    bool made_here = rocksdb_directory_holds(directory, ROCKSDB_SYNCED_FILE);
+    return status == STATUS_INVALID && made_here ? STATUS_CORRUPTION : status;
+}
+
 static void remember_text(struct rocksdb_engine *engine, const char *text) {
     metric_add(&metric_storage_failures_total, 1);
     ASSERT(pthread_mutex_lock(&engine->mutex) == 0);

@@ -164,7 +164,7 @@ static enum status find_bounds(struct rocksdb_engine *engine, struct rocksdb_wal
     uint64_t needed = 0, flushed = 0;
     char *text = ask_manifest(engine, &needed, &flushed);
     if (text) {
-        enum status status = rocksdb_engine_classify(text);
+        enum status status = rocksdb_engine_classify_open(engine->directory, text);
         buf_printf(reason, "%s", text);
         rocksdb_free(text);
         return status;

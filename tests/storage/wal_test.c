@@ -267,7 +267,8 @@ Test(rocksdb_wal, hole_is_refused_with_the_way_out, .timeout = 240) {
     }
 }
 
-static void remove_ending(const char *directory, const char *start, const char *end) {
+/* Cuts the first file whose name begins and ends so to `kept` bytes; 0: removes it. */
+static void damage_file(const char *directory, const char *start, const char *end, off_t kept) {
     DIR *listing = opendir(directory);
     bool removed = false;
     for (struct dirent *entry; !removed && (entry = readdir(listing));) {
@@ -275,11 +276,21 @@ static void remove_ending(const char *directory, const char *start, const char *
         if (strncmp(entry->d_name, start, strlen(start)) != 0 || len < strlen(end) ||
             strcmp(entry->d_name + len - strlen(end), end) != 0)
             continue;
-        cr_assert_eq(unlinkat(dirfd(listing), entry->d_name, 0), 0);
+        if (kept > 0) {
+            int fd = openat(dirfd(listing), entry->d_name, O_WRONLY);
+            cr_assert(fd >= 0 && ftruncate(fd, kept) == 0);
+            (void)close(fd); /* of a test */
+        } else {
+            cr_assert_eq(unlinkat(dirfd(listing), entry->d_name, 0), 0);
+        }
         removed = true;
     }
     closedir(listing);
     cr_assert(removed, "%s…%s", start, end);
+}
+
+static void remove_ending(const char *directory, const char *start, const char *end) {
+    damage_file(directory, start, end, 0);
 }
 
 /* Any other file that is gone is damage, too, with the same way out: not an error of input, and not
@@ -294,6 +305,25 @@ Test(rocksdb_wal, missing_file_is_damage, .timeout = 60) {
         struct opening opening = {{.directory = directory}, {"move-replica"}};
         for (int times = 0; times < 2; times++)
             cr_assert_eq(child_run(try_open, &opening), -STATUS_CORRUPTION, "%s", files[i][0]);
+        remove_tree(directory);
+    }
+}
+
+/* A MANIFEST that was cut is damage, too: RocksDB may call what is left of it an invalid argument,
+ * as if the directory were another program's. That of a first life names one family after the
+ * other.
+ */
+Test(rocksdb_wal, cut_manifest_is_damage, .timeout = 120) {
+    for (off_t kept = 30; kept < 250; kept += 10) {
+        char directory[64];
+        scratch_directory(directory);
+        cr_assert_eq(child_run(write_and_die, directory), 128 + SIGKILL);
+        damage_file(directory, "MANIFEST-", "", kept);
+        struct opening opening = {{.directory = directory}, {"move-replica"}};
+        int result = child_run(try_open, &opening);
+        /* Behind a cut at its end the logs have what it said. */
+        cr_expect(result == -STATUS_CORRUPTION || result == STATUS_OK, "cut to %d bytes: %d",
+                  (int)kept, result);
         remove_tree(directory);
     }
 }
