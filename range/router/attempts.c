@@ -43,6 +43,14 @@ static struct route *find_route(const struct router_part *part) {
     return NULL;
 }
 
+/* What changes something and has no time for an answer is refused while that is certain. */
+static bool too_late(const struct router_part *part) {
+    const struct router_call *call = part->call;
+    bool changes = call->op == ROUTER_WRITE || call->op == ROUTER_CHANGE_REPLICAS;
+    return changes && !part->uncertain &&
+           call->deadline.node.key < call->router->now_us + ROUTER_SEND_TIME_LEFT_US_MIN;
+}
+
 void router_part_dispatch(struct router_part *part) {
     struct router *router = part->call->router;
     ASSERT(part->state == PART_READY);
@@ -68,6 +76,10 @@ void router_part_dispatch(struct router_part *part) {
     if (!route->searching && route->leader_node != 0 &&
         router_node_usable(router, route->leader_node)) {
         if (router_overload_refuses(part, route)) return;
+        if (too_late(part)) {
+            router_call_expire(part->call, part);
+            return;
+        }
         router_part_send(part, route, route->leader_node);
     } else {
         route_wait(router, route, part);

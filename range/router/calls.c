@@ -154,7 +154,9 @@ static void describe_no_leader(struct buf *out, const struct route *route) {
         buf_printf(out, ": node %" PRIu64 " did not answer in time, and no other is known to lead",
                    route->silent_node);
     else
-        buf_printf(out, ": no leader elected");
+        buf_printf(out, route->searching && route->rounds == 0
+                            ? ": its leader was still being looked for"
+                            : ": no leader elected");
     buf_printf(out, "; replicas");
     describe_nodes(out, range);
 }

@@ -16,6 +16,9 @@
  * 300 ms and ends at an unknown moment: what is lost on top of it is at most this. One range costs
  * its replicas' count of small requests per round, however many clients wait. */
 #define ROUTER_SEARCH_PAUSE_US_MAX 25000u
+/* A write with less time than that is not sent: no leader answers so soon, and its outcome would be
+ * unknown for nothing. */
+#define ROUTER_SEND_TIME_LEFT_US_MIN 100u
 /* A request is not made to ask once more when less is left of its deadline. */
 #define ROUTER_PROBE_TIME_LEFT_US_MIN 5000u
 #define ROUTER_PROBES_LOOKED_AT_MAX 16u

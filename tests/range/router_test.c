@@ -205,6 +205,25 @@ Test(router, impatient_writes_do_not_ask_a_silent_leader_for_ever) {
     expect_impatient_to_be_served(true);
 }
 
+/* Who leaves no time for an answer is told for certain that nothing was changed. */
+Test(router, a_write_without_time_is_not_sent) {
+    struct fake fake;
+    struct answer answer;
+    fake_start_warm(&fake, 1);
+    uint64_t seen = fake.nodes[1].writes_seen;
+    struct txn_op op = {
+        .kind = TXN_OP_PUT, .key = slice_from_text("h"), .value = slice_from_text("v")};
+    struct txn_command command = {.op_count = 1, .ops = &op};
+    struct router_request request = {
+        .op = ROUTER_WRITE, .command = &command, .deadline_us = fake.now_us + 20};
+    fake_submit(&fake, &request, &answer);
+    fake_run(&fake, fake.now_us + FAKE_SECOND);
+    cr_expect_eq(answer.code, ROUTER_TIMEOUT);
+    cr_expect(strstr(answer.text, "nothing was changed"), "%s", answer.text);
+    cr_expect_eq(fake.nodes[1].writes_seen, seen);
+    fake_done(&fake);
+}
+
 /* Looking for a leader among replicas of which one is silent takes no attempt's whole time. */
 Test(router, a_silent_replica_does_not_hold_up_the_search) {
     struct fake fake;
