@@ -273,8 +273,8 @@ uint32_t placement_driver_living(const struct placement_driver *driver, struct b
 }
 
 /* What the nodes have synced, where the log does not say so yet: one entry for all of them, and no
- * more than one in so long, since every heartbeat of a busy node brings news. A placement that
- * starts again knows what was reported until then. */
+ * more than one in so long, since every heartbeat of a busy node changes something. A placement
+ * that starts again knows what was reported until then. */
 static void note_synced(struct placement_driver *driver) {
     if (driver->now_us < driver->note_synced_us) return;
     struct buf nodes = {0};

@@ -67,9 +67,9 @@ static void apply_form(struct placement_state *state, const struct placement_for
 /* ---- registration ---- */
 
 /* The id is claimed and another directory holds it, or nobody does. */
-static enum status refuse_stranger(const struct placement_state *state,
-                                   const struct placement_register_request *request,
-                                   const struct placement_node *holder, struct buf *text) {
+static enum status refuse_unknown_node(const struct placement_state *state,
+                                       const struct placement_register_request *request,
+                                       const struct placement_node *holder, struct buf *text) {
     if (!holder) {
         buf_printf(text,
                    "node %" PRIu64 " is not known to cluster %016" PRIx64 ": its data directory "
@@ -149,7 +149,7 @@ enum status placement_state_check_registration(const struct placement_state *sta
     if (request->node_id) {
         const struct placement_node *holder = placement_state_node(state, request->node_id);
         if (!holder || !placement_uuid_equal(&holder->uuid, &request->uuid))
-            return refuse_stranger(state, request, holder, text);
+            return refuse_unknown_node(state, request, holder, text);
     } else if (!same && state->node_count >= PLACEMENT_NODES_MAX) {
         buf_printf(text, "the cluster has %u nodes, which is the limit", PLACEMENT_NODES_MAX);
         return STATUS_TOO_LARGE;

@@ -5,7 +5,7 @@
  * Merge rules:
  * 1. A descriptor with a newer epoch replaces an older one, from whomever it comes.
  * 2. A report of leadership counts when its term is higher than the known leader's. A lower term is
- *    old news; another leader in the same term cannot be, is logged, and changes nothing.
+ *    out of date; another leader in the same term cannot be, is logged, and changes nothing.
  * 3. A node that leads no more, says so (or, in a complete report, says nothing): nobody leads then
  *    until somebody reports it.
  * 4. Only the process that registered last speaks for a node (the driver checks incarnations). */

@@ -79,7 +79,7 @@ enum status raft_start_election(struct raft *raft, enum raft_campaign_kind kind)
     if (!raft_promotable(raft)) return STATUS_DROPPED;
     /* It might stand in a configuration that is already history (thesis 4.1). */
     if (raft_core_log_has_unapplied_conf_change(&raft->log)) return STATUS_DROPPED;
-    raft_stir(raft);
+    raft_unquiesce(raft);
     campaign(raft, kind);
     return STATUS_OK;
 }

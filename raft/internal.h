@@ -151,7 +151,7 @@ bool raft_committed_in_term(const struct raft *raft);
 
 /* quiesce.c */
 /* Something is to be done: a quiet replica wakes, silently, and an idle leader counts anew. */
-void raft_stir(struct raft *raft);
+void raft_unquiesce(struct raft *raft);
 /* True: the leader has gone quiet, and its notices are on their way. */
 bool raft_maybe_quiesce(struct raft *raft);
 /* A follower's answer to a notice: goes quiet and returns true, or has a reason not to. */

@@ -63,7 +63,7 @@ bool raft_lease_valid(const struct raft *raft) {
  * it is awake, reading keeps it so, and the lease with it. */
 bool raft_lease_read(struct raft *raft, uint64_t *ret_index) {
     if (!raft_lease_valid(raft) || !raft_committed_in_term(raft)) return false;
-    if (!raft->quiet) raft_stir(raft);
+    if (!raft->quiet) raft_unquiesce(raft);
     *ret_index = raft->log.committed;
     return true;
 }

@@ -51,7 +51,7 @@ struct raft_progress {
     uint64_t promised_until_us; /* own clock: it helps to elect no other before (6.4.1) */
     uint64_t match_us;          /* now_us when `match` was acknowledged; 0: no time was known */
     uint64_t match_answered;    /* `match` when it last answered a heartbeat */
-    uint64_t told_tick;         /* raft->ticks when an append or heartbeat was last sent to it */
+    uint64_t sent_tick;         /* raft->ticks when an append or heartbeat was last sent to it */
     uint64_t heard_tick;        /* raft->ticks when it last answered one */
     enum raft_progress_state state;
     enum raft_vote vote; /* in the election going on, candidates only */
@@ -82,7 +82,7 @@ bool raft_progress_paused(const struct raft_progress *progress);
 void raft_progress_sent_entries(struct raft_progress *progress, uint32_t count, uint64_t bytes);
 /* Whether telling this commit index can move the follower's forward. */
 bool raft_progress_can_bump_commit(const struct raft_progress *progress, uint64_t commit);
-/* The follower acknowledged up to `index`; false when that is old news. */
+/* The follower acknowledged up to `index`; false when that was known. */
 bool raft_progress_acked(struct raft_progress *progress, uint64_t index, uint64_t now_us);
 /* Whether a rejection of the append after `rejected`, which was sent at `sent_us`, takes back what
  * the follower had acknowledged before that. It is no late one: those echo earlier times. */

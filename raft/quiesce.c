@@ -3,8 +3,8 @@
  * States of a leader, and of a follower:
  *   awake -> quiet   idle for quiesce_ticks, and everybody has everything   raft_maybe_quiesce
  *                    the leader's notice came, and fits                     raft_follow_quiesce
- *   quiet -> awake   work of the owner: proposal, read, transfer, campaign  raft_stir
- *                    a message that is news                                 raft_wake_by_message
+ *   quiet -> awake   work of the owner: proposal, read, transfer, campaign  raft_unquiesce
+ *                    a message that wakes the group                         raft_wake_by_message
  *                    the owner says so                                      raft_wake
  *                    the leader's node is silent or began anew              raft_suspect_leader
  *                    who was left behind is reachable again                 raft_report_reachable
@@ -124,7 +124,7 @@ bool raft_follow_quiesce(struct raft *raft, const struct raft_message *notice) {
 
 /* A leader's doubts begin anew: it has a full election time-out to hear from a quorum. Who was
  * suspected before it woke may still be (raft_suspect_leader). */
-void raft_stir(struct raft *raft) {
+void raft_unquiesce(struct raft *raft) {
     raft->idle_elapsed = 0;
     if (!raft->quiet) return;
     raft->quiet = false;
@@ -146,7 +146,7 @@ static void complain(struct raft *raft, uint64_t to) {
 
 void raft_wake(struct raft *raft) {
     if (!raft->quiet) return;
-    raft_stir(raft);
+    raft_unquiesce(raft);
     if (raft->role == RAFT_LEADER) {
         raft->heartbeat_elapsed = raft->config.heartbeat_ticks; /* due with the next tick */
     } else {
@@ -174,7 +174,7 @@ void raft_miss_leader(struct raft *raft) {
  * everything, and what a term of the past says. But a candidate of the past is somebody who misses
  * its leader; unless it left the group and was not told, for then it asks for ever. (If it is so
  * new that this replica does not know it, somebody asks who is known, or the leader is heard.) */
-static bool is_news(const struct raft *raft, const struct raft_message *message) {
+static bool wakes_group(const struct raft *raft, const struct raft_message *message) {
     if (message->from == raft->config.id) return false;
     switch (message->kind) {
     case RAFT_MSG_VOTE:
@@ -191,9 +191,9 @@ static bool is_news(const struct raft *raft, const struct raft_message *message)
 }
 
 void raft_wake_by_message(struct raft *raft, const struct raft_message *message) {
-    if (!is_news(raft, message)) return;
+    if (!wakes_group(raft, message)) return;
     if (raft->role == RAFT_FOLLOWER && message->from == raft->leader) {
-        raft_stir(raft); /* it knows */
+        raft_unquiesce(raft); /* it knows */
     } else {
         raft_wake(raft);
     }
@@ -202,7 +202,7 @@ void raft_wake_by_message(struct raft *raft, const struct raft_message *message)
 void raft_suspect_leader(struct raft *raft) {
     bool follows = raft->role == RAFT_FOLLOWER && raft->leader != RAFT_NO_REPLICA;
     if (!follows || !(raft->quiet || raft->leader_unheard)) return;
-    raft_stir(raft);
+    raft_unquiesce(raft);
     /* What is left of the time-out is random: the replicas of one range, and the ranges of one
      * node, do not all stand at once. */
     if (raft->election_elapsed < raft->config.election_ticks) {

@@ -314,7 +314,7 @@ static enum status step_from_leader(struct raft *raft, const struct raft_message
 
 static enum status forward_to_leader(struct raft *raft, const struct raft_message *message) {
     if (raft->leader == RAFT_NO_REPLICA) return STATUS_DROPPED;
-    raft_stir(raft);
+    raft_unquiesce(raft);
     struct raft_message forwarded = *message;
     forwarded.to = raft->leader;
     struct raft_outbox *outbox = raft_outbox_filling(raft);
@@ -461,7 +461,7 @@ void raft_miss_ticks(struct raft *raft, uint32_t ticks) {
 enum status raft_forget_leader(struct raft *raft) {
     if (raft->config.read_mode == RAFT_READ_LEASE) return STATUS_UNSUPPORTED;
     if (raft->role != RAFT_FOLLOWER) return STATUS_OK;
-    raft_stir(raft);
+    raft_unquiesce(raft);
     raft->leader_unheard = false;
     raft->leader = RAFT_NO_REPLICA;
     return STATUS_OK;

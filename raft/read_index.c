@@ -88,7 +88,7 @@ static void accept_in_term(struct raft *raft, struct raft_read_request request) 
 
 enum status raft_accept_read(struct raft *raft, uint64_t from, uint64_t context) {
     ASSERT(raft->role == RAFT_LEADER);
-    raft_stir(raft);
+    raft_unquiesce(raft);
     if (waiting(&raft->reads) + waiting(&raft->early_reads) >= RAFT_READS_MAX) return STATUS_BUSY;
     struct raft_read_request request = {.from = from, .context = context};
     if (raft_committed_in_term(raft)) {
@@ -138,7 +138,7 @@ enum status raft_read_index(struct raft *raft, uint64_t context) {
     ASSERT_CMP(context, !=, 0);
     if (raft->role == RAFT_LEADER) return raft_accept_read(raft, raft->config.id, context);
     if (raft->role != RAFT_FOLLOWER || raft->leader == RAFT_NO_REPLICA) return STATUS_DROPPED;
-    raft_stir(raft);
+    raft_unquiesce(raft);
     raft_send(raft, (struct raft_message){
                         .kind = RAFT_MSG_READ_INDEX, .to = raft->leader, .context = context});
     return STATUS_OK;

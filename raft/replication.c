@@ -50,7 +50,7 @@ bool raft_append_own(struct raft *raft, struct raft_entry *entries, uint32_t cou
 
 enum status raft_propose_entries(struct raft *raft, struct raft_entry *entries, uint32_t count) {
     ASSERT(raft->role == RAFT_LEADER);
-    raft_stir(raft);
+    raft_unquiesce(raft);
     if (!raft_progress_of(raft, raft->config.id)) return STATUS_DROPPED; /* removed */
     if (raft->transfer_target != RAFT_NO_REPLICA) return STATUS_DROPPED;
     if (!fits_uncommitted(raft, entries_bytes(entries, count))) return STATUS_DROPPED;
@@ -146,7 +146,7 @@ bool raft_maybe_send_append(struct raft *raft, struct raft_progress *progress, b
     if (progress->state == RAFT_PROGRESS_REPLICATE && window_full(raft, progress))
         progress->paused = true;
     progress->commit_sent = raft->log.committed;
-    progress->told_tick = raft->ticks;
+    progress->sent_tick = raft->ticks;
     return true;
 }
 
@@ -287,7 +287,7 @@ static void send_heartbeat(struct raft *raft, struct raft_progress *progress) {
                                           .commit = commit,
                                           .context = raft_reads_position(raft)});
     progress->commit_sent = commit;
-    progress->told_tick = raft->ticks;
+    progress->sent_tick = raft->ticks;
 }
 
 void raft_broadcast_heartbeat(struct raft *raft) {
@@ -306,7 +306,7 @@ static bool is_spared(const struct raft *raft, const struct raft_progress *progr
     uint32_t interval = raft->config.heartbeat_ticks;
     return raft->config.spare_heartbeats && progress->state == RAFT_PROGRESS_REPLICATE &&
            !progress->paused && raft_reads_position(raft) == 0 &&
-           raft->ticks - progress->told_tick < interval &&
+           raft->ticks - progress->sent_tick < interval &&
            raft->ticks - progress->heard_tick < interval;
 }
 
@@ -317,8 +317,8 @@ void raft_beat(struct raft *raft) {
         struct raft_progress *progress = &raft->progress.items[at];
         if (progress->id == raft->config.id) continue;
         if (!is_spared(raft, progress)) send_heartbeat(raft, progress);
-        uint32_t told_ago = (uint32_t)(raft->ticks - progress->told_tick);
-        if (told_ago > raft->heartbeat_elapsed) raft->heartbeat_elapsed = told_ago;
+        uint32_t sent_ago = (uint32_t)(raft->ticks - progress->sent_tick);
+        if (sent_ago > raft->heartbeat_elapsed) raft->heartbeat_elapsed = sent_ago;
     }
 }
 

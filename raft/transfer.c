@@ -12,7 +12,7 @@ void raft_abort_transfer(struct raft *raft) {
 
 void raft_begin_transfer(struct raft *raft, struct raft_progress *progress) {
     if (!raft_conf_state_is_voter(&raft->conf, progress->id) || progress->log_lost) return;
-    raft_stir(raft);
+    raft_unquiesce(raft);
     if (raft->transfer_target == progress->id) return; /* under way */
     raft_abort_transfer(raft);                         /* the latest wish counts */
     if (progress->id == raft->config.id) return;
@@ -45,7 +45,7 @@ enum status raft_transfer_leader(struct raft *raft, uint64_t to) {
         return STATUS_OK;
     }
     if (raft->role != RAFT_FOLLOWER || raft->leader == RAFT_NO_REPLICA) return STATUS_DROPPED;
-    raft_stir(raft);
+    raft_unquiesce(raft);
     raft_send(raft, (struct raft_message){
                         .kind = RAFT_MSG_TRANSFER_LEADER, .from = to, .to = raft->leader});
     return STATUS_OK;

@@ -2,7 +2,7 @@
  * who ask for it. Of its life (life.h):
  *
  *   to LEAVING     its own removal was applied (apply.c), or somebody who applied it said so
- *                  (range_remove_told). Its Raft core is gone, who waited is answered
+ *                  (range_remove_notified). Its Raft core is gone, who waited is answered
  *                  (range_remove_begin); after a restart it is found in this state by a record
  *                  whose descriptor does not list it
  *   to TOMBSTONE   log, states and the data of the span are deleted and the tombstone is written in
@@ -101,7 +101,7 @@ void range_remove_ask(struct range_replica *replica, uint64_t node_id, uint64_t 
 /* The notice that a leader gives when it goes quiet, once more, to one of the others. Who follows
  * is quiet anew, and does not answer. Who has another leader by now says so, or that this one is
  * gone. A quiet leader has applied its whole log. */
-static void remind(struct range_replica *replica) {
+static void repeat_quiesce_notice(struct range_replica *replica) {
     const struct range_descriptor *descriptor = &replica->descriptor;
     uint32_t at = (uint32_t)prng_below(&replica->worker->prng, descriptor->replica_count);
     const struct range_replica_ref *other = &descriptor->replicas[at];
@@ -120,11 +120,11 @@ static void remind(struct range_replica *replica) {
  * is quiet trusts that its leader remembers whom it leaves behind, and that its followers do not
  * leave it: so the quiet ones ask, one of a worker's in turn. For those who are quiet with it the
  * question is nothing new. */
-void range_remove_doubt(struct range_replica *replica) {
+void range_remove_ask_membership(struct range_replica *replica) {
     if (!replica->raft || !raft_quiet(replica->raft)) return;
     uint64_t leader_node = range_replica_leader_node(replica);
     if (replica->leads)
-        remind(replica);
+        repeat_quiesce_notice(replica);
     else if (leader_node != 0)
         send_question(replica, leader_node, raft_leader(replica->raft), false);
 }
@@ -149,7 +149,7 @@ static void ask_around(struct range_replica *replica, const struct range_descrip
 
 /* Who tells has applied the removal, and may forget that in a crash; what it knew to be committed
  * must not be forgotten with it. */
-static void end_as_told(struct range_replica *replica, struct raft_log_id committed) {
+static void end_as_notified(struct range_replica *replica, struct raft_log_id committed) {
     range_remove_begin(replica);
     if (committed.index > replica->removal.committed.index) replica->removal.committed = committed;
 }
@@ -160,7 +160,7 @@ static void prove_leadership(struct range_replica *replica) {
     raft_wake(replica->raft);
 }
 
-void range_remove_told(struct range_replica *replica, struct slice bytes) {
+void range_remove_notified(struct range_replica *replica, struct slice bytes) {
     struct range_removed_notice notice;
     if (range_raft_frame_decode_removed(bytes, &notice) != STATUS_OK) return;
     const struct range_descriptor *newer = &notice.descriptor;
@@ -168,7 +168,7 @@ void range_remove_told(struct range_replica *replica, struct slice bytes) {
                  notice.replica_id == replica->replica_id &&
                  newer->epoch.conf_version > replica->descriptor.epoch.conf_version;
     if (meant && range_remove_is_gone(newer, replica->replica_id))
-        end_as_told(replica, notice.committed);
+        end_as_notified(replica, notice.committed);
     else if (meant && replica->leads)
         prove_leadership(replica);
     else if (meant)
@@ -192,9 +192,9 @@ void range_remove_tell(const struct range_replica *replica, uint64_t node_id, ui
 
 /* ---- messages for who is not here ---- */
 
-/* Refuses, in the term that the asker is in, so that nothing but the news moves it: what is known
- * here to be committed. It may be all that the asker lacks to leave the configuration in which it
- * asks, and the voter that everybody waits for may be a learner there. */
+/* Refuses, in the term that the asker is in, so that nothing but its content moves it: what is
+ * known here to be committed. It may be all that the asker lacks to leave the configuration in
+ * which it asks, and the voter that everybody waits for may be a learner there. */
 static void answer_committed(struct range_worker *worker, uint64_t to_node, uint64_t range_id,
                              const struct raft_message *message, struct raft_log_id committed) {
     bool pre_vote = message->kind == RAFT_MSG_PRE_VOTE;

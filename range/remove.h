@@ -27,7 +27,7 @@ struct range_worker_removals {
 /* The replica is none any more: its Raft core ends here, its data goes with the next log batch. */
 void range_remove_begin(struct range_replica *replica);
 /* Somebody says so, in the message of a `removed` envelope. */
-void range_remove_told(struct range_replica *replica, struct slice message);
+void range_remove_notified(struct range_replica *replica, struct slice message);
 void range_remove_stage(struct range_worker *worker);
 void range_remove_durable(struct range_worker *worker);
 /* It was a replica and is none: ids are not used twice. */
@@ -38,7 +38,7 @@ void range_remove_ask(struct range_replica *replica, uint64_t node_id, uint64_t 
 void range_remove_complaint(struct range_replica *replica, uint64_t from_node,
                             const struct raft_message *message);
 /* A quiet replica makes sure that it still is one. */
-void range_remove_doubt(struct range_replica *replica);
+void range_remove_ask_membership(struct range_replica *replica);
 /* Tells it. */
 void range_remove_tell(const struct range_replica *replica, uint64_t node_id, uint64_t replica_id);
 /* A Raft message for a replica that is not active here. */

@@ -104,7 +104,7 @@ static enum fate step_envelope(struct range_worker *worker, uint64_t from_node,
         return DROPPED;
     }
     if (envelope->removed) {
-        range_remove_told(replica, envelope->message);
+        range_remove_notified(replica, envelope->message);
         return STEPPED;
     }
     struct raft_message message;
@@ -181,7 +181,7 @@ static void tick_ranges(struct range_worker *worker, uint32_t missed_ticks) {
 static void look_after_one(struct range_worker *worker) {
     if (list_empty(&worker->all)) return;
     range_status_sample_size(worker);
-    range_remove_doubt(CONTAINER_OF(worker->report.sampled, struct range_replica, in_all));
+    range_remove_ask_membership(CONTAINER_OF(worker->report.sampled, struct range_replica, in_all));
 }
 
 /* Takes the ticks that are due, RANGE_LATE_TICKS_MAX at most; the others are missed. */

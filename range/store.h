@@ -119,17 +119,18 @@ bool range_worker_pending(struct range_worker *worker); /* has work for a turn r
 void range_worker_run(struct range_worker *worker);
 void range_store_stop(struct range_store *store);
 
-/* ---- lending a thread ----
+/* ---- turns on the caller's thread ----
  * Waking an idle worker costs more than most of its turns. A thread that hands requests and frames
- * in, and then would only wait for what comes of them, may lend itself instead: what it hands in
- * wakes nobody, and range_store_lend runs the turns of idle workers, their disk write included. A
- * worker that is busy, has many requests under way, or whose disk is slow keeps to its own thread.
+ * in, and then would only wait for what comes of them, may take them itself: what it hands in
+ * wakes nobody, and range_store_run_inline runs the turns of idle workers, their disk write
+ * included. A worker that is busy, has many requests under way, or whose disk is slow keeps to its
+ * own thread.
  *
- * Between begin and end this thread must call range_store_lend after it has handed something in and
- * before it blocks. Only beside range_worker_run; one thread per store. */
-void range_store_lend_begin(struct range_store *store);
-void range_store_lend(struct range_store *store);
-void range_store_lend_end(struct range_store *store);
+ * Between begin and end this thread must call range_store_run_inline after it has handed something
+ * in and before it blocks. Only beside range_worker_run; one thread per store. */
+void range_store_inline_begin(struct range_store *store);
+void range_store_run_inline(struct range_store *store);
+void range_store_inline_end(struct range_store *store);
 
 /* ---- inputs ---- */
 /* A frame of requests. Copies it. BUSY: mailbox full, nothing was taken: the caller answers each

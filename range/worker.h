@@ -44,7 +44,7 @@ struct range_worker {
     uint32_t index;
     struct mailbox *mailbox;
     _Atomic uint64_t queued;       /* items in the mailbox, at least; for range_worker_pending */
-    _Atomic uint64_t queued_bytes; /* the same, for worth_lending */
+    _Atomic uint64_t queued_bytes; /* the same, for worth_running_inline */
     _Atomic uint32_t leader_count;
     _Atomic bool decline_published; /* it declines, and the published statuses are not older */
 

@@ -1,19 +1,19 @@
 /* The production driver of a worker: a thread that turns, syncs, and sleeps when nothing waits; and
- * the thread of the network, which takes turns for idle workers (store.h, "lending a thread"). Who
- * turns holds `turn_lock`. */
+ * the thread of the network, which takes turns for idle workers (store.h, "turns on the caller's
+ * thread"). Who turns holds `turn_lock`. */
 #include "base/assert.h"
 #include "range/metrics.h"
 #include "range/worker.h"
 
-/* A lent turn serves few: more requests under way, or larger frames, are worth a thread that works
+/* Such a turn serves few: more requests under way, or larger frames, are worth a thread that works
  * while the network goes on and gathers the next ones. */
-#define LEND_PENDING_MAX 4u
-#define LEND_BYTES_MAX 2048u
-/* A lent turn holds up the network for as long as its disk write: not on a disk whose last one took
+#define INLINE_PENDING_MAX 4u
+#define INLINE_BYTES_MAX 2048u
+/* It holds up the network for as long as its disk write: not on a disk whose last one took
  * longer than this. */
-#define LEND_SYNC_US_MAX 1000u
+#define INLINE_SYNC_US_MAX 1000u
 /* Turns in a row for one worker before its own thread takes over. */
-#define LEND_TURNS_MAX 4u
+#define INLINE_TURNS_MAX 4u
 
 static void lock(struct range_worker *worker) {
     ASSERT(pthread_mutex_lock(&worker->turn_lock) == 0);
@@ -58,40 +58,41 @@ void range_worker_run(struct range_worker *worker) {
     unlock(worker);
 }
 
-/* ---- lending ---- */
+/* ---- turns on the caller's thread ---- */
 
-static bool worth_lending(const struct range_worker *worker) {
-    return !worker->stopped && worker->clients.pending_count <= LEND_PENDING_MAX &&
-           atomic_load(&worker->queued_bytes) <= LEND_BYTES_MAX &&
-           worker->last_sync_us <= LEND_SYNC_US_MAX;
+static bool worth_running_inline(const struct range_worker *worker) {
+    return !worker->stopped && worker->clients.pending_count <= INLINE_PENDING_MAX &&
+           atomic_load(&worker->queued_bytes) <= INLINE_BYTES_MAX &&
+           worker->last_sync_us <= INLINE_SYNC_US_MAX;
 }
 
-static void lend_to(struct range_worker *worker) {
+static void run_inline(struct range_worker *worker) {
     if (atomic_load(&worker->queued) == 0) return;
     /* Held by its own thread, which looks into the mailbox before it sleeps. */
     if (pthread_mutex_trylock(&worker->turn_lock) != 0) return;
     uint32_t turns = 0;
-    while (turns < LEND_TURNS_MAX && range_worker_pending(worker) && worth_lending(worker)) {
+    while (turns < INLINE_TURNS_MAX && range_worker_pending(worker) &&
+           worth_running_inline(worker)) {
         turn(worker);
         turns++;
     }
-    metric_add(&metric_range_lent_turns_total, turns);
+    metric_add(&metric_range_inline_turns_total, turns);
     bool more = range_worker_pending(worker);
     unlock(worker);
     if (more) mailbox_kick(worker->mailbox);
 }
 
-void range_store_lend(struct range_store *store) {
+void range_store_run_inline(struct range_store *store) {
     for (uint32_t i = 0; i < store->worker_count; i++)
-        lend_to(store->workers[i]);
+        run_inline(store->workers[i]);
 }
 
-void range_store_lend_begin(struct range_store *store) {
+void range_store_inline_begin(struct range_store *store) {
     for (uint32_t i = 0; i < store->worker_count; i++)
         mailbox_hold_wakes(store->workers[i]->mailbox, true);
 }
 
-void range_store_lend_end(struct range_store *store) {
+void range_store_inline_end(struct range_store *store) {
     for (uint32_t i = 0; i < store->worker_count; i++) {
         mailbox_hold_wakes(store->workers[i]->mailbox, false);
         mailbox_kick(store->workers[i]->mailbox);

@@ -39,7 +39,7 @@ struct rpc_peer {
     struct rpc_node *node;
     char *address; /* owned; NULL: not known */
     /* Of the newest process of the peer's directory that was heard of, from placement or from
-     * itself; loop thread. Older ones are not heard, nor told apart from strangers. */
+     * itself; loop thread. Older ones are not heard, nor told apart from unknown nodes. */
     uint64_t incarnation;
     struct rpc_channel channels[RPC_CHANNEL_KINDS];
 };
@@ -52,7 +52,7 @@ struct rpc_node {
      * store is freed. */
     _Atomic(struct range_store *) store;
     struct rpc_identity identity;
-    struct rpc_turn_hook hook; /* lends the loop thread to the store, from start to stop */
+    struct rpc_turn_hook hook; /* the loop thread takes turns of the store, from start to stop */
     bool stopped;
     rpc_node_facts_fn *facts; /* NULL: none */
     void *facts_ctx;

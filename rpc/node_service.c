@@ -18,9 +18,9 @@ static void refuse(void *ctx, uint64_t from_node) {
     rpc_node_peers_refuse(ctx, from_node);
 }
 
-static void lend_thread(struct rpc_turn_hook *hook) {
+static void inline_thread(struct rpc_turn_hook *hook) {
     struct rpc_node *node = CONTAINER_OF(hook, struct rpc_node, hook);
-    range_store_lend(atomic_load(&node->store));
+    range_store_run_inline(atomic_load(&node->store));
 }
 
 static const struct rpc_method node_methods[] = {
@@ -79,8 +79,8 @@ void rpc_node_start(struct rpc_node *node, struct range_store *store,
     node->identity = *identity;
     rpc_server_set_identity(node->server, identity);
     atomic_store(&node->store, store);
-    range_store_lend_begin(store);
-    node->hook.end_of_turn = lend_thread;
+    range_store_inline_begin(store);
+    node->hook.end_of_turn = inline_thread;
     rpc_loop_add_idle_hook(node->loop, &node->hook);
     rpc_node_peers_start(node);
 }
@@ -91,7 +91,7 @@ void rpc_node_stop(struct rpc_node *node) {
     struct range_store *store = atomic_exchange(&node->store, NULL);
     if (store) {
         rpc_loop_remove_hook(node->loop, &node->hook);
-        range_store_lend_end(store);
+        range_store_inline_end(store);
     }
     rpc_node_peers_stop(node);
     rpc_node_sessions_stop(node);

@@ -112,7 +112,7 @@ static size_t first_overlap(const struct route_cache *cache,
     return before > 0 ? before - 1 : 0;
 }
 
-static bool is_news(const struct route_cache *cache, const struct range_descriptor *descriptor) {
+static bool is_newer(const struct route_cache *cache, const struct range_descriptor *descriptor) {
     const struct route *same = route_cache_by_id(cache, descriptor->range_id);
     if (same && !epoch_newer(&descriptor->epoch, &same->descriptor.epoch)) return false;
     for (size_t i = first_overlap(cache, descriptor); i < cache->count; i++) {
@@ -155,7 +155,7 @@ static struct route *route_new(struct router *router, uint64_t range_id) {
 }
 
 bool router_learn(struct router *router, const struct range_descriptor *descriptor) {
-    if (!is_news(&router->cache, descriptor)) return false;
+    if (!is_newer(&router->cache, descriptor)) return false;
     evict_overlapping(router, descriptor);
     struct route *route = route_cache_by_id(&router->cache, descriptor->range_id);
     if (route) {

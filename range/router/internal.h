@@ -232,7 +232,7 @@ struct route *route_cache_find(const struct route_cache *cache, struct slice key
 /* The range that holds the last keys before `end`; empty end: the last range. */
 struct route *route_cache_find_before(const struct route_cache *cache, struct slice end);
 struct route *route_cache_by_id(const struct route_cache *cache, uint64_t range_id);
-/* True when it was news: newer than what is cached of that range and of every range it overlaps
+/* True when it was newer than what is cached of that range and of every range it overlaps
  * (those are evicted). */
 bool router_learn(struct router *router, const struct range_descriptor *descriptor);
 /* Its waiting parts become ready. */

@@ -68,7 +68,7 @@ void router_set_ranges(struct router *router, const struct router_range *ranges,
     router_enter(router, now_us);
     if (count > 0) router->map_seen = true;
     for (size_t i = 0; i < count; i++) {
-        (void)router_learn(router, &ranges[i].descriptor); /* old news is no news */
+        (void)router_learn(router, &ranges[i].descriptor); /* older ones change nothing */
         struct route *route = route_cache_by_id(&router->cache, ranges[i].descriptor.range_id);
         if (!route || route->leader_node != 0 || ranges[i].leader_node == 0) continue;
         if (route->searching) {

@@ -28,7 +28,7 @@ void router_change_refused(struct router_part *part, struct slice why) {
 enum status router_change_reply(struct router_part *part, const struct range_reply *reply) {
     struct router_reply done = {.code = ROUTER_OK};
     if (reply->descriptor->range_id != part->call->range_id) return STATUS_CORRUPTION;
-    (void)router_learn(part->call->router, reply->descriptor); /* if it is news */
+    (void)router_learn(part->call->router, reply->descriptor); /* if it is newer */
     router_call_finish(part->call, &done);
     return STATUS_OK;
 }
@@ -42,7 +42,7 @@ enum status router_describe_reply(struct router_part *part, const struct range_r
                                        .progress = reply->progress};
     struct router_reply done = {.code = ROUTER_OK, .replicas = &replicas};
     if (reply->descriptor->range_id != part->call->range_id) return STATUS_CORRUPTION;
-    (void)router_learn(part->call->router, reply->descriptor); /* if it is news */
+    (void)router_learn(part->call->router, reply->descriptor); /* if it is newer */
     router_call_finish(part->call, &done);
     return STATUS_OK;
 }

@@ -53,7 +53,7 @@ static enum status on_ok(struct router_part *part, const struct range_reply *rep
 static void on_not_leader(struct router_part *part, const struct range_reply *reply) {
     struct router *router = part->call->router;
     uint64_t attempt_id = part->attempt.id, node_id = part->node_id, hint = reply->leader_node;
-    if (reply->descriptor) (void)router_learn(router, reply->descriptor); /* if it is news */
+    if (reply->descriptor) (void)router_learn(router, reply->descriptor); /* if it is newer */
     struct route *route = route_cache_by_id(&router->cache, part->range_id);
     part->obstacle = OBSTACLE_NO_LEADER;
     router_part_ready(part);
@@ -75,12 +75,12 @@ static void on_not_leader(struct router_part *part, const struct range_reply *re
     }
 }
 
-/* Forty requests may be refused with the same news: for those after the first the cache has
+/* Forty requests may be refused with the same descriptor: for those after the first the cache has
  * changed since they were sent, and they try again at once as well. */
 static void on_stale_epoch(struct router_part *part, const struct range_reply *reply) {
     struct router *router = part->call->router;
     uint64_t attempt_id = part->attempt.id;
-    if (reply->descriptor) (void)router_learn(router, reply->descriptor); /* if it is news */
+    if (reply->descriptor) (void)router_learn(router, reply->descriptor); /* if it is newer */
     struct route *route = route_cache_by_id(&router->cache, part->range_id);
     if (part->call->op == ROUTER_CHANGE_REPLICAS) {
         router_change_refused(part, SLICE_LITERAL("the range's replicas have changed meanwhile"));

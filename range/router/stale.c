@@ -53,7 +53,7 @@ void router_stale_dispatch(struct router_part *part, struct route *route) {
 
 void router_stale_refused(struct router_part *part, const struct range_reply *reply) {
     struct router *router = part->call->router;
-    if (reply->descriptor) (void)router_learn(router, reply->descriptor); /* if it is news */
+    if (reply->descriptor) (void)router_learn(router, reply->descriptor); /* if it is newer */
     if (reply->code == RANGE_REPLY_NO_RANGE) router_want_refresh(router);
     router->redirects_total++;
     part->asked++;

@@ -741,7 +741,7 @@ Test(placement_driver, the_address_book_is_sent_when_it_is_another) {
 }
 
 /* Strangers are told to stop, by name, and change nothing. */
-Test(placement_driver, heartbeats_of_strangers_are_refused) {
+Test(placement_driver, heartbeats_of_unknown_nodes_are_refused) {
     struct placement_register_request request = group_node(1);
     cr_assert_eq(group_register(&group, &request).status, STATUS_OK);
     struct placement_heartbeat_request bad[3] = {

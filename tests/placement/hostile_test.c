@@ -116,7 +116,7 @@ Test(placement_hostile, a_snapshot_that_cannot_be_read_is_not_taken) {
 }
 
 /* Members are those of the configuration, and terms come one after the other. */
-Test(placement_hostile, strangers_and_terms_far_ahead_are_refused) {
+Test(placement_hostile, unknown_members_and_terms_far_ahead_are_refused) {
     struct raft_message vote = {
         .kind = RAFT_MSG_VOTE, .from = 9, .to = other, .term = term + 1, .log = last};
     cr_assert_eq(tell(9, other, &vote), STATUS_CORRUPTION);

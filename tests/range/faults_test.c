@@ -395,7 +395,7 @@ Test(range_faults, read_index_reads_never_go_back) {
         read_under_faults(seed, RANGE_READ_INDEX);
 }
 
-/* ---- strangers ---- */
+/* ---- unknown replicas ---- */
 
 static void inject_message(struct cluster *cluster, uint64_t from, uint64_t to, uint64_t range_id,
                            const struct raft_message *message) {
@@ -408,7 +408,7 @@ static void inject_message(struct cluster *cluster, uint64_t from, uint64_t to, 
 
 /* Messages for ranges that are not here, for other replicas, from a wrong node, and bytes that are
  * none, change nothing: no term moves, and the leader leads on. */
-Test(range_faults, messages_of_strangers_change_nothing) {
+Test(range_faults, messages_of_unknown_replicas_change_nothing) {
     struct cluster_config config = cluster_config_default(21);
     struct cluster *cluster = cluster_new(&config);
     begin(cluster);

@@ -51,9 +51,9 @@ void range_store_refuse_frame(struct range_session *session, struct slice frame,
     session->send(session, slice_make(busy, sizeof(busy)));
 }
 
-void range_store_lend_begin(struct range_store *store) {}
-void range_store_lend(struct range_store *store) {}
-void range_store_lend_end(struct range_store *store) {}
+void range_store_inline_begin(struct range_store *store) {}
+void range_store_run_inline(struct range_store *store) {}
+void range_store_inline_end(struct range_store *store) {}
 
 void range_store_status(struct range_store *store, range_status_fn *each, void *ctx) {
     struct range_descriptor descriptor = {.range_id = 7};

@@ -91,7 +91,7 @@ static void answer_oracle(void) {
 /* What the loop of a node does between two waits. */
 static void one_loop_turn(void) {
     answer_oracle();
-    range_store_lend(bed.store);
+    range_store_run_inline(bed.store);
 }
 
 static void await(bool (*condition)(uint64_t wanted), uint64_t wanted, const char *what) {
@@ -139,14 +139,14 @@ static void set_up(void) {
     for (uint32_t i = 0; i < WORKERS; i++)
         cr_assert_eq(
             pthread_create(&bed.threads[i], NULL, run_worker, range_store_worker(bed.store, i)), 0);
-    range_store_lend_begin(bed.store);
+    range_store_inline_begin(bed.store);
     for (uint64_t id = 1; id <= RANGES; id++)
         create_range(id);
     await(all_led, RANGES, "every range is led");
 }
 
 static void tear_down(void) {
-    range_store_lend_end(bed.store);
+    range_store_inline_end(bed.store);
     range_store_stop(bed.store);
     for (uint32_t i = 0; i < WORKERS; i++)
         cr_assert_eq(pthread_join(bed.threads[i], NULL), 0);
@@ -154,7 +154,7 @@ static void tear_down(void) {
     storage_close(bed.engine);
 }
 
-TestSuite(range_lend, .init = set_up, .fini = tear_down, .timeout = 120);
+TestSuite(range_inline, .init = set_up, .fini = tear_down, .timeout = 120);
 
 static void put(uint64_t range_id, uint32_t count) {
     struct buf frame = {0};
@@ -174,22 +174,22 @@ static void put(uint64_t range_id, uint32_t count) {
     buf_done(&frame);
 }
 
-/* The point of it: one write at a time is done by the lender, but for what a worker's own tick
- * happens to pick up. */
-Test(range_lend, a_lone_write_wakes_nobody) {
-    int64_t before = atomic_load(&metric_range_lent_turns_total.value);
+/* The point of it: one write at a time is done by the thread that hands it in, but for what a
+ * worker's own tick happens to pick up. */
+Test(range_inline, a_lone_write_wakes_nobody) {
+    int64_t before = atomic_load(&metric_range_inline_turns_total.value);
     for (uint32_t i = 1; i <= 200; i++) {
         put(1 + i % RANGES, 1);
         await(all_answered, i, "a write is answered");
     }
     cr_assert_eq(bed.refused, 0);
     /* Admission and timestamp of each are two turns. */
-    cr_assert_gt(atomic_load(&metric_range_lent_turns_total.value) - before, 200);
+    cr_assert_gt(atomic_load(&metric_range_inline_turns_total.value) - before, 200);
 }
 
 /* Whichever thread takes which turn, nothing waits for ever and nothing is done twice: bursts that
  * are left to the workers, and single writes in between. */
-Test(range_lend, both_threads_take_turns_and_nothing_is_forgotten) {
+Test(range_inline, both_threads_take_turns_and_nothing_is_forgotten) {
     uint32_t sent = 0;
     for (uint32_t i = 0; i < 300; i++) {
         uint32_t count = i % 3 ? 1 : 100;
@@ -201,7 +201,7 @@ Test(range_lend, both_threads_take_turns_and_nothing_is_forgotten) {
     await(all_answered, sent, "all is answered");
     cr_assert_eq(bed.refused, 0);
     cr_assert_gt(atomic_load(&metric_range_turns_total.value),
-                 atomic_load(&metric_range_lent_turns_total.value));
+                 atomic_load(&metric_range_inline_turns_total.value));
 }
 
 /* Others still wake the worker, who needs nobody's help then. */
@@ -215,9 +215,9 @@ static bool worker_has_asked(uint64_t wanted) {
     return atomic_load(&bed.asked[1]) >= wanted;
 }
 
-Test(range_lend, what_another_thread_hands_in_wakes_the_worker) {
+Test(range_inline, what_another_thread_hands_in_wakes_the_worker) {
     pthread_t thread;
-    int64_t lent = atomic_load(&metric_range_lent_turns_total.value);
+    int64_t inlined = atomic_load(&metric_range_inline_turns_total.value);
     cr_assert_eq(pthread_create(&thread, NULL, put_alone, NULL), 0);
     cr_assert_eq(pthread_join(thread, NULL), 0);
     uint64_t until_us = clock_monotonic_us(clock_system()) + PATIENCE_US;
@@ -225,14 +225,14 @@ Test(range_lend, what_another_thread_hands_in_wakes_the_worker) {
         cr_assert_lt(clock_monotonic_us(clock_system()), until_us);
         sched_yield();
     }
-    cr_assert_eq(atomic_load(&metric_range_lent_turns_total.value), lent);
+    cr_assert_eq(atomic_load(&metric_range_inline_turns_total.value), inlined);
     await(all_answered, 1, "the write is answered");
 }
 
-/* A range that lost its lender (the network stops first) is served by its own thread. */
-Test(range_lend, workers_go_on_alone_after_the_end) {
+/* A range whose network has stopped is served by its own thread. */
+Test(range_inline, workers_go_on_alone_after_the_end) {
     put(1, 1);
-    range_store_lend_end(bed.store);
+    range_store_inline_end(bed.store);
     uint64_t until_us = clock_monotonic_us(clock_system()) + PATIENCE_US;
     while (!all_answered(1)) {
         cr_assert_lt(clock_monotonic_us(clock_system()), until_us);
