@@ -7,9 +7,10 @@
  *   ROOMY   everything
  *   SCARCE  no writes of clients, no snapshots are taken, and those that are being received are
  *           given up, with what is staged of them; leaders are handed over, as when the node
- * drains, but for as long as it lasts NONE    nor are entries of other leaders: their appends are
- * dropped, as if the network had lost them. Heartbeats pass, so that the replica is no candidate,
- * and with room again it catches up.
+ *           drains, but for as long as it lasts
+ *   NONE    nor are entries of other leaders: their appends are dropped, as if the network had
+ *           lost them. Heartbeats pass, so that the replica is no candidate, and with room again
+ *           it catches up
  *
  * What is in the log already is applied, and what a leader proposes by itself is small. */
 #include "range/room.h"

@@ -346,7 +346,7 @@ static void walk_past_key(struct walk *walk) {
 }
 
 enum status mvcc_oldest_note(const struct mvcc_reader *reader, struct slice user_key,
-                             struct buf *ret_note) {
+                             struct buf *ret_note, size_t *ret_row_bytes) {
     struct buf begin = {0}, limit = {0};
     mvcc_encode_key(&begin, user_key);
     buf_assign(&limit, slice_from_buf(&begin));
@@ -361,6 +361,7 @@ enum status mvcc_oldest_note(const struct mvcc_reader *reader, struct slice user
         struct slice note;
         status = decode_row(storage_iterator_value(iterator), &version, &note);
         if (status == STATUS_OK) buf_assign(ret_note, note);
+        *ret_row_bytes = storage_iterator_value(iterator).len;
     } else if (status == STATUS_OK) {
         status = STATUS_NOT_FOUND;
     }

@@ -68,9 +68,10 @@ enum status mvcc_get(const struct mvcc_reader *reader, struct slice user_key, ui
                      struct buf *value_out, struct mvcc_version *ret_version) MUST_CHECK;
 
 /* The note of the oldest version of the key, which replaces `ret_note`; empty when that version has
- * none. NOT_FOUND: the key has no version. */
+ * none. `ret_row_bytes`: of the whole row, which was read for it. NOT_FOUND: the key has no
+ * version. */
 enum status mvcc_oldest_note(const struct mvcc_reader *reader, struct slice user_key,
-                             struct buf *ret_note) MUST_CHECK;
+                             struct buf *ret_note, size_t *ret_row_bytes) MUST_CHECK;
 
 /* The newest version (put or delete) of each key of [start, end) in order. One seek a key, however
  * many versions lie under it and however large they are. The callback returns false to stop; slices

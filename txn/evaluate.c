@@ -313,9 +313,13 @@ static enum status find_record(struct evaluation *eval, struct txn_request_recor
     if (status != STATUS_OK || *ret_live || !txn_command_inserts(eval->command)) return status;
     struct txn_overlay_key *anchor = txn_overlay_key(overlay, txn_command_anchor(eval->command));
     bool known = anchor->known;
-    status = txn_overlay_read_noted_record(overlay, anchor, eval->command->request_id, &bytes);
-    /* The command is not charged for it, and the round has it to do. */
+    size_t oldest_bytes;
+    status = txn_overlay_read_noted_record(overlay, anchor, eval->command->request_id, &bytes,
+                                           &oldest_bytes);
+    /* The command is not charged for it, and the round has it to do: the newest version, if it was
+     * not known, and the oldest one. */
     if (!known) eval->apply->round_steps += anchor->newest.value.len / TXN_STEP_BYTES;
+    eval->apply->round_steps += oldest_bytes / TXN_STEP_BYTES;
     if (status == STATUS_OK) status = take_live(eval, bytes, ret_record, ret_live);
     return status;
 }

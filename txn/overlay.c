@@ -298,11 +298,13 @@ void txn_overlay_know_record(struct txn_overlay *overlay, struct slice record_ke
 }
 
 enum status txn_overlay_read_noted_record(struct txn_overlay *overlay, struct txn_overlay_key *key,
-                                          struct slice request_id, struct slice *ret_value) {
+                                          struct slice request_id, struct slice *ret_value,
+                                          size_t *ret_row_bytes) {
     *ret_value = SLICE_EMPTY;
+    *ret_row_bytes = 0;
     enum status status = txn_overlay_load(overlay, key);
     if (status != STATUS_OK || key->newest.commit_ts == 0) return status;
-    status = mvcc_oldest_note(&overlay->reader, key->node.key, &overlay->scratch);
+    status = mvcc_oldest_note(&overlay->reader, key->node.key, &overlay->scratch, ret_row_bytes);
     /* Its first version is of this round: then the overlay knows the record of its note. */
     if (status == STATUS_NOT_FOUND) return STATUS_OK;
     if (status != STATUS_OK) return status;

@@ -96,9 +96,10 @@ void txn_overlay_write_record(struct txn_overlay *overlay, struct storage_batch 
 void txn_overlay_know_record(struct txn_overlay *overlay, struct slice record_key,
                              struct slice value);
 /* The record of the request in the note of the key's oldest version; empty: none there. Valid until
- * the next read of the overlay. */
+ * the next read of the overlay. `ret_row_bytes`: of that version, which may be large; 0: none was
+ * read. */
 enum status txn_overlay_read_noted_record(struct txn_overlay *overlay, struct txn_overlay_key *key,
-                                          struct slice request_id,
-                                          struct slice *ret_value) MUST_CHECK;
+                                          struct slice request_id, struct slice *ret_value,
+                                          size_t *ret_row_bytes) MUST_CHECK;
 
 #endif

@@ -43,8 +43,7 @@ static struct route *find_route(const struct router_part *part) {
     return NULL;
 }
 
-/* What changes something and has no time for an answer is refused while that is certain. */
-static bool too_late(const struct router_part *part) {
+bool router_part_too_late(const struct router_part *part) {
     const struct router_call *call = part->call;
     bool changes = call->op == ROUTER_WRITE || call->op == ROUTER_CHANGE_REPLICAS;
     return changes && !part->uncertain &&
@@ -76,7 +75,7 @@ void router_part_dispatch(struct router_part *part) {
     if (!route->searching && route->leader_node != 0 &&
         router_node_usable(router, route->leader_node)) {
         if (router_overload_refuses(part, route)) return;
-        if (too_late(part)) {
+        if (router_part_too_late(part)) {
             router_call_expire(part->call, part);
             return;
         }
@@ -162,7 +161,7 @@ void router_part_send(struct router_part *part, struct route *route, uint64_t no
     part->range_id = route->descriptor.range_id;
     part->sent = route->descriptor.epoch;
     if (!route->searching) part->obstacle = OBSTACLE_NONE;
-    if (route->unheard_us == 0) route->unheard_us = router->now_us;
+    if (!router_part_stale(part)) router_silence_sent(router, route, node_id);
     list_push_back(&node->framed, &part->link);
     router_overload_send(part, route);
     if (router_part_repeatable(part))
@@ -197,19 +196,6 @@ static void unanswered(struct router_part *part) {
     if (route && !route->searching && route->leader_node == part->node_id)
         route_search(router, route, part->node_id);
     router_part_give_up(part, "the node did not answer");
-}
-
-/* Clients that are less patient than an attempt never let one end: were it not for this, they would
- * ask a silent leader for ever. */
-void router_part_late(const struct router_part *part) {
-    struct router *router = part->call->router;
-    struct route *route = route_cache_by_id(&router->cache, part->range_id);
-    if (part->state != PART_SENT || router_part_stale(part) || !route || route->searching ||
-        route->leader_node != part->node_id || route->unheard_us == 0 ||
-        router->now_us < route->unheard_us + router->config.attempt_timeout_us)
-        return;
-    route->silent_node = part->node_id;
-    route_search(router, route, part->node_id);
 }
 
 /* The end of a pause, or a node that keeps silent: others are asked who leads by now. */

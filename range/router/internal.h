@@ -176,6 +176,12 @@ struct router_call {
     struct range_replica_change *changes;
 };
 
+/* An attempt whose call was over before it was answered. */
+struct router_late {
+    uint64_t attempt_id; /* 0: unused */
+    uint64_t node_id, range_id;
+};
+
 struct router {
     struct router_config config; /* zeros replaced by the defaults */
     struct router_io io;
@@ -188,6 +194,8 @@ struct router {
     struct route_cache cache;
     struct idmap nodes;
     struct idmap attempts;
+    struct router_late late[ROUTER_LATE_MAX]; /* a ring */
+    uint32_t late_at;
     struct heap timers;
     struct list_node calls;
     struct list_node ready, unrouted, paused; /* parts */
@@ -269,8 +277,17 @@ void router_part_send(struct router_part *part, struct route *route, uint64_t no
 /* No answer will come to a SENT part, or UNKNOWN did: READY again, or the call ends UNKNOWN. */
 void router_part_give_up(struct router_part *part, const char *why);
 void router_part_timer(struct router_part *part);
-/* Its call is over before it was answered. */
-void router_part_late(const struct router_part *part);
+/* It changes something and has no time for an answer: refused while that is certain. */
+bool router_part_too_late(const struct router_part *part);
+
+/* ---- silence.c ---- */
+/* A request leaves for the node; not a stale read, which anybody answers. */
+void router_silence_sent(struct router *router, struct route *route, uint64_t node_id);
+void router_silence_heard(struct route *route); /* its leader has answered */
+/* The part's call is over before it was answered. */
+void router_silence_late(const struct router_part *part);
+/* An answer to an attempt that is not known any more. */
+void router_silence_heard_late(struct router *router, uint64_t node_id, uint64_t attempt_id);
 
 /* ---- overload.c ---- */
 /* A write is given to a node; the answer is no more waited for; it was decided. */

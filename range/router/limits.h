@@ -16,6 +16,8 @@
  * 300 ms and ends at an unknown moment: what is lost on top of it is at most this. One range costs
  * its replicas' count of small requests per round, however many clients wait. */
 #define ROUTER_SEARCH_PAUSE_US_MAX 25000u
+/* Attempts that were given up and may still be answered, remembered for what that says. */
+#define ROUTER_LATE_MAX 64u
 /* A write with less time than that is not sent: no leader answers so soon, and its outcome would be
  * unknown for nothing. */
 #define ROUTER_SEND_TIME_LEFT_US_MIN 100u

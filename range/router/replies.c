@@ -185,14 +185,17 @@ static void hear_range(const struct router_part *part, enum range_reply_code cod
     struct router *router = part->call->router;
     struct route *route = route_cache_by_id(&router->cache, part->range_id);
     if (!route || router_part_stale(part) || route->leader_node != part->node_id) return;
-    route->unheard_us = 0;
+    router_silence_heard(route);
     if (code == RANGE_REPLY_OK || code == RANGE_REPLY_BUSY) route->heard_us = router->now_us;
 }
 
 static enum status handle_reply(struct router *router, uint64_t node_id,
                                 const struct range_reply *reply) {
     struct idmap_node *attempt = idmap_get(&router->attempts, reply->call_id);
-    if (!attempt) return STATUS_OK; /* given up meanwhile */
+    if (!attempt) { /* given up meanwhile */
+        router_silence_heard_late(router, node_id, reply->call_id);
+        return STATUS_OK;
+    }
     struct router_part *part = CONTAINER_OF(attempt, struct router_part, attempt);
     if (part->node_id != node_id || part->state != PART_SENT) return STATUS_CORRUPTION;
     if (router_part_stale(part) && refuses_to_serve(reply->code)) {

@@ -87,7 +87,7 @@ uint64_t router_backoff_us(struct router *router, uint64_t min_us, uint64_t max_
 
 static void expire(struct router_call *call) {
     LIST_FOR_EACH (link, &call->parts)
-        router_part_late(CONTAINER_OF(link, struct router_part, in_call));
+        router_silence_late(CONTAINER_OF(link, struct router_part, in_call));
     router_call_expire(call, NULL);
 }
 

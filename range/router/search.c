@@ -18,7 +18,7 @@ static void begin_round(struct route *route) {
 
 void route_search(struct router *router, struct route *route, uint64_t not_node) {
     route->leader_node = 0;
-    route->unheard_us = 0;
+    router_silence_heard(route);
     if (route->searching) return;
     route->searching = true;
     list_push_back(&router->searching, &route->in_searching);
@@ -45,7 +45,7 @@ void route_search_stop(struct router *router, struct route *route) {
 
 void route_found(struct router *router, struct route *route, uint64_t leader_node) {
     route->leader_node = leader_node;
-    route->unheard_us = 0;
+    router_silence_heard(route);
     route->hints_followed = 0;
     route->silent_node = 0;
     route->hinted_node = 0;
@@ -100,7 +100,8 @@ static struct router_part *pick_probe(const struct router *router, const struct 
         struct router_part *part = CONTAINER_OF(link, struct router_part, link);
         uint64_t deadline_us = part->call->deadline.node.key;
         bool has_time = deadline_us > router->now_us + ROUTER_PROBE_TIME_LEFT_US_MIN;
-        if (has_time || part->attempt.id == 0) return part;
+        bool fresh = part->attempt.id == 0 && !router_part_too_late(part);
+        if (has_time || fresh) return part;
         if (++looked_at == ROUTER_PROBES_LOOKED_AT_MAX) break;
     }
     return NULL;

@@ -1,4 +1,5 @@
 /* Whether the replicas of a simulated cluster have come to the same state. */
+#include "range/worker.h"
 #include "storage/memory_engine.h"
 #include "storage/mvcc.h"
 #include "tests/range/cluster.h"
@@ -20,10 +21,16 @@ uint64_t cluster_hash(struct cluster *cluster, uint64_t node, uint64_t range_id)
     return hash;
 }
 
-/* All live replicas of the newest descriptor at one index, with one leader, and nothing more to
- * come; no others. */
+/* A replica that has started may have some commands of the entry behind its applied index. */
+static uint64_t applied_ts(struct cluster *cluster, uint64_t node, uint64_t range_id) {
+    const struct range_worker *worker = range_store_owner(cluster_store(cluster, node), range_id);
+    return range_worker_find(worker, range_id)->applied.last_commit_ts;
+}
+
+/* All live replicas of the newest descriptor at one index and timestamp, with one leader, and
+ * nothing more to come; no others. */
 static bool replicas_converged(struct cluster *cluster, const struct range_descriptor *newest) {
-    uint64_t applied = 0;
+    uint64_t applied = 0, last_ts = 0;
     bool led = false;
     for (uint64_t id = 1; id <= cluster_config_of(cluster)->nodes; id++) {
         struct range_status status;
@@ -33,7 +40,10 @@ static bool replicas_converged(struct cluster *cluster, const struct range_descr
         if (!there) continue;
         if (applied != 0 && status.applied_index != applied) return false;
         if (status.applied_index != status.commit_index) return false;
+        uint64_t ts = applied_ts(cluster, id, newest->range_id);
+        if (applied != 0 && ts != last_ts) return false;
         applied = status.applied_index;
+        last_ts = ts;
         led = led || status.leads;
     }
     return led;

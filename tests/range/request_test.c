@@ -42,8 +42,8 @@ Test(range_descriptor, reads_back_what_it_writes) {
     buf_done(&bytes);
 }
 
-/* Who handed the leadership back is known by its place: the note follows the replica, not the place,
- * and goes when the replica does. */
+/* Who handed the leadership back is known by its place: the note follows the replica, not the
+ * place, and goes when the replica does. */
 Test(range_descriptor, notes_by_place_follow_their_replicas) {
     struct range_descriptor before, after;
     sample_descriptor(&before);

@@ -1026,3 +1026,50 @@ Test(router, names_the_leader_that_kept_silent) {
               answer.text);
     fake_done(&fake);
 }
+
+static uint64_t leader_of_h(struct fake *fake) {
+    uint64_t range_id = 0, leader = 0;
+    cr_assert(router_locate(fake->router, slice_from_text("h"), &range_id, &leader));
+    return leader;
+}
+
+/* A read that is over before its answer can be there, which comes later; then a pause. */
+static void read_impatiently(struct fake *fake) {
+    struct answer answer;
+    struct slice key = slice_from_text("h");
+    struct router_request request = {
+        .op = ROUTER_GET, .keys = &key, .key_count = 1, .deadline_us = fake->now_us + 2000};
+    fake->delay_min_us = fake->delay_max_us = 5000;
+    fake_submit(fake, &request, &answer);
+    fake_run(fake, fake->now_us + 4000);
+    cr_assert(answer.times == 1 && answer.code == ROUTER_TIMEOUT);
+    cr_expect_eq(leader_of_h(fake), 1, "it was forgotten");
+    fake_run(fake, fake->now_us + 40000);
+    fake->delay_min_us = fake->delay_max_us = 100;
+    fake_run(fake, fake->now_us + 700000);
+}
+
+/* An answer that comes too late for its client is one: such a leader is not silent. */
+Test(router, a_leader_whose_answers_come_late_is_kept) {
+    struct fake fake;
+    fake_start_warm(&fake, 1);
+    for (int i = 0; i < 4; i++)
+        read_impatiently(&fake);
+    fake_done(&fake);
+}
+
+/* A stale read is answered by anybody, and says nothing of the leader. */
+Test(router, stale_reads_do_not_make_a_leader_silent) {
+    struct fake fake;
+    struct answer answer;
+    struct slice key = slice_from_text("h");
+    fake_start_warm(&fake, 1);
+    router_set_near_node(fake.router, 2);
+    struct router_request request = {
+        .op = ROUTER_GET, .key_count = 1, .keys = &key, .read_mode = RANGE_READ_STALE};
+    fake_submit(&fake, &request, &answer);
+    fake_run(&fake, fake.now_us + 700000);
+    cr_assert(answer.times == 1 && answer.code == ROUTER_OK);
+    read_impatiently(&fake);
+    fake_done(&fake);
+}

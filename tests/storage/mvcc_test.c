@@ -171,7 +171,8 @@ static const char *oldest_note(struct harness *harness, const char *key) {
     static char text[64];
     struct mvcc_reader reader = {harness->engine, NULL};
     struct buf note = buf_from_slice(TEXT("what was there before"));
-    enum status status = mvcc_oldest_note(&reader, TEXT(key), &note);
+    size_t row_bytes = 0;
+    enum status status = mvcc_oldest_note(&reader, TEXT(key), &note, &row_bytes);
     if (status == STATUS_OK)
         snprintf(text, sizeof(text), "%.*s", (int)note.len, (const char *)note.data);
     else
